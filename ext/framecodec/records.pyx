@@ -1,0 +1,106 @@
+# cython: language_level=3
+"""The records that decoders write, as `Rows` wants them: (name, Arrow format, nullable).
+
+The model is streams/model.py; tests/test_records.py holds these tables, and the column numbers in records.pxd, to it.
+"""
+
+SAMPLES_FIELDS = (
+    ("time", "tsn:UTC", False),
+    ("received", "tsn:UTC", True),
+    ("entity", "name", False),
+    ("metric", "name", False),
+    ("value", "g", True),
+    ("text", "name", True),
+    ("kind", "name", False),
+    ("unit", "name", True),
+    ("source", "name", False),
+    ("quality", "S", False),
+)
+
+FLOWS_FIELDS = (
+    ("received", "tsn:UTC", True),
+    ("exporter", "name", False),
+    ("domain", "I", False),
+    ("codec", "name", False),
+    ("sequence", "I", False),
+    ("sampling_rate", "I", True),
+    ("time_start", "tsn:UTC", True),
+    ("time_end", "tsn:UTC", True),
+    ("src_addr", "w:16", True),
+    ("dst_addr", "w:16", True),
+    ("src_port", "S", True),
+    ("dst_port", "S", True),
+    ("protocol", "C", True),
+    ("tcp_flags", "S", True),
+    ("tos", "C", True),
+    ("ttl", "C", True),
+    ("ethertype", "S", True),
+    ("icmp_type", "C", True),
+    ("icmp_code", "C", True),
+    ("flow_label", "I", True),
+    ("fragment_id", "I", True),
+    ("fragment_offset", "S", True),
+    ("src_mac", "w:6", True),
+    ("dst_mac", "w:6", True),
+    ("vlan_id", "S", True),
+    ("src_vlan", "S", True),
+    ("dst_vlan", "S", True),
+    ("mpls_labels", "list:I", True),
+    ("in_if", "I", True),
+    ("out_if", "I", True),
+    ("in_vrf", "I", True),
+    ("out_vrf", "I", True),
+    ("direction", "C", True),
+    ("next_hop", "w:16", True),
+    ("bgp_next_hop", "w:16", True),
+    ("src_as", "I", True),
+    ("dst_as", "I", True),
+    ("next_as", "I", True),
+    ("src_mask", "C", True),
+    ("dst_mask", "C", True),
+    ("bytes", "L", True),
+    ("packets", "L", True),
+    ("dropped", "L", True),
+    ("forwarding_status", "C", True),
+    ("end_reason", "C", True),
+    ("discard_reason", "S", True),
+    ("flow_id", "L", True),
+    ("observation_point", "L", True),
+)
+
+REJECTS_FIELDS = (
+    ("time", "tsn:UTC", True),
+    ("source", "name", False),
+    ("reason", "name", False),
+    ("offset", "l", False),
+    ("size_bytes", "l", False),
+    ("detail", "u", False),
+)
+
+WINDOWS_FIELDS = (
+    ("bucket", "tss:UTC", False),
+    ("entity", "name", False),
+    ("metric", "name", False),
+    ("rev", "L", False),
+    ("cnt", "L", False),
+    ("good", "L", False),
+    ("expected", "L", False),
+    ("vsum", "g", False),
+    ("vsumsq", "g", False),
+    ("vmin", "g", False),
+    ("vmax", "g", False),
+    ("vfirst", "g", False),
+    ("vlast", "g", False),
+    ("last_time", "tsn:UTC", False),
+    ("increase", "g", False),
+    ("resets", "I", False),
+    ("sk", "map:s,I", False),
+)
+
+FRAMES_FIELDS = (
+    ("received_ns", "l", True),
+    ("source", "name", False),
+    ("link", "name", False),
+    ("codec", "name", False),
+    ("frame", "z", False),
+)
