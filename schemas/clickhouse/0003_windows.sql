@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS windows_1m
 ENGINE = ReplacingMergeTree(rev)
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (toStartOfHour(bucket), metric, entity, bucket)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000,
+SETTINGS ttl_only_drop_parts = 1,
     min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1
 COMMENT '1 min roll-up of windows_10s';
 
@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS windows_1h
 ENGINE = ReplacingMergeTree(rev)
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (toStartOfDay(bucket), metric, entity, bucket)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000,
+SETTINGS ttl_only_drop_parts = 1,
     min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1
 COMMENT '1 h roll-up of windows_1m';
 
@@ -112,6 +112,6 @@ CREATE TABLE IF NOT EXISTS windows_1d
 ENGINE = ReplacingMergeTree(rev)
 PARTITION BY toYear(bucket)
 ORDER BY (metric, entity, bucket)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000,
+SETTINGS ttl_only_drop_parts = 1,
     min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1
 COMMENT '1 d (UTC) roll-up of windows_1h';

@@ -17,14 +17,14 @@ CREATE TABLE IF NOT EXISTS alert_events
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(starts_at)
-ORDER BY (rule, fingerprint, starts_at, seq, state)
+ORDER BY (rule, fingerprint, starts_at, seq)
 SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000
 COMMENT 'one change of state of one alert';
 
 CREATE TABLE IF NOT EXISTS deliveries
 (
     at          DateTime64(9, 'UTC')           COMMENT 'UTC: when the attempt ended',
-    webhook     LowCardinality(String)         COMMENT 'name of the receiver in the configuration',
+    endpoint    LowCardinality(String)         COMMENT 'name of the [[webhook]] in the configuration',
     webhook_id  String                         COMMENT 'constant over the attempts at one message (Standard Webhooks)',
     attempt     UInt16 DEFAULT 0               COMMENT '1, 2, ...',
     status      UInt16 DEFAULT 0               COMMENT 'HTTP status; 0: no answer',
@@ -37,8 +37,8 @@ CREATE TABLE IF NOT EXISTS deliveries
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(at)
-ORDER BY (webhook, webhook_id, attempt, at)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000
+ORDER BY (endpoint, webhook_id, attempt, at)
+SETTINGS ttl_only_drop_parts = 1
 COMMENT 'one attempt to deliver one message';
 
 CREATE TABLE IF NOT EXISTS dead_letters
@@ -58,5 +58,5 @@ CREATE TABLE IF NOT EXISTS dead_letters
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (stage, target, topic, partition, offset, position, cityHash64(payload))
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000
+SETTINGS ttl_only_drop_parts = 1
 COMMENT 'what was refused for good, kept for people to look at';
