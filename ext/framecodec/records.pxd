@@ -1,5 +1,5 @@
 # Column numbers of the records that decoders write; records.pyx has the same order by name.
-cdef enum SampleColumn:
+cdef enum:
     SAMPLE_TIME
     SAMPLE_RECEIVED
     SAMPLE_ENTITY
@@ -11,7 +11,7 @@ cdef enum SampleColumn:
     SAMPLE_SOURCE
     SAMPLE_QUALITY
 
-cdef enum FlowColumn:
+cdef enum:
     FLOW_RECEIVED
     FLOW_EXPORTER
     FLOW_DOMAIN
@@ -61,7 +61,7 @@ cdef enum FlowColumn:
     FLOW_FLOW_ID
     FLOW_OBSERVATION_POINT
 
-cdef enum RejectColumn:
+cdef enum:
     REJECT_TIME
     REJECT_SOURCE
     REJECT_REASON
@@ -69,7 +69,7 @@ cdef enum RejectColumn:
     REJECT_SIZE_BYTES
     REJECT_DETAIL
 
-cdef enum WindowColumn:
+cdef enum:
     WINDOW_BUCKET
     WINDOW_ENTITY
     WINDOW_METRIC
@@ -88,14 +88,14 @@ cdef enum WindowColumn:
     WINDOW_RESETS
     WINDOW_SK
 
-cdef enum FrameColumn:
+cdef enum:
     FRAME_RECEIVED_NS
     FRAME_SOURCE
     FRAME_LINK
     FRAME_CODEC
     FRAME_FRAME
 
-cdef enum Quality:
+cdef enum:
     QUALITY_TIME_SUBSTITUTED = 1
     QUALITY_SAMPLING_UNKNOWN = 2
     QUALITY_OUT_OF_RANGE = 4

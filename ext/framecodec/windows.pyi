@@ -1,0 +1,33 @@
+from collections.abc import Mapping
+from typing import Any
+
+from framecodec.columns import Batch
+
+__all__ = ["Windower", "sketch_key"]
+
+def sketch_key(value: float) -> int: ...
+
+class Windower:
+    size_ns: int
+    lateness_ns: int
+    allowed_lateness_ns: int
+    idle_timeout_ns: int
+    touched_cells: int
+    not_finite: int
+    late: int
+    def __init__(
+        self,
+        size_ns: int,
+        lateness_ns: int,
+        allowed_lateness_ns: int,
+        idle_timeout_ns: int,
+        objectives: Mapping[str, tuple[str, float]] | None = None,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def watermarks(self) -> dict[str, int]: ...
+    def min_watermark_ns(self) -> int | None: ...
+    def add(self, samples: Any, now_ns: int) -> list[int]: ...
+    def close(self, now_ns: int, rev: int) -> Batch: ...
+    def delta(self) -> bytes: ...
+    def snapshot(self, shard: int, shards: int) -> bytes: ...
+    def load(self, blob: bytes, now_ns: int) -> None: ...

@@ -1,0 +1,229 @@
+"""Kafka: topics, Arrow values, producers, and reading one partition to its end.
+
+Every value is one Arrow IPC stream message with one record batch of a schema in `streams/model.py`, marked by the
+header `content-type`. A record without that header is a single raw frame of somebody else's producer; its header
+`link` names the configured link.
+
+    await wait_for_broker(config.kafka)
+    await create_topics(config.kafka)
+    async with Producer(config.kafka) as producer:
+        await producer.send(topics.frames_rack, partition, batch)
+
+Not here: Faust (streams/shell.py) and what the records mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+
+from streams.errors import DependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+
+    from streams.config import Kafka
+
+__all__ = [
+    "ARROW_HEADERS", "Producer", "Topics", "committed_offsets", "create_topics", "decode", "encode", "is_arrow",
+    "read_partition", "retry_visibly", "transactional_producer", "wait_for_broker",
+]
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = b"application/vnd.apache.arrow.stream"
+ARROW_HEADERS = [("content-type", CONTENT_TYPE)]
+
+# One batch is sealed at 256 KiB to 1 MiB; a state or output blob is cut at 900 KB. Twice that leaves room for headers.
+MESSAGE_BYTES_MAX = 4 << 20
+FETCH_BYTES_MAX = 8 << 20
+RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5)
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The names of our topics under a prefix."""
+
+    prefix: str = ""
+
+    def __getattr__(self, name: str) -> str:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self.prefix + name.replace("_", ".")
+
+    def all(self) -> dict[str, dict[str, str]]:
+        """Every topic with its settings."""
+        compacted = {
+            "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "600000", "segment.bytes": "67108864",
+        }
+        names = ("frames_rack", "frames_satellite", "samples", "flows", "windows", "rejects", "alerts", "late", "quarantine")
+        return {getattr(self, name): {} for name in names} | {self.state: compacted}
+
+
+IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
+
+
+def encode(batch: pa.RecordBatch) -> bytes:
+    """A record batch as a Kafka value."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=IPC_OPTIONS) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def decode(value: bytes) -> pa.RecordBatch:
+    """The record batch in a Kafka value. Raises pa.ArrowInvalid where it is none (somebody else wrote it)."""
+    with pa.ipc.open_stream(pa.py_buffer(value)) as reader:
+        try:
+            return reader.read_next_batch()
+        except StopIteration:
+            raise pa.ArrowInvalid("an Arrow stream without a batch") from None
+
+
+def is_arrow(headers: Any) -> bool:
+    """Whether record headers (pairs or a mapping) say that the value is an Arrow batch."""
+    return dict(headers or ()).get("content-type") == CONTENT_TYPE
+
+
+class Producer:
+    """An idempotent producer of Arrow batches: what `send` acknowledged is in Kafka once and in order."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self.kafka = kafka
+        self.producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        self.producer = AIOKafkaProducer(
+            bootstrap_servers=self.kafka.bootstrap, enable_idempotence=True, acks="all", linger_ms=2,
+            max_request_size=MESSAGE_BYTES_MAX, max_batch_size=1 << 20, retry_backoff_ms=20,
+        )
+        await self.producer.start()
+
+    async def stop(self) -> None:
+        if self.producer is not None:
+            await self.producer.stop()
+
+    async def __aenter__(self) -> Producer:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def send(self, topic: str, partition: int, batch: pa.RecordBatch, key: bytes | None = None) -> Awaitable[Any]:
+        """Hands a batch over (waits only while the producer's buffer is full); await the result for the acknowledgement."""
+        assert self.producer is not None, "send before start"
+        sent: Awaitable[Any] = await self.producer.send(
+            topic, encode(batch), key=key, partition=partition, headers=ARROW_HEADERS
+        )
+        return sent
+
+
+def transactional_producer(kafka: Kafka, transactional_id: str) -> AIOKafkaProducer:
+    """A producer for one source partition. Its start() fences every older owner and ends their open transaction."""
+    return AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap, transactional_id=transactional_id, transaction_timeout_ms=30_000,
+        max_request_size=MESSAGE_BYTES_MAX, max_batch_size=1 << 20,
+        # The broker's check of a transaction shows as "NotEnoughReplicas"; harmless, but worth a quick retry.
+        retry_backoff_ms=20,
+    )
+
+
+def partition_consumer(kafka: Kafka, group: str | None = None) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap, group_id=group, isolation_level="read_committed", auto_offset_reset="earliest",
+        enable_auto_commit=False, max_partition_fetch_bytes=FETCH_BYTES_MAX, fetch_max_wait_ms=50,
+    )
+
+
+async def read_partition(kafka: Kafka, topic: str, partition: int) -> AsyncIterator[Any]:
+    """Every committed record of a partition from its start to its present end, in order."""
+    consumer = partition_consumer(kafka)
+    await consumer.start()
+    try:
+        place = TopicPartition(topic, partition)
+        consumer.assign([place])
+        end = (await consumer.end_offsets([place]))[place]
+        await consumer.seek_to_beginning(place)
+        while await consumer.position(place) < end:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    yield record
+    finally:
+        await consumer.stop()
+
+
+async def committed_offsets(kafka: Kafka, group: str, topic: str) -> list[tuple[int, int]]:
+    """(committed, end) offsets of a group for every partition of a topic; -1 where it has committed nothing."""
+    consumer = partition_consumer(kafka, group)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, partition) for partition in range(kafka.partitions)]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        committed = [await consumer.committed(place) for place in places]
+        return [(-1 if offset is None else offset, ends[place]) for offset, place in zip(committed, places, strict=True)]
+    finally:
+        await consumer.stop()
+
+
+async def create_topics(kafka: Kafka) -> None:
+    """Creates what is missing. A topic that is there keeps its settings and its number of partitions."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        replicas = str(max(1, min(2, kafka.replication)))
+        wanted = [
+            NewTopic(
+                name, kafka.partitions, kafka.replication,
+                topic_configs={"max.message.bytes": str(MESSAGE_BYTES_MAX), "min.insync.replicas": replicas} | settings,
+            )
+            for name, settings in Topics(kafka.prefix).all().items() if name not in existing
+        ]
+        if wanted:
+            response = await admin.create_topics(wanted)
+            for name, code, *_ in response.topic_errors:
+                error = for_code(code)
+                if code and error is not TopicAlreadyExistsError:
+                    raise DependencyError(f"Kafka refused to create the topic '{name}': {error.__name__}", retryable=False)
+    finally:
+        await admin.close()
+
+
+async def retry_visibly(what: str, attempt: Any, errors: tuple[type[BaseException], ...], deadline_s: float) -> Any:
+    """Calls `attempt()` until it succeeds, with growing pauses, a log line a try, and an end."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadline_s
+    tries = 0
+    while True:
+        try:
+            return await attempt()
+        except errors as error:
+            tries += 1
+            delay = RETRY_DELAYS_S[min(tries, len(RETRY_DELAYS_S)) - 1]
+            if loop.time() + delay > end:
+                raise DependencyError(f"{what} is away after {tries} tries over {deadline_s:.0f} s: {error}") from error
+            log.warning("waiting for %s (try %d, next in %.1f s): %s", what, tries, delay, error)
+            await asyncio.sleep(delay)
+
+
+async def wait_for_broker(kafka: Kafka, deadline_s: float = 300) -> None:
+    """Returns when the brokers answer; DependencyError (exit status 3) when they do not in time."""
+
+    async def ask() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+        try:
+            await admin.start()
+            await admin.list_topics()
+        finally:
+            await admin.close()
+
+    await retry_visibly(f"Kafka at {kafka.bootstrap}", ask, (KafkaConnectionError, KafkaError, OSError), deadline_s)

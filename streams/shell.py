@@ -1,0 +1,101 @@
+"""Faust as a shell: group membership, assignment, lifecycle. Never the inner loop, never its tables, never its acks.
+
+    app = make_app(config, "worker")
+    ...
+    run_app(app)
+
+Three things about Faust 0.15 shape this file, each seen on a real broker (docs/architecture.md):
+it hands records of aborted transactions to its agents unless its consumer is made read_committed; it hides a failed agent
+behind a restart and acks in `finally`, so an exception there must end the process (`die_on_failure`); and it costs
+about 0.3 ms a record, so records are batches.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mode.loop import use
+
+# Before `import faust`, or it has no effect; +22 % for this loop.
+use("uvloop")
+
+import faust  # noqa: E402
+from faust.transport.drivers import aiokafka as driver  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from streams.config import Config
+
+__all__ = ["EXIT_FAILED", "die_on_failure", "make_app", "run_app"]
+
+log = logging.getLogger(__name__)
+
+# The supervisor (`orbitrack up`, docker) starts a new process; nothing that was not committed counts.
+EXIT_FAILED = 70
+
+
+class CommittedThread(driver.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"      # read when the consumer starts
+        return consumer
+
+
+class CommittedConsumer(driver.Consumer):
+    def _new_consumer_thread(self) -> Any:
+        return CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+
+def make_app(config: Config, name: str, **settings: Any) -> faust.App:
+    """A Faust app named `<prefix><name>` (also its consumer group) that reads committed records as raw bytes."""
+    data_dir = Path(config.data_dir) / "faust" / f"{name}-{os.getpid()}"
+    app = faust.App(
+        f"{config.kafka.prefix}{name}",
+        broker=[f"kafka://{server}" for server in config.kafka.bootstrap.split(",")],
+        datadir=str(data_dir),
+        topic_partitions=config.kafka.partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        key_serializer="raw",
+        value_serializer="raw",
+        web_enabled=False,
+        broker_session_timeout=6,
+        broker_heartbeat_interval=1,
+        broker_max_poll_records=200,
+        consumer_max_fetch_size=8 << 20,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=False,
+        stream_recovery_delay=0,
+        broker_check_crcs=False,                          # TCP and the Arrow reader check; 6 % of the loop
+        **settings,
+    )
+    app.transport.Consumer = CommittedConsumer
+    return app
+
+
+def run_app(app: faust.App, log_level: str = "WARNING") -> None:
+    """Runs until SIGINT or SIGTERM. Does not return: Faust ends the process."""
+    app.finalize()
+    app.Worker(loglevel=log_level, quiet=True, redirect_stdouts=False, override_logging=False).execute_from_commandline()
+
+
+def die_on_failure(task: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Wraps an agent or task: an exception is logged and ends the process at once, before Faust can ack or restart."""
+
+    async def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await task(*args, **kwargs)
+        except Exception:                                 # noqa: BLE001  the edge of a process
+            log.critical("%s failed; ending the process so that nothing is acknowledged\n%s", task.__name__, traceback.format_exc())
+            logging.shutdown()
+            os._exit(EXIT_FAILED)
+
+    guarded.__name__ = task.__name__
+    guarded.__qualname__ = task.__qualname__
+    guarded.__module__ = task.__module__
+    return guarded
