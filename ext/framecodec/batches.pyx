@@ -1,0 +1,436 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Frames into batches of FRAMES, one growing batch a partition.
+
+A collector puts frames in (the UDP receiver from C, others by `add` and `PacketCutter`) and takes sealed batches out:
+
+    batches = Batches("racks", "sflow", partitions=8)
+    batches.add(frames, "10.0.0.1", received_ns, now_ns)
+    for partition, memory_bytes, batch in batches.seal(now_ns):
+        send(topic, partition, pyarrow.record_batch(batch))
+
+A batch is sealed when it reached `bytes_max` or `rows_max`, or when its first row is `age_max_ns` old. Which partition a
+frame goes to is decided by a hash that never changes, so that a source keeps its order and its decoder state in one
+place, whoever sends: collectors, replay, simulator.
+
+Bytes are not understood here beyond the few header fields that name a source. Time is handed in. One thread at a time.
+"""
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
+
+import ipaddress
+
+from framecodec.columns cimport Column, Names, Rows
+from framecodec.records cimport FRAME_CODEC, FRAME_FRAME, FRAME_LINK, FRAME_RECEIVED_NS, FRAME_SOURCE
+
+from framecodec.records import FRAMES_FIELDS
+
+__all__ = [
+    "AGE_MAX_NS", "BYTES_MAX", "KEY_KINDS", "ROWS_MAX", "Batches", "PacketCutter", "address_bytes", "partition_of", "partitions_of",
+    "source_key",
+]
+
+BYTES_MAX = 256 * 1024
+ROWS_MAX = 16_384
+AGE_MAX_NS = 50_000_000
+
+cdef enum:
+    # received_ns 8, three dictionary indices 12, frame offset 4: what a row costs in the Kafka value beside its frame.
+    ROW_BYTES = 24
+    # Two of those are allocated a byte at a time as well: the validity of received_ns.
+    ROW_MEMORY_BYTES = 25
+    FIRST_BYTES = 1024
+    # CCSDS 133.0-B-2 4.1.3: the primary header.
+    PACKET_HEADER_BYTES = 6
+    PACKET_BYTES_MAX = PACKET_HEADER_BYTES + 65536
+
+KEY_KINDS = {"sflow": KEY_SFLOW, "netflow": KEY_NETFLOW}
+
+
+cdef int32_t partition_of_key(const uint8_t* key, size_t size, int32_t partitions) noexcept nogil:
+    cdef uint64_t state = <uint64_t> 0xCBF29CE484222325ULL
+    cdef size_t index
+    for index in range(size):
+        state = (state ^ key[index]) * <uint64_t> 0x100000001B3ULL
+    # Folded, because the lowest bits of FNV-1a only know the lowest bits of the key: exporters at .8, .16, .24 would
+    # all meet in one of 8 partitions.
+    return <int32_t> (<uint32_t> (state ^ (state >> 32)) % <uint32_t> partitions)
+
+
+cdef inline uint32_t read_u32(const uint8_t* at) noexcept nogil:
+    return (<uint32_t> at[0] << 24) | (<uint32_t> at[1] << 16) | (<uint32_t> at[2] << 8) | at[3]
+
+
+cdef inline void write_u32(uint8_t* at, uint32_t value) noexcept nogil:
+    at[0] = <uint8_t> (value >> 24)
+    at[1] = <uint8_t> (value >> 16)
+    at[2] = <uint8_t> (value >> 8)
+    at[3] = <uint8_t> value
+
+
+cdef size_t write_key(
+    KeyKind kind, const uint8_t* sender, const uint8_t* datagram, size_t size, uint8_t* key,
+) noexcept nogil:
+    cdef uint32_t version
+    cdef uint32_t address_type
+    if kind == KEY_LINK:
+        return 0
+    memcpy(key, sender, ADDRESS_BYTES)
+    if kind == KEY_SFLOW and size >= 12 and read_u32(datagram) == 5:
+        # sFlow version 5, 5 "sFlow Datagram Format": version, address type, agent address, sub-agent id.
+        address_type = read_u32(datagram + 4)
+        if address_type == 1 and size >= 16:
+            memcpy(key, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12)
+            memcpy(key + 12, datagram + 8, 4)
+            memcpy(key + 16, datagram + 12, 4)
+            return 20
+        if address_type == 2 and size >= 28:
+            memcpy(key, datagram + 8, 20)
+            return 20
+    elif kind == KEY_NETFLOW and size >= 2:
+        version = (<uint32_t> datagram[0] << 8) | datagram[1]
+        if version == 9 and size >= 20:             # RFC 3954 5.1: source id
+            memcpy(key + 16, datagram + 16, 4)
+            return 20
+        if version == 10 and size >= 16:            # RFC 7011 3.1: observation domain
+            memcpy(key + 16, datagram + 12, 4)
+            return 20
+        if version == 5 and size >= 24:             # engine type and id (from memory)
+            write_u32(key + 16, (<uint32_t> datagram[20] << 8) | datagram[21])
+            return 20
+    return ADDRESS_BYTES                            # not what it should be: the decoder will say so; order by sender
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition, 0 to partitions - 1, of the source that `key` names: FNV-1a 64, xor-folded to 32 bits, modulo.
+
+    Constants and folding are those of http://www.isthe.com/chongo/tech/comp/fnv/. The result is part of what is stored
+    (decoder state lives by partition): it never changes for a given number of partitions. ValueError when that is < 1.
+    """
+    if partitions < 1 or partitions > 0x7FFFFFFF:
+        raise ValueError(f"partitions is {partitions}, must be 1 or more")
+    return partition_of_key(<const uint8_t*> <char*> key, <size_t> len(key), partitions)
+
+
+def source_key(codec: str, link: str, sender: str, frame: bytes) -> bytes:
+    """The bytes that name the source of a frame, for `partition_of`.
+
+    - sflow: agent address (16 bytes, IPv4 as ::ffff:a.b.c.d) and sub-agent (4 bytes), read from the datagram;
+    - netflow: sender (16 bytes) and 4 bytes: v9 source id, IPFIX observation domain, v5 engine type * 256 + id;
+    - both, with a header that cannot be read: the sender alone;
+    - every other codec, or a sender that is no address: the link's name in UTF-8.
+    """
+    cdef uint8_t key[KEY_BYTES_MAX]
+    cdef size_t size
+    address = address_bytes(sender)
+    if address is None:
+        return link.encode()
+    size = write_key(KEY_KINDS.get(codec, KEY_LINK), <const uint8_t*> <char*> address, <const uint8_t*> <char*> frame,
+                     <size_t> len(frame), key)
+    return key[:size] if size else link.encode()
+
+
+def address_bytes(text: str) -> bytes | None:
+    """An IPv4 or IPv6 address as 16 bytes, IPv4 as ::ffff:a.b.c.d; None for anything else."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
+
+
+def partitions_of(codec: str, link: str, senders: list[str], sender_ids, ends, data, partitions: int) -> bytearray:
+    """The partitions of many frames, as int32 in a bytearray; row by row the same as `source_key` and `partition_of`.
+
+    `sender_ids` are int32 indices into `senders`, one a row; `ends` are rows + 1 int32 offsets into `data` (the buffers
+    of an Arrow dictionary and an Arrow binary array, not sliced). ValueError when the buffers do not fit together.
+    """
+    cdef Py_buffer ids_view, ends_view, data_view
+    cdef int32_t shared = partition_of(link.encode(), partitions)
+    cdef KeyKind kind = KEY_KINDS.get(codec, KEY_LINK)
+    cdef bytes addresses = b"".join(address_bytes(sender) or b"\0" * ADDRESS_BYTES for sender in senders)
+    cdef bytes known = bytes(address_bytes(sender) is not None for sender in senders)
+    cdef const uint8_t* address = <const uint8_t*> <char*> addresses
+    cdef const uint8_t* is_known = <const uint8_t*> <char*> known
+    cdef int32_t sender_count = <int32_t> len(senders)
+    cdef int32_t partition_count = partitions
+    cdef const int32_t* ids
+    cdef const int32_t* offsets
+    cdef const uint8_t* bytes_
+    cdef int32_t* found
+    cdef Py_ssize_t rows, row
+    cdef size_t key_bytes
+    cdef uint8_t key[KEY_BYTES_MAX]
+    PyObject_GetBuffer(sender_ids, &ids_view, PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(ends, &ends_view, PyBUF_SIMPLE)
+        try:
+            PyObject_GetBuffer(data, &data_view, PyBUF_SIMPLE)
+            try:
+                rows = ids_view.len // 4
+                if ends_view.len < 4 * (rows + 1):
+                    raise ValueError(f"{rows} senders but {ends_view.len // 4} offsets")
+                result = bytearray(4 * rows)
+                found = <int32_t*> <char*> result
+                ids, offsets, bytes_ = <const int32_t*> ids_view.buf, <const int32_t*> ends_view.buf, <const uint8_t*> data_view.buf
+                for row in range(rows):
+                    if not 0 <= ids[row] < sender_count or not 0 <= offsets[row] <= offsets[row + 1] <= data_view.len:
+                        raise ValueError(f"row {row} is outside its buffers")
+                    found[row] = shared
+                    if kind != KEY_LINK and is_known[ids[row]]:
+                        key_bytes = write_key(kind, address + ADDRESS_BYTES * ids[row], bytes_ + offsets[row],
+                                              <size_t> (offsets[row + 1] - offsets[row]), key)
+                        found[row] = partition_of_key(key, key_bytes, partition_count)
+                return result
+            finally:
+                PyBuffer_Release(&data_view)
+        finally:
+            PyBuffer_Release(&ends_view)
+    finally:
+        PyBuffer_Release(&ids_view)
+
+
+@cython.final
+cdef class Batches:
+    """Growing batches of one link, one for each of `partitions`."""
+
+    def __cinit__(
+        self, link: str, codec: str, partitions: int, *, bytes_max: int = BYTES_MAX, rows_max: int = ROWS_MAX,
+        age_max_ns: int = AGE_MAX_NS,
+    ):
+        if min(bytes_max, rows_max) < 1 or age_max_ns < 0:
+            raise ValueError(f"bytes_max {bytes_max} and rows_max {rows_max} must be at least 1, age_max_ns {age_max_ns} 0")
+        self.link_partition = partition_of(link.encode(), partitions)
+        self.partitions = partitions
+        self.key_kind = KEY_KINDS.get(codec, KEY_LINK)
+        self.bytes_max, self.rows_max, self.age_max_ns = bytes_max, rows_max, age_max_ns
+        self.open = <void**> calloc(self.partitions, sizeof(void*))
+        self.opened_ns = <int64_t*> calloc(self.partitions, sizeof(int64_t))
+        self.expected_bytes = <int64_t*> calloc(self.partitions, sizeof(int64_t))
+        if self.open == NULL or self.opened_ns == NULL or self.expected_bytes == NULL:
+            raise MemoryError
+        self.sources = Names()
+        links, codecs = Names(), Names()
+        links.add(link)                 # both get id 0, which is what Rows.reserve writes
+        codecs.add(codec)
+        dictionaries = {FRAME_SOURCE: self.sources, FRAME_LINK: links, FRAME_CODEC: codecs}
+        fields = [(*field, dictionaries.get(index)) for index, field in enumerate(FRAMES_FIELDS)]
+        self.rows = [Rows(fields) for _ in range(partitions)]
+        for index, rows in enumerate(self.rows):
+            self.open[index] = <void*> rows
+
+    def __dealloc__(self):
+        free(self.open)
+        free(self.opened_ns)
+        free(self.expected_bytes)
+
+    cdef int put(
+        self, int32_t partition, int64_t received_ns, int32_t source, const uint8_t* frame, size_t size, int64_t now_ns,
+    ) noexcept nogil:
+        if (<Rows> self.open[partition]).length == 0:
+            self.opened_ns[partition] = now_ns
+        if append_frame(<Rows> self.open[partition], self.expected_bytes[partition], received_ns, source, frame, size) < 0:
+            return -1
+        self.pending_rows += 1
+        if (<Rows> self.open[partition]).length >= self.rows_max or self.size_of(<Rows> self.open[partition]) >= self.bytes_max:
+            self.is_full = True
+        return 0
+
+    cdef int64_t size_of(self, Rows rows) noexcept nogil:
+        return column_of(rows, FRAME_FRAME).data_used + ROW_BYTES * rows.length
+
+    def add(self, frames: list[bytes], source: str, received_ns: int | None, now_ns: int) -> list:
+        """Put frames of one sender (an address, or the link's name) in; returns what that filled, as `seal` does.
+
+        Nothing is kept of the arguments. `received_ns` None is unknown.
+        """
+        cdef int32_t number = self.sources.add(source)
+        cdef int64_t stamp = -1 if received_ns is None else received_ns
+        cdef bytes address = address_bytes(source) or b""
+        cdef const uint8_t* sender = <const uint8_t*> <char*> address
+        cdef KeyKind kind = self.key_kind if address else KEY_LINK
+        cdef uint8_t key[KEY_BYTES_MAX]
+        cdef size_t key_bytes
+        cdef bytes frame
+        cdef int32_t partition
+        sealed = []
+        for frame in frames:
+            key_bytes = write_key(kind, sender, <const uint8_t*> <char*> frame, <size_t> len(frame), key)
+            partition = partition_of_key(key, key_bytes, self.partitions) if key_bytes else self.link_partition
+            if self.put(partition, stamp, number, <const uint8_t*> <char*> frame, <size_t> len(frame), now_ns) < 0:
+                raise MemoryError
+            if self.is_full:
+                sealed += self.seal(now_ns)
+        return sealed
+
+    def seal(self, int64_t now_ns, bint everything=False) -> list:
+        """Take out the batches that are full or old (or all): a list of (partition, memory_bytes, Batch).
+
+        `memory_bytes` is what the batch holds until it is freed; a Batch is taken over by `pyarrow.record_batch(batch)`.
+        """
+        cdef Rows rows
+        cdef int32_t partition
+        cdef int64_t size, memory
+        sealed = []
+        if self.pending_rows == 0:
+            return sealed
+        for partition in range(self.partitions):
+            rows = <Rows> self.open[partition]
+            if rows.length == 0:
+                continue
+            size = self.size_of(rows)
+            if (
+                everything or size >= self.bytes_max or rows.length >= self.rows_max
+                or now_ns - self.opened_ns[partition] >= self.age_max_ns
+            ):
+                self.expected_bytes[partition] = column_of(rows, FRAME_FRAME).data_used
+                self.pending_rows -= rows.length
+                memory = column_of(rows, FRAME_FRAME).data_capacity + rows.capacity * ROW_MEMORY_BYTES
+                sealed.append((partition, memory, rows.flush()))
+        self.is_full = False
+        return sealed
+
+    def next_seal_ns(self) -> int | None:
+        """When the oldest row will be `age_max_ns` old; None when there is no row."""
+        cdef int32_t partition
+        due = None
+        if self.pending_rows == 0:
+            return None
+        for partition in range(self.partitions):
+            if (<Rows> self.open[partition]).length and (due is None or self.opened_ns[partition] + self.age_max_ns < due):
+                due = self.opened_ns[partition] + self.age_max_ns
+        return due
+
+    def forget_sources(self) -> None:
+        """Start the numbering of senders anew, so that millions of them cannot fill the memory. Needs all rows sealed."""
+        if self.pending_rows:
+            raise ValueError(f"{self.pending_rows} rows still refer to their senders; seal(everything=True) first")
+        self.sources.clear()
+
+
+@cython.final
+cdef class PacketCutter:
+    """A byte stream of CCSDS space packets, cut into one frame a packet (CCSDS 133.0-B-2 4.1.3.5: length field + 7 octets).
+
+    The cut is a convenience for those who read the frames; no byte is ever dropped here. Where a packet should begin and
+    the version number (4.1.3.2) is not 000, all that was received goes on as one frame as it is, and cutting begins anew
+    with the next bytes: to find the packets in there is the decoder's job, for which the frames of a link, one after
+    another, are the stream. `finish` gives up the remainder of a connection that ended inside a packet the same way.
+    """
+
+    cdef uint8_t* kept              # the begin of a packet whose end has not come, PACKET_BYTES_MAX bytes at most
+    cdef size_t kept_bytes
+    cdef Batches batches
+    cdef int32_t source
+    cdef readonly uint64_t packets
+    cdef readonly uint64_t uncut_bytes
+
+    def __cinit__(self, batches: Batches, source: str):
+        self.kept = <uint8_t*> malloc(PACKET_BYTES_MAX)
+        if self.kept == NULL:
+            raise MemoryError
+        self.batches = batches
+        self.source = batches.sources.add(source)
+
+    def __dealloc__(self):
+        free(self.kept)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that wait for the rest of their packet."""
+        return self.kept_bytes
+
+    def feed(self, data, int64_t received_ns, int64_t now_ns) -> list:
+        """Cut `data` (any buffer); returns the batches that this filled, as `Batches.seal` does."""
+        cdef Py_buffer view
+        cdef const uint8_t* at
+        cdef size_t left, wanted, taken
+        sealed = []
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            at = <const uint8_t*> view.buf
+            left = <size_t> view.len
+            while left:
+                if self.kept_bytes == 0:                # whole packets go on without being copied here
+                    wanted = packet_bytes(at, left)
+                    if wanted == 0 and not (at[0] >> 5):
+                        wanted = left + 1               # not even the length field: keep
+                    elif wanted == 0:
+                        wanted = left
+                        self.uncut_bytes += left
+                    else:
+                        self.packets += wanted <= left
+                    if wanted <= left:
+                        self.pass_on(at, wanted, received_ns, now_ns, sealed)
+                        at += wanted
+                        left -= wanted
+                        continue
+                # Complete the header first, then the packet.
+                wanted = packet_bytes(self.kept, self.kept_bytes)
+                taken = min(left, (wanted if wanted else <size_t> PACKET_HEADER_BYTES) - self.kept_bytes)
+                memcpy(self.kept + self.kept_bytes, at, taken)
+                self.kept_bytes += taken
+                at += taken
+                left -= taken
+                if self.kept_bytes == packet_bytes(self.kept, self.kept_bytes):
+                    self.packets += 1
+                    self.pass_on_kept(received_ns, now_ns, sealed)
+        finally:
+            PyBuffer_Release(&view)
+        return sealed
+
+    def finish(self, int64_t received_ns, int64_t now_ns) -> list:
+        """The connection ended: what is kept goes on as it is."""
+        sealed = []
+        self.uncut_bytes += self.kept_bytes
+        if self.kept_bytes:
+            self.pass_on_kept(received_ns, now_ns, sealed)
+        return sealed
+
+    cdef pass_on_kept(self, int64_t received_ns, int64_t now_ns, list sealed):
+        cdef size_t size = self.kept_bytes
+        self.kept_bytes = 0
+        self.pass_on(self.kept, size, received_ns, now_ns, sealed)
+
+    cdef pass_on(self, const uint8_t* frame, size_t size, int64_t received_ns, int64_t now_ns, list sealed):
+        if self.batches.put(self.batches.link_partition, received_ns, self.source, frame, size, now_ns) < 0:
+            raise MemoryError
+        if self.batches.is_full:
+            sealed += self.batches.seal(now_ns)
+
+
+cdef inline Column* column_of(Rows rows, int number) noexcept nogil:
+    return &rows.columns[number]
+
+
+cdef int append_frame(
+    Rows rows, int64_t expected_bytes, int64_t received_ns, int32_t source, const uint8_t* frame, size_t size,
+) noexcept nogil:
+    cdef Column* column = column_of(rows, FRAME_FRAME)
+    cdef Column* received = column_of(rows, FRAME_RECEIVED_NS)
+    cdef int64_t row = rows.length
+    if rows.reserve(1) < 0:
+        return -1
+    if column.data == NULL:
+        # Start as large as the last batch was: no growing at full rate, and a quiet partition holds little.
+        column.data = <uint8_t*> malloc(expected_bytes + FIRST_BYTES)
+        if column.data == NULL:
+            return -1
+        column.data_capacity = expected_bytes + FIRST_BYTES
+    if rows.put_bytes(FRAME_FRAME, frame, size) < 0:
+        return -1
+    (<int32_t*> column_of(rows, FRAME_SOURCE).values)[row] = source
+    if received_ns >= 0:
+        (<int64_t*> received.values)[row] = received_ns
+        received.valid[row] = 1
+    rows.next_row()
+    return 0
+
+
+cdef inline size_t packet_bytes(const uint8_t* header, size_t size) noexcept nogil:
+    """The size of the packet that begins here; 0 when its header is not complete or its version number is not 000."""
+    if size < PACKET_HEADER_BYTES or header[0] >> 5:
+        return 0
+    return PACKET_HEADER_BYTES + 1 + ((<size_t> header[4] << 8) | header[5])

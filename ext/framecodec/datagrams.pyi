@@ -1,0 +1,23 @@
+from collections.abc import Iterable
+from typing import Any, Self, final
+
+from framecodec.batches import Batches, partition_of
+
+__all__ = ["Receiver", "partition_of"]
+
+SOURCES_MAX: int
+
+@final
+class Receiver:
+    datagrams: int
+    bytes_received: int
+    refused: int
+    refused_bytes: int
+    kernel_drops: int
+    has_too_many_sources: bool
+    def __new__(cls, fd: int, batches: Batches, *, allow: Iterable[Any] | None = (), sources_max: int = ...
+    ) -> Self: ...
+    def receive(self, wait_ns: int) -> bool: ...
+    def read_kernel_drops(self) -> int: ...
+    def take_sources(self) -> list[tuple[str, bool, int, int]]: ...
+    def forget_sources(self) -> None: ...
