@@ -1,0 +1,203 @@
+"""All rules and all their alerts: windows and time in, changes of state out.
+
+    engine = RuleEngine(rules)
+    engine.restore(snapshot)
+    events = engine.feed(windows, now_ns)         # model.WINDOWS in any order -> model.ALERTS
+    events = engine.advance(now_ns)               # once a second
+
+The same windows and times give the same events. Which windows stood in one batch makes no difference.
+
+Silence is measured in watched time: the sum of the steps between calls, each at most PAUSE_NS. So neither this
+process's downtime nor the replay of an old capture looks like silence of a device.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from streams.clock import NS
+from streams.model import ALERTS
+from streams.rules.absence import AbsenceState
+from streams.rules.alert import Alert, Event, Maintenance, Suppressions, fill, fingerprint
+from streams.rules.columns import name_mask
+from streams.rules.definitions import Rule
+from streams.rules.threshold import ThresholdState
+
+__all__ = ["RuleEngine"]
+
+# The alerter calls every second. A longer pause was its own: a restart, a frozen machine.
+PAUSE_NS = 30 * NS
+# How far behind its usual time the next window of a source may come before timers run: one window and some checkpoints.
+GRACE_NS = 15 * NS
+SNAPSHOT_VERSION = 1
+NO_EVENTS = pa.RecordBatch.from_pylist([], schema=ALERTS)
+# Without the sketch: it is large and no rule reads it.
+COLUMNS = (
+    "bucket", "entity", "metric", "cnt", "good", "expected", "vsum", "vsumsq", "vmin", "vmax", "vfirst", "vlast", "increase",
+    "resets",
+)
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """An alert whose rule is gone or has other labels since the snapshot: it ends at the next `advance`."""
+
+    rule: Rule
+    alert: Alert
+
+
+class RuleEngine:
+    """`seqs`: for each rule's name and each fingerprint (hex) the last `seq`, kept for ever: it is part of an identity."""
+
+    def __init__(self, rules: Sequence[Rule], window_ns: int = 10 * NS, grace_ns: int = GRACE_NS) -> None:
+        self.rules = list(rules)
+        self.watch_ns = 0
+        self.now_ns: int | None = None
+        self.suppressions = Suppressions()
+        self.seqs: dict[str, dict[str, int]] = {}
+        self.orphans: list[Orphan] = []
+        self.states: list[ThresholdState | AbsenceState] = [
+            AbsenceState(rule) if rule.kind == "absence" else ThresholdState(rule, window_ns, grace_ns) for rule in rules
+        ]
+        self.window_ns = window_ns
+        self.by_metric: dict[str, list[ThresholdState | AbsenceState]] = {}
+        for state in self.states:
+            self.by_metric.setdefault(state.rule.metric, []).append(state)
+
+    @property
+    def overflow(self) -> int:
+        """Entities that were not watched because a rule had too many (threshold.TRACKS_MAX, absence.SEEN_MAX)."""
+        return sum(state.overflow for state in self.states)
+
+    def suppress(self, maintenance: Iterable[Maintenance]) -> None:
+        """From now on this, and only this, is the maintenance that is known."""
+        self.suppressions = Suppressions(maintenance)
+
+    def feed(self, windows: pa.RecordBatch, now_ns: int) -> pa.RecordBatch:
+        """Closed windows, new or revised (model.WINDOWS) -> what changed (model.ALERTS)."""
+        self.watch(now_ns)
+        rows = windows.select(COLUMNS)
+        rows = rows.filter(name_mask(rows.column("metric"), self.by_metric))
+        changes: list[tuple[Rule, Event]] = []
+        for metric, states in self.by_metric.items() if rows.num_rows else ():
+            of_metric = rows.filter(name_mask(rows.column("metric"), [metric])) if len(self.by_metric) > 1 else rows
+            for state in states if of_metric.num_rows else ():
+                events: list[Event] = []
+                state.feed(of_metric, self.watch_ns, self.window_ns, self, events)
+                self.note(state.rule, events, changes)
+        return self.batch(changes, now_ns)
+
+    def advance(self, now_ns: int) -> pa.RecordBatch:
+        """Nothing came until now: absence, pending of silent entities, `keep_firing_for`, `stale`, `expire`."""
+        self.watch(now_ns)
+        changes: list[tuple[Rule, Event]] = []
+        for orphan in self.orphans:
+            events: list[Event] = []
+            orphan.alert.end(events, max(now_ns, orphan.alert.starts_ns), "rule removed or changed")
+            self.note(orphan.rule, events, changes)
+        self.orphans = []
+        for state in self.states:
+            events = []
+            state.advance(self.watch_ns, self, events)
+            self.note(state.rule, events, changes)
+        return self.batch(changes, now_ns)
+
+    def watch(self, now_ns: int) -> None:
+        if self.now_ns is not None and now_ns > self.now_ns:
+            self.watch_ns += min(now_ns - self.now_ns, PAUSE_NS)
+        self.now_ns = now_ns
+
+    def new_alert(self, rule: Rule, entity: str) -> Alert:
+        """An inactive alert that goes on counting where the last one of this fingerprint ended."""
+        return Alert(entity, self.seqs.get(rule.name, {}).get(hexadecimal(labels_of(rule, entity)), 0))
+
+    def note(self, rule: Rule, events: Iterable[Event], changes: list[tuple[Rule, Event]]) -> None:
+        seqs = self.seqs.setdefault(rule.name, {})
+        for event in events:
+            seqs[hexadecimal(labels_of(rule, event.entity))] = event.seq
+            changes.append((rule, event))
+
+    def batch(self, changes: Sequence[tuple[Rule, Event]], now_ns: int) -> pa.RecordBatch:
+        if not changes:
+            return NO_EVENTS
+        labels = [labels_of(rule, event.entity) for rule, event in changes]
+        columns: dict[str, list[Any]] = {
+            "at": [now_ns] * len(changes),
+            "rule": [rule.name for rule, _ in changes],
+            "fingerprint": [fingerprint(each) for each in labels],
+            "seq": [event.seq for _, event in changes],
+            "state": [event.state for _, event in changes],
+            "labels": [sorted(each.items()) for each in labels],
+            "annotations": [sorted(annotations_of(rule, event).items()) for rule, event in changes],
+            "value": [event.value for _, event in changes],
+            "starts_at": [event.starts_ns for _, event in changes],
+            "ends_at": [event.ends_ns for _, event in changes],
+            "reason": [event.reason for _, event in changes],
+        }
+        return pa.record_batch([pa.array(columns[each.name], each.type) for each in ALERTS], schema=ALERTS)
+
+    def snapshot(self) -> bytes:
+        """Everything that the next windows depend on."""
+        content = {
+            "version": SNAPSHOT_VERSION, "watch_ns": self.watch_ns, "now_ns": self.now_ns, "seqs": self.seqs,
+            "rules": {
+                state.rule.name: {
+                    "kind": state.rule.kind, "metric": state.rule.metric, "severity": state.rule.severity,
+                    "labels": dict(state.rule.labels), "annotations": dict(state.rule.annotations), "state": state.state_row(),
+                }
+                for state in self.states
+            },
+            "orphans": [
+                [orphan.rule.name, orphan.rule.metric, orphan.rule.severity, dict(orphan.rule.labels), orphan.alert.entity,
+                 orphan.alert.state_row()]
+                for orphan in self.orphans
+            ],
+        }
+        return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), level=1)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from a snapshot, also with other rules: alerts of rules that are gone end at the next `advance`."""
+        content = json.loads(zlib.decompress(snapshot))
+        assert content["version"] == SNAPSHOT_VERSION, content["version"]
+        self.watch_ns, self.now_ns, self.seqs = content["watch_ns"], content["now_ns"], content["seqs"]
+        self.orphans = [
+            Orphan(Rule(name, "threshold", metric, severity=severity, labels=labels), Alert.from_state(entity, row))
+            for name, metric, severity, labels, entity, row in content["orphans"]
+        ]
+        by_name = {state.rule.name: state for state in self.states}
+        for name, saved in content["rules"].items():
+            state = by_name.get(name)
+            former = Rule(
+                name=name, kind=saved["kind"], metric=saved["metric"], severity=saved["severity"], labels=saved["labels"],
+                annotations=saved["annotations"],
+            )
+            if state is not None and state.rule.kind == former.kind and state.rule.base_labels() == former.base_labels():
+                unmatched = state.restore(saved["state"])
+            else:
+                other = AbsenceState(former) if former.kind == "absence" else ThresholdState(former, self.window_ns, 0)
+                other.restore(saved["state"])
+                unmatched = other.alerts()
+            self.orphans += [Orphan(former, alert) for alert in unmatched if alert.state != "inactive"]
+
+
+def labels_of(rule: Rule, entity: str) -> dict[str, str]:
+    return {**rule.base_labels(), "entity": entity}
+
+
+def hexadecimal(labels: Mapping[str, str]) -> str:
+    return f"{fingerprint(labels):016x}"
+
+
+def annotations_of(rule: Rule, event: Event) -> dict[str, str]:
+    values = {
+        **rule.labels, "rule": rule.name, "entity": event.entity, "metric": rule.metric, "severity": rule.severity,
+        "value": "-" if event.value is None else f"{event.value:g}",
+        "threshold": f"{rule.after_ns / NS:g} s" if rule.kind == "absence" else f"{rule.value:g}",
+    }
+    return {name: fill(text, values) for name, text in rule.annotations.items()}

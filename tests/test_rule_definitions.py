@@ -1,0 +1,69 @@
+"""Rule files: what is understood, and what is said about mistakes.
+
+Each tests/definitions/bad/rules_*.yaml begins with the message, as comments, that it must give.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.clock import NS
+from streams.errors import DefinitionError
+from streams.rules import Rule, load_rules
+
+DEFINITIONS = Path(__file__).parent / "definitions"
+SCHEMAS = Path(__file__).parents[1] / "schemas" / "rules"
+BAD = sorted((DEFINITIONS / "bad").glob("rules_*.yaml"))
+
+
+def test_all_keys_are_understood():
+    fan, errors, silent = load_rules([DEFINITIONS / "good" / "rules_all_keys.yaml"])
+    assert fan == Rule(
+        name="FanStopped", kind="threshold", metric="fan_rpm", entity="rack-*", column="vmin", op="<", value=100.0,
+        resolve=200.5, for_ns=90 * NS, keep_firing_for_ns=120 * NS, stale_ns=600 * NS, expire_ns=86_400 * NS, severity="critical",
+        labels={"team": "dc", "tier": "1"}, webhooks=("ops", "pager"),
+        annotations={
+            "summary": "{entity}: fan at {value} rpm, below {threshold} ({team})", "runbook": "https://runbooks.example/fan",
+        },
+    )
+    assert (errors.kind, errors.column, errors.op, errors.value, errors.webhooks) == ("rate", "rate", ">=", 5.0, None)
+    assert (silent.kind, silent.after_ns, silent.expire_ns, silent.webhooks) == ("absence", 120 * NS, 0, ())
+
+
+@pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
+def test_mistake_is_named_with_its_place_and_remedy(file):
+    expected = [line[2:] for line in file.read_text().splitlines() if line.startswith("# ")]
+    with pytest.raises(DefinitionError) as caught:
+        load_rules([file])
+    assert str(caught.value).replace(f"{file.parent}/", "").splitlines() == expected
+    assert caught.value.exit_status == 2
+    assert len(expected) <= 3
+
+
+def test_every_mistake_has_a_file():
+    assert len(BAD) >= 35
+
+
+def test_file_that_is_absent_or_binary_is_named(tmp_path):
+    with pytest.raises(DefinitionError, match=r"absent\.yaml: cannot be read: No such file"):
+        load_rules([tmp_path / "absent.yaml"])
+    (tmp_path / "binary.yaml").write_bytes(b"rules:\n  \xff\xfe")
+    with pytest.raises(DefinitionError, match=r"binary\.yaml: is not UTF-8 text: .* at byte 9"):
+        load_rules([tmp_path / "binary.yaml"])
+    (tmp_path / "nested.yaml").write_text("rules: " + "[" * 5000)
+    with pytest.raises(DefinitionError, match=r"nested\.yaml: is nested deeper than 8 levels"):
+        load_rules([tmp_path / "nested.yaml"])
+
+
+def test_name_in_two_files_is_refused(tmp_path):
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("rules:\n  - {name: Silent, kind: absence, metric: up, after: 1m}\n")
+    with pytest.raises(DefinitionError, match=r"b\.yaml:2: the rule 'Silent' is already defined in .*a\.yaml:2"):
+        load_rules([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+
+
+@pytest.mark.parametrize("file", sorted(SCHEMAS.glob("*.yaml")), ids=lambda file: file.name)
+def test_shipped_rules_load(file):
+    assert load_rules([file])
