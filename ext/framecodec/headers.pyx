@@ -1,0 +1,201 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
+"""Sampled packet headers: Ethernet, VLAN tags, MPLS, IPv4, IPv6 with extension headers, TCP, UDP, SCTP, ICMP.
+
+Used for sFlow raw headers and for the IPFIX element dataLinkFrameSection. Sources, from memory: IEEE 802.3 and 802.1Q,
+RFC 3032 (MPLS), RFC 791, RFC 8200, RFC 9293, RFC 768, RFC 792, RFC 4443. Tunnels are not opened: the outer packet is
+what the exporter forwarded.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+
+from framecodec.columns cimport Rows
+from framecodec.rack cimport be16, be32, put8, put16, put32, put_ipv4, put_ipv6, put_mac, is_set
+from framecodec.records cimport (
+    FLOW_DST_ADDR, FLOW_DST_MAC, FLOW_DST_PORT, FLOW_ETHERTYPE, FLOW_FLOW_LABEL, FLOW_FRAGMENT_ID, FLOW_FRAGMENT_OFFSET,
+    FLOW_ICMP_CODE, FLOW_ICMP_TYPE, FLOW_MPLS_LABELS, FLOW_PROTOCOL, FLOW_SRC_ADDR, FLOW_SRC_MAC, FLOW_SRC_PORT,
+    FLOW_TCP_FLAGS, FLOW_TOS, FLOW_TTL, FLOW_VLAN_ID,
+)
+
+__all__ = []
+
+cdef enum:
+    ETHERTYPE_IPV4 = 0x0800
+    ETHERTYPE_IPV6 = 0x86DD
+    ETHERTYPE_MPLS = 0x8847
+    ETHERTYPE_MPLS_MULTICAST = 0x8848
+    # Below this the field is a length (IEEE 802.3 section 3.2.6).
+    ETHERTYPE_MIN = 0x0600
+    TAGS_MAX = 4
+    EXTENSIONS_MAX = 8
+
+
+cdef inline bint is_tag(uint16_t ethertype) noexcept nogil:
+    # 802.1Q, 802.1ad and the two that QinQ used before it.
+    return ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100 or ethertype == 0x9200
+
+
+cdef uint32_t read_packet(
+    Rows flows, int64_t row, uint32_t protocol, const uint8_t* data, int64_t size,
+) noexcept nogil:
+    cdef uint16_t ethertype = 0
+    cdef int64_t at = 0
+    cdef int tags = 0
+    if protocol == HEADER_ETHERNET:
+        if size >= 6:
+            put_mac(flows, FLOW_DST_MAC, row, data)
+        if size >= 12:
+            put_mac(flows, FLOW_SRC_MAC, row, data + 6)
+        if size < 14:
+            return 0
+        ethertype = be16(data + 12)
+        at = 14
+        while is_tag(ethertype):
+            if size - at < 4 or tags == TAGS_MAX:
+                return 0
+            if not is_set(flows, FLOW_VLAN_ID, row):
+                put16(flows, FLOW_VLAN_ID, row, be16(data + at) & 0x0FFF)
+            ethertype = be16(data + at + 2)
+            at += 4
+            tags += 1
+        if ethertype < ETHERTYPE_MIN:
+            # LLC with SNAP and the zero OUI carries an EtherType, RFC 1042; other LLC is not IP.
+            if size - at < 8 or be32(data + at) != 0xAAAA0300U or be16(data + at + 4) != 0:
+                return 0
+            ethertype = be16(data + at + 6)
+            at += 8
+        put16(flows, FLOW_ETHERTYPE, row, ethertype)
+    elif protocol == HEADER_PPP:
+        if size >= 2 and be16(data) == 0xFF03:
+            at = 2
+        if size - at < 2:
+            return 0
+        ethertype = ppp_ethertype(be16(data + at))
+        at += 2
+    elif protocol == HEADER_IPV4:
+        ethertype = ETHERTYPE_IPV4
+    elif protocol == HEADER_IPV6:
+        ethertype = ETHERTYPE_IPV6
+    elif protocol == HEADER_MPLS:
+        ethertype = ETHERTYPE_MPLS
+    if ethertype == ETHERTYPE_MPLS or ethertype == ETHERTYPE_MPLS_MULTICAST:
+        at = read_mpls(flows, row, data, size, at)
+        if at >= size:
+            return 0
+        # No field names the payload; its first four bits do (RFC 4928 section 3).
+        if data[at] >> 4 == 4:
+            ethertype = ETHERTYPE_IPV4
+        elif data[at] >> 4 == 6:
+            ethertype = ETHERTYPE_IPV6
+    if ethertype == ETHERTYPE_IPV4:
+        if protocol != HEADER_ETHERNET:
+            put16(flows, FLOW_ETHERTYPE, row, ethertype)
+        return read_ipv4(flows, row, data + at, size - at)
+    if ethertype == ETHERTYPE_IPV6:
+        if protocol != HEADER_ETHERNET:
+            put16(flows, FLOW_ETHERTYPE, row, ethertype)
+        return read_ipv6(flows, row, data + at, size - at)
+    return 0
+
+
+cdef inline uint16_t ppp_ethertype(uint16_t protocol) noexcept nogil:
+    if protocol == 0x0021:
+        return ETHERTYPE_IPV4
+    if protocol == 0x0057:
+        return ETHERTYPE_IPV6
+    if protocol == 0x0281:
+        return ETHERTYPE_MPLS
+    return 0
+
+
+# The offset behind the label stack; `size` when the stack does not end within it.
+cdef int64_t read_mpls(Rows flows, int64_t row, const uint8_t* data, int64_t size, int64_t at) noexcept nogil:
+    cdef uint32_t labels[MPLS_LABELS_MAX]
+    cdef size_t count = 0
+    cdef bint is_bottom = False
+    while not is_bottom and size - at >= 4 and count < MPLS_LABELS_MAX:
+        labels[count] = be32(data + at) >> 12
+        is_bottom = data[at + 2] & 1
+        count += 1
+        at += 4
+    if count and not flows.columns[FLOW_MPLS_LABELS].valid[row]:
+        flows.put_list(FLOW_MPLS_LABELS, labels, count)
+    return at if is_bottom else size
+
+
+cdef uint32_t read_ipv4(Rows flows, int64_t row, const uint8_t* data, int64_t size) noexcept nogil:
+    cdef uint32_t length
+    cdef int64_t header_bytes
+    cdef uint16_t fragment
+    if size < 20 or data[0] >> 4 != 4:
+        return 0
+    header_bytes = 4 * (data[0] & 15)
+    length = be16(data + 2)
+    fragment = be16(data + 6)
+    put8(flows, FLOW_TOS, row, data[1])
+    put32(flows, FLOW_FRAGMENT_ID, row, be16(data + 4))
+    put16(flows, FLOW_FRAGMENT_OFFSET, row, fragment & 0x1FFF)
+    put8(flows, FLOW_TTL, row, data[8])
+    put8(flows, FLOW_PROTOCOL, row, data[9])
+    put_ipv4(flows, FLOW_SRC_ADDR, row, data + 12)
+    put_ipv4(flows, FLOW_DST_ADDR, row, data + 16)
+    if fragment & 0x1FFF == 0 and header_bytes >= 20 and size > header_bytes:
+        read_transport(flows, row, data[9], data + header_bytes, size - header_bytes)
+    return length
+
+
+cdef uint32_t read_ipv6(Rows flows, int64_t row, const uint8_t* data, int64_t size) noexcept nogil:
+    cdef uint32_t first, length
+    cdef uint8_t next_header
+    cdef int64_t at = 40
+    cdef int extensions
+    if size < 40 or data[0] >> 4 != 6:
+        return 0
+    first = be32(data)
+    length = be16(data + 4)
+    put8(flows, FLOW_TOS, row, (first >> 20) & 0xFF)
+    put32(flows, FLOW_FLOW_LABEL, row, first & 0xFFFFF)
+    put8(flows, FLOW_TTL, row, data[7])
+    put_ipv6(flows, FLOW_SRC_ADDR, row, data + 8)
+    put_ipv6(flows, FLOW_DST_ADDR, row, data + 24)
+    next_header = data[6]
+    # 0 in the length field of a jumbogram (RFC 2675): the caller then uses the frame's length.
+    length = length + 40 if length else 0
+    for extensions in range(EXTENSIONS_MAX):
+        if next_header == 44:
+            # Fragment header, RFC 8200 section 4.5.
+            if size - at < 8:
+                break
+            put16(flows, FLOW_FRAGMENT_OFFSET, row, be16(data + at + 2) >> 3)
+            put32(flows, FLOW_FRAGMENT_ID, row, be32(data + at + 4))
+            next_header = data[at]
+            if be16(data + at + 2) >> 3:
+                put8(flows, FLOW_PROTOCOL, row, next_header)
+                return length
+            at += 8
+        elif next_header == 0 or next_header == 43 or next_header == 60 or next_header == 135 or next_header == 51:
+            if size - at < 8:
+                break
+            next_header, at = data[at], at + (
+                # Authentication header: 4-octet units minus 2 (RFC 4302 section 2.2); the others: 8-octet units minus 1.
+                4 * (2 + <int64_t> data[at + 1]) if next_header == 51 else 8 * (1 + <int64_t> data[at + 1])
+            )
+        else:
+            break
+    put8(flows, FLOW_PROTOCOL, row, next_header)
+    if at < size:
+        read_transport(flows, row, next_header, data + at, size - at)
+    return length
+
+
+cdef void read_transport(Rows flows, int64_t row, uint8_t protocol, const uint8_t* data, int64_t size) noexcept nogil:
+    # TCP, UDP, DCCP, SCTP and UDP-Lite begin with the two ports.
+    if protocol == 6 or protocol == 17 or protocol == 33 or protocol == 132 or protocol == 136:
+        if size >= 2:
+            put16(flows, FLOW_SRC_PORT, row, be16(data))
+        if size >= 4:
+            put16(flows, FLOW_DST_PORT, row, be16(data + 2))
+        if protocol == 6 and size >= 14:
+            put16(flows, FLOW_TCP_FLAGS, row, data[13])
+    elif protocol == 1 or protocol == 58:
+        put8(flows, FLOW_ICMP_TYPE, row, data[0])
+        if size >= 2:
+            put8(flows, FLOW_ICMP_CODE, row, data[1])

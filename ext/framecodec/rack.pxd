@@ -1,0 +1,221 @@
+# What sFlow and NetFlow decoding share: byte order, bounded state, rows. See rack.pyx.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from framecodec.arrow cimport ArrowArray
+from framecodec.columns cimport Names, Rows
+
+cdef extern from *:
+    """
+    #ifndef FRAMECODEC_BIG_ENDIAN_READS
+    #define FRAMECODEC_BIG_ENDIAN_READS
+    #include <stdint.h>
+    #include <string.h>
+    static inline uint16_t fc_be16(const uint8_t* p) { return (uint16_t)((p[0] << 8) | p[1]); }
+    static inline uint32_t fc_be32(const uint8_t* p) {
+        return ((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | p[3];
+    }
+    static inline uint64_t fc_be64(const uint8_t* p) { return ((uint64_t)fc_be32(p) << 32) | fc_be32(p + 4); }
+    #endif
+    """
+    # Network byte order; the caller has checked that the octets are there.
+    uint16_t be16 "fc_be16"(const uint8_t* bytes) noexcept nogil
+    uint32_t be32 "fc_be32"(const uint8_t* bytes) noexcept nogil
+    uint64_t be64 "fc_be64"(const uint8_t* bytes) noexcept nogil
+
+
+# One line of a Table. The pointer is good until the next find().
+cdef struct Slot:
+    uint64_t key[4]
+    uint32_t used
+    uint32_t number          # what the owner of the table likes
+    uint32_t uptime_ms
+    uint32_t extra
+
+
+cdef class Table:
+    cdef Slot* young
+    cdef Slot* old
+    cdef uint64_t young_mask
+    cdef uint64_t old_mask
+    cdef uint64_t count
+    cdef readonly uint64_t limit
+    cdef readonly uint64_t forgotten
+
+    # The line of this key, made (zeroed, *is_new = 1) when there is none; NULL when out of memory.
+    cdef Slot* find(self, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3, bint* is_new) noexcept nogil
+    cdef void clear(self) noexcept nogil
+    cdef bytes dump(self)
+    cdef void load(self, const uint8_t* bytes, int64_t size) except *
+
+
+# The order of REASONS in rack.pyx.
+cdef enum Reason:
+    TRUNCATED
+    BAD_LENGTH
+    TEMPLATE_UNKNOWN
+    BAD_TEMPLATE
+    RECORD_SIZE_0
+    RESERVED_SET
+    UNKNOWN_VERSION
+    TRAILING_BYTES
+    ROWS_LIMIT
+
+# The order of KINDS in rack.pyx.
+cdef enum Kind:
+    GAUGE
+    COUNTER
+    STATE
+    TEXT
+
+# What an entity is, below its exporter; the path words are in rack.pyx.
+cdef enum EntityClass:
+    ENTITY_INTERFACE
+    ENTITY_VLAN
+    ENTITY_PHYSICAL
+    ENTITY_LOGICAL
+    ENTITY_HOST
+    ENTITY_DOMAIN
+    ENTITY_LANE
+    ENTITY_QUEUE
+    ENTITY_ADAPTER
+    ENTITY_EXPORTER
+    ENTITY_CLASSES
+
+# Metrics that both decoders write; the order of SHARED_METRICS in rack.pyx.
+cdef enum SharedMetric:
+    METRIC_UP
+    METRIC_DROPS
+    METRIC_SAMPLE_GAPS
+    METRIC_SEQUENCE_GAPS
+    METRIC_SEQUENCE_RESETS
+    METRIC_DATAGRAMS_RECEIVED
+    METRIC_DATAGRAMS_LOST
+    METRIC_FLOWS_LOST
+    METRIC_FLOW_IN_BYTES
+    METRIC_FLOW_IN_PACKETS
+    METRIC_FLOW_OUT_BYTES
+    METRIC_FLOW_OUT_PACKETS
+    METRIC_DISCARDED_PACKETS
+    METRIC_FLOW_DROPPED_PACKETS
+
+cdef enum SharedUnit:
+    UNIT_BYTES
+    UNIT_PACKETS
+    UNIT_DATAGRAMS
+    UNIT_FLOWS
+    UNIT_SAMPLES
+
+cdef enum:
+    NO_UNIT = -1
+
+
+cdef class Decoded:
+    cdef readonly list samples
+    cdef readonly list derived
+    cdef readonly list flows
+    cdef readonly list rejects
+    cdef readonly int64_t frames
+    cdef readonly int64_t input_bytes
+
+
+cdef class RackDecoder:
+    cdef Rows samples
+    cdef Rows derived
+    cdef Rows flows
+    cdef Rows rejects
+    cdef Names entities
+    cdef Names exporters
+    cdef Names texts
+    cdef Names metrics
+    cdef Names units
+    cdef Table entity_ids          # (address, class and index, sub-index) -> id in entities
+    cdef Table sequences           # (address, domain, source) -> the next sequence number
+    cdef bint derive
+    cdef bint out_of_memory
+    cdef int64_t frames
+    cdef int64_t input_bytes
+    cdef readonly uint64_t unknown_records
+    cdef readonly uint64_t unknown_samples
+    # The datagram being decoded. `start` is borrowed from the batch and good only within datagram().
+    cdef const uint8_t* start
+    cdef int64_t size_bytes
+    cdef int64_t received_ns
+    cdef bint has_received
+    cdef int64_t time_ns
+    cdef uint16_t time_quality
+    cdef const uint8_t* source_text
+    cdef int64_t source_size
+    cdef bint source_changed       # since the decoder last cleared it
+    cdef uint64_t address_high     # who speaks: the key of all state
+    cdef uint64_t address_low
+    cdef int32_t exporter          # id in exporters
+    cdef int64_t rows_left
+
+    cdef void walk(self, ArrowArray* frames) noexcept nogil
+    cdef Decoded hand_over(self)
+    # Decodes start[:size_bytes]; a subclass gives the body. 0, or -1 when out of memory.
+    cdef int datagram(self) noexcept nogil
+    # Set address, exporter: the datagram's sender, or an address inside the datagram.
+    cdef void speak_as_sender(self) noexcept nogil
+    cdef void speak_as_address(self, const uint8_t* address16) noexcept nogil
+    cdef int32_t entity(self, EntityClass kind, uint32_t index, uint32_t sub_index) noexcept nogil
+    cdef int sample(self, int32_t entity, int32_t metric, double value, Kind kind, int32_t unit) noexcept nogil
+    cdef int text_sample(self, int32_t entity, int32_t metric, const uint8_t* text, int64_t size) noexcept nogil
+    cdef int contribute(self, int32_t entity, int32_t metric, double value, int32_t unit, uint16_t quality) noexcept nogil
+    cdef int reject(self, Reason reason, int64_t offset, int64_t size, const char* detail) noexcept nogil
+    # Opens a flow row with what the datagram says of all its rows; its index, or -1: out of memory or over the limit.
+    cdef int64_t open_flow(self, int32_t codec, uint32_t domain, uint32_t sequence) noexcept nogil
+    cdef int close_flow(self, int64_t row) noexcept nogil
+    cdef int count_sequence(
+        self, uint32_t domain, uint32_t sequence, uint32_t uptime_ms, uint32_t step, int32_t lost_metric, int32_t unit,
+    ) noexcept nogil
+
+
+# How far `sequence` is beyond what the slot expects (0 in order, lost when positive, -1 late or repeated, -2 restarted);
+# moves the slot on unless late.
+cdef int64_t follow(Slot* slot, bint is_new, uint32_t sequence, uint32_t uptime_ms, uint32_t step) noexcept nogil
+
+cdef void put_detail(char* out, size_t size, const char* form, uint64_t a, uint64_t b) noexcept nogil
+
+
+cdef inline void put8(Rows rows, int column, int64_t row, uint8_t value) noexcept nogil:
+    rows.columns[column].values[row] = value
+    rows.columns[column].valid[row] = 1
+
+
+cdef inline void put16(Rows rows, int column, int64_t row, uint16_t value) noexcept nogil:
+    (<uint16_t*> rows.columns[column].values)[row] = value
+    rows.columns[column].valid[row] = 1
+
+
+cdef inline void put32(Rows rows, int column, int64_t row, uint32_t value) noexcept nogil:
+    (<uint32_t*> rows.columns[column].values)[row] = value
+    rows.columns[column].valid[row] = 1
+
+
+cdef inline void put64(Rows rows, int column, int64_t row, uint64_t value) noexcept nogil:
+    (<uint64_t*> rows.columns[column].values)[row] = value
+    rows.columns[column].valid[row] = 1
+
+
+cdef inline bint is_set(Rows rows, int column, int64_t row) noexcept nogil:
+    return rows.columns[column].valid[row]
+
+
+# IPv4 leaves as ::ffff:a.b.c.d, RFC 4291 section 2.5.5.2.
+cdef inline void put_ipv4(Rows rows, int column, int64_t row, const uint8_t* address) noexcept nogil:
+    cdef uint8_t* cell = rows.columns[column].values + 16 * row
+    cell[10] = cell[11] = 0xFF
+    memcpy(cell + 12, address, 4)
+    rows.columns[column].valid[row] = 1
+
+
+cdef inline void put_ipv6(Rows rows, int column, int64_t row, const uint8_t* address) noexcept nogil:
+    memcpy(rows.columns[column].values + 16 * row, address, 16)
+    rows.columns[column].valid[row] = 1
+
+
+cdef inline void put_mac(Rows rows, int column, int64_t row, const uint8_t* address) noexcept nogil:
+    memcpy(rows.columns[column].values + 6 * row, address, 6)
+    rows.columns[column].valid[row] = 1

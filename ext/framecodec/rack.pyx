@@ -1,0 +1,545 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
+"""What sFlow and NetFlow decoding share: datagrams in, rows out, names and sequence numbers kept between batches.
+
+A subclass gives `datagram()`, which reads `start[:size_bytes]` and writes rows; `decode(frames)` here walks a FRAMES
+batch without the GIL and hands the rows over as Arrow:
+
+    out = SflowDecoder().decode(frames)
+    flows = [pyarrow.record_batch(batch) for batch in out.flows]
+
+All state is keyed by who speaks (the sFlow agent, the NetFlow sender) and is bounded: a Table forgets its less recently
+used half when it is full. Nothing here knows Kafka, files or the time of day.
+"""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset, strcmp, strlen
+
+from framecodec.arrow cimport ArrowArray, ArrowSchema
+from framecodec.columns cimport Names, Rows, hash_bytes
+from framecodec.records cimport (
+    FLOW_CODEC, FLOW_DOMAIN, FLOW_EXPORTER, FLOW_MPLS_LABELS, FLOW_RECEIVED, FLOW_SEQUENCE, QUALITY_TIME_SUBSTITUTED,
+    REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES, REJECT_SOURCE, REJECT_TIME, SAMPLE_ENTITY, SAMPLE_KIND,
+    SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TEXT, SAMPLE_TIME, SAMPLE_UNIT, SAMPLE_VALUE,
+)
+from framecodec.records import FLOWS_FIELDS, REJECTS_FIELDS, SAMPLES_FIELDS
+
+cdef extern from *:
+    """
+    /* Path words of EntityClass, and the word before a sub-index. */
+    static const char* const fc_entity_words[] = {
+        "if", "vlan", "physical", "logical", "host", "domain", "if", "if", "host/adapter", ""};
+    static const char* const fc_entity_sub_words[] = {"", "", "", "", "", "", "lane", "queue", "", ""};
+    """
+    const char** ENTITY_WORDS "fc_entity_words"
+    const char** ENTITY_SUB_WORDS "fc_entity_sub_words"
+
+cdef extern from "<arpa/inet.h>" nogil:
+    int AF_INET, AF_INET6
+    const char* inet_ntop(int family, const void* address, char* text, unsigned int size)
+    int inet_pton(int family, const char* text, void* address)
+
+__all__ = ["CODECS", "KINDS", "REASONS", "Decoded", "RackDecoder"]
+
+cdef enum:
+    # A 65,507-byte datagram of the smallest flow samples holds 1,637 rows, one of interface counters 13,000; only a frame
+    # that no network carried can hold more.
+    ROWS_MAX = 16384
+    REJECTS_MAX = 64
+    # Names are forgotten together when there are this many (about 100 MB), which real fleets never reach.
+    NAMES_MAX = 1 << 20
+    TABLE_LIMIT = 1 << 18
+    TABLE_FIRST = 256
+    # Datagrams that overtake each other on a network differ by a handful.
+    LATE_MAX = 1024
+    GAP_MAX = 1 << 24
+    RESTART_MS = 60_000
+
+REASONS = (
+    "truncated", "bad_length", "template_unknown", "bad_template", "record_size_0", "reserved_set", "unknown_version",
+    "trailing_bytes", "rows_limit",
+)
+KINDS = ("gauge", "counter", "state", "text")
+CODECS = ("sflow", "netflow5", "netflow9", "ipfix")
+SHARED_METRICS = (
+    "up", "drops", "sample_gaps", "sequence_gaps", "sequence_resets", "datagrams_received", "datagrams_lost", "flows_lost",
+    "flow_in_bytes", "flow_in_packets", "flow_out_bytes", "flow_out_packets", "discarded_packets", "flow_dropped_packets",
+)
+SHARED_UNITS = ("bytes", "packets", "datagrams", "flows", "samples")
+
+SNAPSHOT_MAGIC = b"orbrack1"
+
+
+cdef inline uint64_t mix(uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3) noexcept nogil:
+    cdef uint64_t state = k0 * <uint64_t> 0x9E3779B97F4A7C15ULL
+    state = (state ^ (state >> 29) ^ k1) * <uint64_t> 0xBF58476D1CE4E5B9ULL
+    state = (state ^ (state >> 32) ^ k2) * <uint64_t> 0x94D049BB133111EBULL
+    state = (state ^ (state >> 29) ^ k3) * <uint64_t> 0x9E3779B97F4A7C15ULL
+    return state ^ (state >> 32)
+
+
+cdef inline Slot* probe(Slot* slots, uint64_t mask, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3) noexcept nogil:
+    cdef uint64_t place = mix(k0, k1, k2, k3) & mask
+    while slots[place].used:
+        if slots[place].key[0] == k0 and slots[place].key[1] == k1 and slots[place].key[2] == k2 and slots[place].key[3] == k3:
+            return &slots[place]
+        place = (place + 1) & mask
+    return &slots[place]
+
+
+cdef class Table:
+    """At most 2 x `limit` lines by 32-byte key.
+
+    New lines go to the young half. When that is full, it becomes the old half and the old one is forgotten; a line found
+    in the old half moves to the young one. So what is in use stays, whatever an attacker sends besides.
+    """
+
+    def __cinit__(self, uint64_t limit=TABLE_LIMIT):
+        self.limit = limit
+        self.young_mask = TABLE_FIRST - 1
+        self.young = <Slot*> calloc(TABLE_FIRST, sizeof(Slot))
+        if self.young == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.young)
+        free(self.old)
+
+    cdef void clear(self) noexcept nogil:
+        free(self.old)
+        self.old = NULL
+        memset(self.young, 0, (self.young_mask + 1) * sizeof(Slot))
+        self.count = 0
+
+    cdef Slot* find(self, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3, bint* is_new) noexcept nogil:
+        cdef Slot* slot = probe(self.young, self.young_mask, k0, k1, k2, k3)
+        cdef Slot* earlier
+        cdef Slot* grown
+        cdef uint64_t place
+        is_new[0] = 0
+        if slot.used:
+            return slot
+        if self.count >= self.limit:
+            grown = <Slot*> calloc(TABLE_FIRST, sizeof(Slot))
+            if grown == NULL:
+                return NULL
+            if self.old != NULL:
+                self.forgotten += self.limit
+                free(self.old)
+            self.old, self.old_mask = self.young, self.young_mask
+            self.young, self.young_mask, self.count = grown, TABLE_FIRST - 1, 0
+        elif 2 * self.count > self.young_mask:
+            grown = <Slot*> calloc(2 * (self.young_mask + 1), sizeof(Slot))
+            if grown == NULL:
+                return NULL
+            for place in range(self.young_mask + 1):
+                slot = &self.young[place]
+                if slot.used:
+                    probe(grown, 2 * self.young_mask + 1, slot.key[0], slot.key[1], slot.key[2], slot.key[3])[0] = slot[0]
+            free(self.young)
+            self.young, self.young_mask = grown, 2 * self.young_mask + 1
+        slot = probe(self.young, self.young_mask, k0, k1, k2, k3)
+        self.count += 1
+        if self.old != NULL:
+            earlier = probe(self.old, self.old_mask, k0, k1, k2, k3)
+            if earlier.used:
+                slot[0] = earlier[0]
+                return slot
+        is_new[0] = 1
+        slot.used = 1
+        slot.key[0], slot.key[1], slot.key[2], slot.key[3] = k0, k1, k2, k3
+        return slot
+
+    # The lines, the old half first: u32 count of each half, then 48 bytes a line in this machine's byte order.
+    cdef bytes dump(self):
+        cdef list parts = []
+        cdef uint64_t place
+        cdef uint32_t counts[2]
+        counts[0] = counts[1] = 0
+        if self.old != NULL:
+            for place in range(self.old_mask + 1):
+                if self.old[place].used:
+                    parts.append(PyBytes_FromStringAndSize(<char*> &self.old[place], sizeof(Slot)))
+                    counts[0] += 1
+        for place in range(self.young_mask + 1):
+            if self.young[place].used:
+                parts.append(PyBytes_FromStringAndSize(<char*> &self.young[place], sizeof(Slot)))
+                counts[1] += 1
+        return PyBytes_FromStringAndSize(<char*> counts, 8) + b"".join(parts)
+
+    cdef void load(self, const uint8_t* data, int64_t size) except *:
+        cdef uint32_t counts[2]
+        cdef Slot line
+        cdef Slot* slot
+        cdef bint is_new
+        cdef uint64_t index
+        if size < 8:
+            raise ValueError("not a snapshot: the sequence table is cut short")
+        memcpy(counts, data, 8)
+        if <uint64_t> size != 8 + sizeof(Slot) * (<uint64_t> counts[0] + counts[1]):
+            raise ValueError("not a snapshot: the sequence table has the wrong size")
+        self.clear()
+        for index in range(<uint64_t> counts[0] + counts[1]):
+            if index == counts[0] and index:
+                # The young half starts: what is there so far becomes the old one.
+                slot = <Slot*> calloc(TABLE_FIRST, sizeof(Slot))
+                if slot == NULL:
+                    raise MemoryError
+                self.old, self.old_mask = self.young, self.young_mask
+                self.young, self.young_mask, self.count = slot, TABLE_FIRST - 1, 0
+            memcpy(&line, data + 8 + index * sizeof(Slot), sizeof(Slot))
+            slot = self.find(line.key[0], line.key[1], line.key[2], line.key[3], &is_new)
+            if slot == NULL:
+                raise MemoryError
+            slot[0] = line
+            slot.used = 1
+
+
+cdef int64_t follow(Slot* slot, bint is_new, uint32_t sequence, uint32_t uptime_ms, uint32_t step) noexcept nogil:
+    cdef int32_t ahead = <int32_t> (sequence - slot.number)
+    cdef int32_t later_ms = <int32_t> (uptime_ms - slot.uptime_ms)
+    if is_new:
+        slot.number, slot.uptime_ms = sequence + step, uptime_ms
+        return 0
+    # An exporter that started again has a smaller sequence and a smaller uptime; one that was overtaken on the way only
+    # the first. Both may wrap at 2^32.
+    if ahead < 0 and ahead >= -LATE_MAX and later_ms > -RESTART_MS:
+        return -1
+    slot.number, slot.uptime_ms = sequence + step, uptime_ms
+    if ahead < 0 or ahead > GAP_MAX:
+        return -2
+    return ahead
+
+
+cdef void put_detail(char* out, size_t size, const char* form, uint64_t a, uint64_t b) noexcept nogil:
+    snprintf(out, size, form, <unsigned long long> a, <unsigned long long> b)
+
+
+cdef class Decoded:
+    """What one call gave: lists of `columns.Batch`, empty where there is nothing; each batch can be taken once."""
+
+
+cdef class RackDecoder:
+    """Base of the rack decoders. `derive=False` leaves the window-only contributions out."""
+
+    def __cinit__(self, *, bint derive=True):
+        kinds, codecs, reasons = Names(), Names(), Names()
+        self.entities, self.exporters, self.texts, self.metrics, self.units = Names(), Names(), Names(), Names(), Names()
+        for names, words in (
+            (kinds, KINDS), (codecs, CODECS), (reasons, REASONS), (self.metrics, SHARED_METRICS), (self.units, SHARED_UNITS),
+        ):
+            for word in words:
+                (<Names> names).add(word)
+        shared = {
+            "entity": self.entities, "metric": self.metrics, "text": self.texts, "kind": kinds, "unit": self.units,
+            "source": self.exporters, "exporter": self.exporters, "codec": codecs, "reason": reasons,
+        }
+        self.samples = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
+        self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
+        self.flows = Rows([(*field, shared.get(field[0])) for field in FLOWS_FIELDS])
+        self.rejects = Rows([(*field, shared.get(field[0])) for field in REJECTS_FIELDS])
+        self.entity_ids = Table(NAMES_MAX)
+        self.sequences = Table()
+        self.derive = derive
+
+    def decode(self, frames) -> Decoded:
+        """Decodes a FRAMES batch of datagrams, one a row.
+
+        Anything wrong with a datagram becomes a row of `rejects` (reasons: `REASONS`); `offset` there counts from the
+        start of the datagram. TypeError when `frames` is not a record batch of `streams.model.FRAMES`.
+        """
+        capsules = frames.__arrow_c_array__()
+        cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsules[0], "arrow_schema")
+        cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsules[1], "arrow_array")
+        check_frames(schema)
+        if self.entities.count > NAMES_MAX or self.exporters.count > NAMES_MAX or self.texts.count > NAMES_MAX:
+            # No row is open between batches, so no id is in use.
+            self.entities.clear()
+            self.exporters.clear()
+            self.texts.clear()
+            self.entity_ids.clear()
+            self.exporter = -1
+        with nogil:
+            self.walk(array)
+        return self.hand_over()
+
+    def finish(self) -> Decoded:
+        """What the end of the input decides; nothing for a codec without held input."""
+        return self.hand_over()
+
+    def counters(self) -> dict[str, int]:
+        """Totals since the start that no row shows: records and samples of unknown type, state lines forgotten."""
+        return {
+            "unknown_records": self.unknown_records,
+            "unknown_samples": self.unknown_samples,
+            "forgotten_sequences": self.sequences.forgotten,
+        }
+
+    def snapshot(self) -> bytes:
+        """All state that outlives a batch, for `restore` of a decoder of this class on a machine of this byte order."""
+        return SNAPSHOT_MAGIC + self.sequences.dump()
+
+    def restore(self, data: bytes) -> None:
+        """Takes the state of a `snapshot`; ValueError for anything else."""
+        if data[:8] != SNAPSHOT_MAGIC:
+            raise ValueError("not a snapshot of a rack decoder")
+        self.sequences.load(<const uint8_t*> PyBytes_AS_STRING(data) + 8, len(data) - 8)
+
+    cdef void walk(self, ArrowArray* array) noexcept nogil:
+        cdef int64_t row, index
+        cdef ArrowArray* received = array.children[0]
+        cdef ArrowArray* source = array.children[1]
+        cdef ArrowArray* frame = array.children[4]
+        cdef const uint8_t* received_valid = <const uint8_t*> received.buffers[0]
+        cdef const int64_t* received_ns = <const int64_t*> received.buffers[1]
+        cdef const int32_t* source_ids = <const int32_t*> source.buffers[1]
+        cdef const int32_t* source_ends = <const int32_t*> source.dictionary.buffers[1]
+        cdef const uint8_t* source_data = <const uint8_t*> source.dictionary.buffers[2]
+        cdef const int32_t* ends = <const int32_t*> frame.buffers[1]
+        cdef const uint8_t* data = <const uint8_t*> frame.buffers[2]
+        cdef int32_t source_id, last_source = -1
+        for row in range(array.length):
+            index = row + array.offset
+            self.has_received = received_valid == NULL or (
+                received_valid[(index + received.offset) >> 3] >> ((index + received.offset) & 7)
+            ) & 1
+            self.received_ns = received_ns[index + received.offset] if self.has_received else 0
+            self.time_ns, self.time_quality = self.received_ns, 0
+            source_id = source_ids[index + source.offset] + <int32_t> source.dictionary.offset
+            if source_id != last_source:
+                self.source_text = source_data + source_ends[source_id]
+                self.source_size = source_ends[source_id + 1] - source_ends[source_id]
+                last_source = source_id
+                self.source_changed = True
+            self.start = data + ends[index + frame.offset]
+            self.size_bytes = ends[index + frame.offset + 1] - ends[index + frame.offset]
+            self.rows_left = ROWS_MAX
+            self.frames += 1
+            self.input_bytes += self.size_bytes
+            if self.datagram() < 0 and self.out_of_memory:
+                return
+
+    cdef Decoded hand_over(self):
+        cdef Decoded out = Decoded.__new__(Decoded)
+        out.frames, out.input_bytes = self.frames, self.input_bytes
+        self.frames = self.input_bytes = 0
+        out.samples = [self.samples.flush()] if self.samples.length else []
+        out.derived = [self.derived.flush()] if self.derived.length else []
+        out.flows = [self.flows.flush()] if self.flows.length else []
+        out.rejects = [self.rejects.flush()] if self.rejects.length else []
+        if self.out_of_memory:
+            self.out_of_memory = False
+            raise MemoryError
+        return out
+
+    cdef int datagram(self) noexcept nogil:
+        return 0
+
+    cdef void speak_as_sender(self) noexcept nogil:
+        cdef char text[64]
+        cdef uint8_t address[16]
+        memset(address, 0, 16)
+        if self.source_size < 64:
+            memcpy(text, self.source_text, self.source_size)
+            text[self.source_size] = 0
+            if inet_pton(AF_INET, text, address + 12) == 1:
+                address[10] = address[11] = 0xFF
+            elif inet_pton(AF_INET6, text, address) != 1:
+                # Not an address: a name from a configuration or a file. 64 bits of hash tell those apart.
+                self.address_high = <uint64_t> 0xFF00000000000000ULL
+                self.address_low = hash_bytes(self.source_text, self.source_size)
+                self.exporter = self.exporters.intern(self.source_text, self.source_size)
+                return
+        self.address_high, self.address_low = be64(address), be64(address + 8)
+        self.exporter = self.exporters.intern(self.source_text, self.source_size)
+
+    cdef void speak_as_address(self, const uint8_t* address) noexcept nogil:
+        cdef uint64_t high = be64(address)
+        cdef uint64_t low = be64(address + 8)
+        cdef bint is_new
+        cdef Slot* slot
+        cdef char text[64]
+        if high == self.address_high and low == self.address_low and self.exporter >= 0:
+            return
+        self.address_high, self.address_low = high, low
+        slot = self.entity_ids.find(high, low, <uint64_t> ENTITY_EXPORTER << 32, 1, &is_new)
+        if slot != NULL and not is_new:
+            self.exporter = <int32_t> slot.number
+            return
+        write_address(address, text)
+        self.exporter = self.exporters.intern(<const uint8_t*> text, strlen(text))
+        if slot != NULL:
+            slot.number = <uint32_t> self.exporter
+
+    cdef int32_t entity(self, EntityClass kind, uint32_t index, uint32_t sub_index) noexcept nogil:
+        cdef bint is_new
+        cdef Slot* slot = self.entity_ids.find(
+            self.address_high, self.address_low, (<uint64_t> kind << 32) | index, <uint64_t> sub_index << 32, &is_new,
+        )
+        cdef char text[160]
+        cdef int64_t size
+        if slot == NULL or self.exporter < 0:
+            self.out_of_memory = True
+            return -1
+        if not is_new:
+            return <int32_t> slot.number
+        size = self.exporters.starts[self.exporter + 1] - self.exporters.starts[self.exporter]
+        if size > 64:
+            size = 64
+        memcpy(text, self.exporters.text + self.exporters.starts[self.exporter], size)
+        if kind == ENTITY_HOST:
+            snprintf(text + size, 96, b"/%s", ENTITY_WORDS[<int> kind])
+        elif kind == ENTITY_EXPORTER:
+            text[size] = 0
+        elif ENTITY_SUB_WORDS[<int> kind][0] == 0:
+            snprintf(text + size, 96, b"/%s/%u", ENTITY_WORDS[<int> kind], index)
+        else:
+            snprintf(text + size, 96, b"/%s/%u/%s/%u", ENTITY_WORDS[<int> kind], index, ENTITY_SUB_WORDS[<int> kind], sub_index)
+        slot.number = <uint32_t> self.entities.intern(<const uint8_t*> text, strlen(text))
+        return <int32_t> slot.number
+
+    cdef int sample(self, int32_t entity, int32_t metric, double value, Kind kind, int32_t unit) noexcept nogil:
+        cdef int64_t row = self.samples.length
+        if self.rows_left <= 0:
+            return -1
+        if fill_sample(self, self.samples, entity, metric, kind, unit) < 0:
+            return -1
+        (<double*> self.samples.columns[SAMPLE_VALUE].values)[row] = value
+        self.samples.columns[SAMPLE_VALUE].valid[row] = 1
+        (<uint16_t*> self.samples.columns[SAMPLE_QUALITY].values)[row] = self.time_quality
+        self.samples.length = row + 1
+        self.rows_left -= 1
+        return 0
+
+    cdef int text_sample(self, int32_t entity, int32_t metric, const uint8_t* text, int64_t size) noexcept nogil:
+        cdef int64_t row = self.samples.length
+        cdef int32_t name = self.texts.intern(text, size)
+        if self.rows_left <= 0:
+            return -1
+        if name < 0:
+            self.out_of_memory = True
+            return -1
+        if fill_sample(self, self.samples, entity, metric, TEXT, NO_UNIT) < 0:
+            return -1
+        put32(self.samples, SAMPLE_TEXT, row, <uint32_t> name)
+        (<uint16_t*> self.samples.columns[SAMPLE_QUALITY].values)[row] = self.time_quality
+        self.samples.length = row + 1
+        self.rows_left -= 1
+        return 0
+
+    cdef int contribute(self, int32_t entity, int32_t metric, double value, int32_t unit, uint16_t quality) noexcept nogil:
+        cdef int64_t row = self.derived.length
+        if not self.derive:
+            return 0
+        if fill_sample(self, self.derived, entity, metric, GAUGE, unit) < 0:
+            return -1
+        (<double*> self.derived.columns[SAMPLE_VALUE].values)[row] = value
+        self.derived.columns[SAMPLE_VALUE].valid[row] = 1
+        (<uint16_t*> self.derived.columns[SAMPLE_QUALITY].values)[row] = self.time_quality | quality
+        self.derived.length = row + 1
+        return 0
+
+    cdef int reject(self, Reason reason, int64_t offset, int64_t size, const char* detail) noexcept nogil:
+        cdef int64_t row = self.rejects.length
+        if self.rejects.reserve(1) < 0 or self.rejects.put_bytes(REJECT_DETAIL, <const uint8_t*> detail, strlen(detail)) < 0:
+            self.out_of_memory = True
+            return -1
+        if self.has_received:
+            put64(self.rejects, REJECT_TIME, row, <uint64_t> self.received_ns)
+        (<int32_t*> self.rejects.columns[REJECT_SOURCE].values)[row] = self.exporter
+        (<int32_t*> self.rejects.columns[REJECT_REASON].values)[row] = <int32_t> reason
+        (<int64_t*> self.rejects.columns[REJECT_OFFSET].values)[row] = offset
+        (<int64_t*> self.rejects.columns[REJECT_SIZE_BYTES].values)[row] = size
+        self.rejects.next_row()
+        return 0
+
+    cdef int64_t open_flow(self, int32_t codec, uint32_t domain, uint32_t sequence) noexcept nogil:
+        cdef int64_t row = self.flows.length
+        if self.rows_left <= 0:
+            return -1
+        if row == self.flows.capacity and self.flows.reserve(1) < 0:
+            self.out_of_memory = True
+            return -1
+        if self.has_received:
+            put64(self.flows, FLOW_RECEIVED, row, <uint64_t> self.received_ns)
+        (<int32_t*> self.flows.columns[FLOW_EXPORTER].values)[row] = self.exporter
+        (<uint32_t*> self.flows.columns[FLOW_DOMAIN].values)[row] = domain
+        (<int32_t*> self.flows.columns[FLOW_CODEC].values)[row] = codec
+        (<uint32_t*> self.flows.columns[FLOW_SEQUENCE].values)[row] = sequence
+        return row
+
+    cdef int close_flow(self, int64_t row) noexcept nogil:
+        # The only column with ends, so next_row() need not look at all 48.
+        self.flows.columns[FLOW_MPLS_LABELS].ends[row + 1] = <int32_t> (
+            self.flows.columns[FLOW_MPLS_LABELS].data_used // 4
+        )
+        self.flows.length = row + 1
+        self.rows_left -= 1
+        return 0
+
+    cdef int count_sequence(
+        self, uint32_t domain, uint32_t sequence, uint32_t uptime_ms, uint32_t step, int32_t lost_metric, int32_t unit,
+    ) noexcept nogil:
+        cdef bint is_new
+        cdef Slot* slot = self.sequences.find(self.address_high, self.address_low, (<uint64_t> 1 << 63) | domain, 0, &is_new)
+        cdef int64_t lost
+        cdef int32_t entity
+        if slot == NULL:
+            self.out_of_memory = True
+            return -1
+        lost = follow(slot, is_new, sequence, uptime_ms, step)
+        if lost <= 0 and lost != -2 and not self.derive:
+            return 0
+        entity = self.entity(ENTITY_DOMAIN, domain, 0)
+        if entity < 0:
+            return -1
+        if self.contribute(entity, METRIC_DATAGRAMS_RECEIVED, 1, UNIT_DATAGRAMS, 0) < 0:
+            return -1
+        if lost > 0:
+            if self.sample(entity, METRIC_SEQUENCE_GAPS, <double> lost, GAUGE, unit) < 0:
+                return -1
+            return self.contribute(entity, lost_metric, <double> lost, unit, 0)
+        if lost == -2:
+            return self.sample(entity, METRIC_SEQUENCE_RESETS, 1, GAUGE, NO_UNIT)
+        return 0
+
+
+cdef inline int fill_sample(RackDecoder self, Rows rows, int32_t entity, int32_t metric, Kind kind, int32_t unit) noexcept nogil:
+    cdef int64_t row = rows.length
+    if row == rows.capacity and rows.reserve(1) < 0:
+        self.out_of_memory = True
+        return -1
+    (<int64_t*> rows.columns[SAMPLE_TIME].values)[row] = self.time_ns
+    if self.has_received:
+        put64(rows, SAMPLE_RECEIVED, row, <uint64_t> self.received_ns)
+    (<int32_t*> rows.columns[SAMPLE_ENTITY].values)[row] = entity
+    (<int32_t*> rows.columns[SAMPLE_METRIC].values)[row] = metric
+    (<int32_t*> rows.columns[SAMPLE_KIND].values)[row] = <int32_t> kind
+    if unit >= 0:
+        put32(rows, SAMPLE_UNIT, row, <uint32_t> unit)
+    (<int32_t*> rows.columns[SAMPLE_SOURCE].values)[row] = self.exporter
+    return 0
+
+
+# `text` has room for 64; RFC 5952 form, IPv4-mapped as IPv4.
+cdef void write_address(const uint8_t* address, char* text) noexcept nogil:
+    cdef uint64_t high = be64(address)
+    if high == 0 and be32(address + 8) == 0xFFFF:
+        inet_ntop(AF_INET, address + 12, text, 64)
+    else:
+        inet_ntop(AF_INET6, address, text, 64)
+
+
+cdef check_frames(ArrowSchema* schema):
+    cdef const char** formats = [b"l", b"i", b"i", b"i", b"z"]
+    cdef int index
+    if schema.n_children != 5:
+        raise TypeError(f"expected a batch of FRAMES with 5 columns, got {schema.n_children}")
+    for index in range(5):
+        if strcmp(schema.children[index].format, formats[index]) != 0:
+            found = (<bytes> schema.children[index].format).decode()
+            raise TypeError(f"expected a batch of FRAMES, got Arrow format {found!r} in column {index}")
+    if schema.children[1].dictionary == NULL or strcmp(schema.children[1].dictionary.format, b"u") != 0:
+        raise TypeError("expected a batch of FRAMES, got a source column that is no dictionary of strings")
