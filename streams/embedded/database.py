@@ -1,0 +1,123 @@
+"""The embedded database as a process of its own.
+
+    python -m streams.embedded.database --path DIR [--host 127.0.0.1] [--port 8123]
+
+Passwords come from the environment: ORBITRACK_WRITER_PASSWORD and ORBITRACK_ANALYST_PASSWORD. On loopback a user without
+one may log in with an empty password; elsewhere it does not exist. `default` is the writer under ClickHouse's own name.
+
+When it is ready it prints one line of JSON: {"event": "database_ready", "host": ..., "port": ..., "version": ...}.
+SIGTERM and SIGINT let running queries end (GRACE_S) and close the engine; after kill -9 the folder simply opens again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+from aiohttp import web
+
+from streams.errors import ConfigError, DependencyError, OrbitrackError
+from streams.gateway import Engine, Gateway, User
+
+__all__ = ["database_users", "serve_database"]
+
+GRACE_S = 5.0
+URI_BYTES_MAX = 1 << 20  # http_max_uri_size of ClickHouse
+WRITER_PASSWORD, ANALYST_PASSWORD = "ORBITRACK_WRITER_PASSWORD", "ORBITRACK_ANALYST_PASSWORD"
+
+
+def database_users(writer_password: str = "", analyst_password: str = "", *, is_loopback: bool = True) -> list[User]:
+    """The users of the embedded database; without password only where nobody else can reach it."""
+    users = [
+        User("default", writer_password),
+        User("writer", writer_password),
+        User("analyst", analyst_password, read_only=True),
+    ]
+    return [user for user in users if user.password or is_loopback]
+
+
+async def serve_database(
+    path: Path,
+    host: str,
+    port: int,
+    users: list[User],
+    *,
+    ready: asyncio.Event | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serves until `stop` is set, or SIGTERM or SIGINT if there is none. Prints the ready line, then sets `ready`.
+
+    ConfigError if another process has the folder; DependencyError if the port is taken.
+    """
+    if not users:
+        hint = f"set {WRITER_PASSWORD} or listen on 127.0.0.1"
+        raise ConfigError(f"nobody could log in: {host} is not loopback and there is no password", hint=hint)
+    stop = stop or stop_on_signals()
+    engine = Engine(path, users)
+    engine.open()
+    gateway = Gateway(engine, users)
+    runner = web.AppRunner(
+        gateway.application(),
+        access_log=None,
+        auto_decompress=False,
+        handler_cancellation=True,
+        max_line_size=URI_BYTES_MAX,
+        max_field_size=URI_BYTES_MAX,
+        shutdown_timeout=GRACE_S,
+    )
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            hint = "another database may be running; choose another --port"
+            raise DependencyError(f"cannot listen on {host}:{port}: {error.strerror}", retryable=False, hint=hint) from error
+        bound = runner.addresses[0][1]
+        line = {"event": "database_ready", "host": host, "port": bound, "path": str(engine.path), "version": engine.version}
+        print(json.dumps(line), flush=True)
+        if ready is not None:
+            ready.set()
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        await gateway.close()
+        engine.close()
+
+
+def stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@click.command()
+@click.option("--path", type=click.Path(path_type=Path), required=True, help="Folder of the data.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8123, show_default=True, help="0 for any free one.")
+def main(path: Path, host: str, port: int) -> None:
+    """chDB behind ClickHouse's HTTP interface."""
+    passwords = (os.environ.get(WRITER_PASSWORD, ""), os.environ.get(ANALYST_PASSWORD, ""))
+    try:
+        asyncio.run(serve_database(path, host, port, database_users(*passwords, is_loopback=is_loopback(host))))
+    except OrbitrackError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""ClickHouse's HTTP interface over chDB, in one process: what the embedded default uses instead of a server.
+
+    engine = Engine(path, users); engine.open()
+    gateway = Gateway(engine, users)
+    web.AppRunner(gateway.application(), auto_decompress=False, handler_cancellation=True)
+
+The rest of orbitrack knows this package only by what it speaks: streams/clickhouse is the same against a server.
+Map: server (handlers) > request, sessions, access (users and the guard) > engine (chDB) > sql, formats, compression, errors.
+"""
+
+from streams.gateway.access import User
+from streams.gateway.engine import Engine
+from streams.gateway.server import Gateway
+
+__all__ = ["Engine", "Gateway", "User"]

@@ -1,0 +1,156 @@
+"""Who may do what: users, passwords, and the guard in front of read-only users.
+
+Three layers, because no single one holds (each was tried against chDB 4.4):
+
+1. Roles of the engine itself. All connections are chDB's user `default`, which has no rights of its own; a connection
+   takes on the role of its gateway user with SET ROLE. That stops table functions, files as tables, writes, DDL.
+2. `readonly = 1` and the caps below, set after everything else, so that no SETTINGS clause undoes them.
+3. The guard, on the statement as the engine parses it (EXPLAIN AST): the scalar function file() reads any file in spite
+   of 1 and 2, Python() reaches into this process, and SET ROLE would undo 1. One statement, of a kind that only reads.
+
+This module does no I/O; the engine runs the statements that `Guard` asks for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from xml.sax.saxutils import escape
+
+from streams.gateway.errors import GatewayError
+from streams.gateway.sql import names, tokens, unquoted
+
+__all__ = ["READ_CAPS", "Access", "User", "check_ast", "check_read_settings", "functions", "quoted", "users_xml"]
+
+# What one query of a read-only user may take. Names are ClickHouse's own settings.
+READ_CAPS: Mapping[str, int] = {
+    "max_execution_time": 60,  # seconds
+    "max_memory_usage": 2_000_000_000,  # bytes
+    "max_result_rows": 1_000_000,
+    "max_result_bytes": 1_000_000_000,
+    "max_rows_to_read": 0,  # no cap, but may be lowered
+    "max_threads": 2,
+}
+
+# Only what shapes the answer; whatever opens files, changes the dialect or lifts a cap is not here.
+READ_SETTINGS = re.compile(
+    r"(output_format_(?!.*(schema|path|template))\w+|input_format_\w+|date_time_\w+|session_timezone|extremes|limit|offset"
+    r"|max_block_size|join_use_nulls|final|use_query_cache|result_overflow_mode|format_csv_delimiter|log_comment"
+    r"|http_\w+|decimal_\w+)\Z"
+)
+
+# Functions that reach outside the database or into the process, wherever they stand. Lower case.
+FORBIDDEN_FUNCTIONS = names(
+    "file python executable executablepool url urlcluster filecluster remote remotesecure cluster clusterallreplicas s3"
+    " s3cluster gcs cosn oss azureblobstorage azureblobstoragecluster hdfs hdfscluster mysql postgresql sqlite mongodb redis"
+    " odbc jdbc iceberg icebergs3 deltalake hudi paimon ytsaurus arrowflight prometheusquery prometheusqueryrange input"
+    " catboostevaluate modelevaluate addresstoline addresstolinewithinlines addresstosymbol demangle reversednsquery"
+    " fuzzquery bigquery kafka nats rabbitmq"
+)
+
+GRANTS_FULL = ("GRANT ALL ON *.* WITH GRANT OPTION",)
+# CREATE TEMPORARY TABLE is what the engine asks for before most table functions; harmless ones need nothing.
+GRANTS_READ = (
+    "GRANT SHOW, SELECT, dictGet ON *.*",
+    "REVOKE SELECT ON system.query_log",
+    "REVOKE SELECT ON system.processes",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One who may log in. `password` is compared in constant time and never shown."""
+
+    name: str
+    password: str = field(default="", repr=False)
+    read_only: bool = False
+    caps: Mapping[str, int] = field(default_factory=dict)  # over READ_CAPS; only for read-only users
+    row_filters: Mapping[str, str] = field(default_factory=dict)  # table -> SQL condition: a row policy
+    grants: tuple[str, ...] = ()  # GRANT statements without grantee; default: all, or all reading
+
+    @property
+    def role(self) -> str:
+        return f"gateway_{self.name}"
+
+    def settings(self) -> dict[str, str]:
+        """What holds for every query of this user."""
+        settings = {name: str(value) for name, value in ({**READ_CAPS, **self.caps} if self.read_only else self.caps).items()}
+        if self.read_only:
+            settings |= {"result_overflow_mode": "throw", "allow_introspection_functions": "0"}
+        if self.row_filters:
+            pairs = (f"{quoted(table)}: {quoted(condition)}" for table, condition in self.row_filters.items())
+            settings["additional_table_filters"] = "{" + ", ".join(pairs) + "}"
+        return settings
+
+
+def quoted(text: str) -> str:
+    """`text` as an SQL string."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+class Access:
+    """The users of one gateway."""
+
+    def __init__(self, users: Iterable[User]) -> None:
+        self.users = {user.name: user for user in users}
+
+    def authenticate(self, name: str, password: str) -> User:
+        """The user, or AUTHENTICATION_FAILED, in a time that tells neither names nor prefixes of passwords."""
+        user = self.users.get(name)
+        # Hashes of one length; a user that does not exist is compared as well.
+        expected = hashlib.sha256((user.password if user else "\0").encode()).digest()
+        given = hashlib.sha256(password.encode(errors="surrogateescape")).digest()
+        if not hmac.compare_digest(expected, given) or user is None:
+            what = f"{name}: Authentication failed: password is incorrect, or there is no user with such name"
+            raise GatewayError(516, "AUTHENTICATION_FAILED", what)
+        return user
+
+
+def users_xml(users: Iterable[User]) -> str:
+    """The engine's users file: chDB's only user, `default`, with nothing but one role per gateway user."""
+    roles, grants = [], []
+    for user in users:
+        lines = user.grants or (GRANTS_READ if user.read_only else GRANTS_FULL)
+        queries = "".join(f"<query>{escape(line)}</query>" for line in lines)
+        roles.append(f"<{user.role}><grants>{queries}</grants></{user.role}>")
+        grants.append(f"<query>GRANT {user.role}</query>")
+    return (
+        "<clickhouse><profiles><default><implicit_select>0</implicit_select></default></profiles>"
+        f"<roles>{''.join(roles)}</roles><users><default><password></password><networks><ip>::/0</ip></networks>"
+        f"<profile>default</profile><quota>default</quota><grants>{''.join(grants)}</grants></default></users>"
+        "<quotas><default/></quotas></clickhouse>"
+    )
+
+
+def check_read_settings(user: User, settings: Mapping[str, str]) -> None:
+    """Refuses settings that a read-only user may not choose; caps may only be lowered."""
+    caps = {**READ_CAPS, **user.caps}
+    for name, value in settings.items():
+        if READ_SETTINGS.match(name):
+            continue
+        cap = caps.get(name)
+        if cap is not None and value.isdigit() and int(value) > 0 and (cap == 0 or int(value) <= cap):
+            continue
+        raise GatewayError(164, "READONLY", f"Cannot modify '{name}' setting in readonly mode")
+
+
+NODE = re.compile(r"^\s*(?P<node>\w+) +(?P<name>.*?)(?: \(alias [^\n]*\))?(?: \(children \d+\))?$", re.MULTILINE)
+
+
+def functions(ast: str) -> list[str]:
+    """Names of the functions and table functions in a tree, lower case."""
+    return [match["name"].lower() for match in NODE.finditer(ast) if match["node"] == "Function"]
+
+
+def check_ast(statement: bytes, ast: str) -> None:
+    """Refuses a statement of a read-only user by its syntax tree, as EXPLAIN AST prints it."""
+    called = functions(ast)
+    if "ColumnsApplyTransformer" in ast:
+        # The tree does not show what `* APPLY(f)` applies: look at every name in the statement.
+        called += [unquoted(token).lower() for token in tokens(statement) if token.kind in ("word", "quoted")]
+    for name in called:
+        if name in FORBIDDEN_FUNCTIONS:
+            raise GatewayError(497, "ACCESS_DENIED", f"function {name} is not allowed for this user")

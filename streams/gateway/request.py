@@ -1,0 +1,152 @@
+"""One HTTP request, taken apart: who asks, what, in which session, with which parameters, settings and formats.
+
+Nothing is executed here. Bodies are read in pieces on demand (`Body`), so that an INSERT of any size needs little memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from streams.gateway.compression import Decoder, choose_encoding, decoder_for
+from streams.gateway.errors import GatewayError
+from streams.gateway.sql import names
+
+__all__ = ["Body", "Request", "credentials"]
+
+# Parameters of the HTTP interface itself; every other one is a setting of the query.
+TRANSPORT = names(
+    "query database default_format user password session_id session_timeout session_check close_session query_id quota_key"
+    " compress decompress buffer_size wait_end_of_query client_protocol_version role enable_http_compression"
+    " network_compression_method cancel_http_readonly_queries_on_client_close stacktrace add_http_cors_header"
+)
+PIECE_BYTES = 1 << 20  # ClickHouse's DBMS_DEFAULT_BUFFER_SIZE
+BUFFER_BYTES_MAX = 64 << 20  # of an answer held back on request (buffer_size, wait_end_of_query is without limit)
+SESSION_TIMEOUT_S, SESSION_TIMEOUT_MAX_S = 60, 3600  # default_session_timeout, max_session_timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    query: bytes
+    query_id: str
+    roles: tuple[str, ...]
+    database: str | None
+    session_id: str | None
+    session_timeout_s: int
+    session_must_exist: bool
+    closes_session: bool
+    default_format: str | None
+    encoding: str | None  # of the answer
+    buffer_bytes: int
+    wait_end_of_query: bool
+    native_compression: bool
+    reads_only: bool  # GET and HEAD may not change anything
+    params: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def parse(http: web.Request, fields: Mapping[str, str], tables: Collection[str]) -> Request:
+        """From URL, headers and the `fields` of a form; parameters that describe external `tables` are not settings."""
+        described = {f"{table}_{what}" for table in tables for what in ("format", "structure", "types")}
+        given = {name: value for name, value in {**http.query, **fields}.items() if name not in described}
+        compressed = flag(given, "enable_http_compression")
+        return Request(
+            query=given.get("query", "").encode(errors="surrogateescape"),
+            query_id=given.get("query_id") or http.headers.get("X-ClickHouse-Query-Id") or str(uuid.uuid4()),
+            roles=tuple(http.query.getall("role", ())),
+            database=given.get("database") or http.headers.get("X-ClickHouse-Database"),
+            session_id=given.get("session_id") or None,
+            session_timeout_s=session_timeout_s(given.get("session_timeout")),
+            session_must_exist=flag(given, "session_check"),
+            closes_session=flag(given, "close_session"),
+            default_format=given.get("default_format") or http.headers.get("X-ClickHouse-Format"),
+            encoding=choose_encoding(http.headers.get("Accept-Encoding", "")) if compressed else None,
+            buffer_bytes=min(number(given, "buffer_size", PIECE_BYTES), BUFFER_BYTES_MAX),
+            wait_end_of_query=flag(given, "wait_end_of_query"),
+            native_compression=flag(given, "compress"),
+            reads_only=http.method in ("GET", "HEAD"),
+            params={name[6:]: value for name, value in given.items() if name.startswith("param_")},
+            settings={name: value for name, value in given.items() if name not in TRANSPORT and not name.startswith("param_")},
+        )
+
+
+def flag(given: Mapping[str, str], name: str) -> bool:
+    return given.get(name, "0").lower() not in ("", "0", "false")
+
+
+def number(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, "")
+    if text and not text.isdigit():
+        raise GatewayError(72, "CANNOT_PARSE_NUMBER", f"Cannot parse {name}={text} as a number")
+    return int(text) if text else default
+
+
+def session_timeout_s(text: str | None) -> int:
+    if text is None:
+        return SESSION_TIMEOUT_S
+    if not text.isdigit():
+        raise GatewayError(374, "INVALID_SESSION_TIMEOUT", f"Invalid session timeout: '{text}'", status=400)
+    if int(text) > SESSION_TIMEOUT_MAX_S:
+        what = f"Session timeout '{text}' is larger than max_session_timeout: {SESSION_TIMEOUT_MAX_S}"
+        raise GatewayError(374, "INVALID_SESSION_TIMEOUT", what, status=400)
+    return int(text)
+
+
+def credentials(http: web.Request) -> tuple[str, str]:
+    """User and password: from ClickHouse's headers, HTTP Basic, or the URL."""
+    headers, query = http.headers, http.query
+    if "X-ClickHouse-User" in headers or "X-ClickHouse-Key" in headers:
+        return headers.get("X-ClickHouse-User", "default"), headers.get("X-ClickHouse-Key", "")
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            name, _, password = base64.b64decode(token, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise GatewayError(516, "AUTHENTICATION_FAILED", "Invalid HTTP Basic authentication") from error
+        return name or "default", password
+    if scheme:
+        raise GatewayError(516, "AUTHENTICATION_FAILED", f"'{scheme}' HTTP Authorization scheme is not supported")
+    return query.get("user", "default") or "default", query.get("password", "")
+
+
+class Body:
+    """The decoded body of a request, in pieces; `put_back` lets the start of an INSERT be looked at first."""
+
+    def __init__(self, http: web.Request) -> None:
+        self.stream = http.content
+        self.decoder: Decoder = decoder_for(http.headers.get("Content-Encoding", ""))
+        self.waiting = b""
+        self.ended = False
+
+    def put_back(self, data: bytes) -> None:
+        self.waiting = data + self.waiting
+
+    async def read(self) -> bytes:
+        """The next piece, about PIECE_BYTES; empty at the end."""
+        if self.waiting:
+            data, self.waiting = self.waiting, b""
+            return data
+        pieces, size_bytes = [], 0
+        while not self.ended and size_bytes < PIECE_BYTES:
+            received = await self.stream.readany()
+            if not received:
+                self.ended = True
+                self.decoder.finish()
+                break
+            piece = self.decoder.decompress(received)
+            pieces.append(piece)
+            size_bytes += len(piece)
+        return b"".join(pieces)
+
+    async def read_up_to(self, limit_bytes: int) -> bytes:
+        """The body, or its first `limit_bytes` and a little more."""
+        pieces, size_bytes = [], 0
+        while size_bytes < limit_bytes and (piece := await self.read()):
+            pieces.append(piece)
+            size_bytes += len(piece)
+        return b"".join(pieces)
