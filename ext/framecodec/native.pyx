@@ -72,7 +72,7 @@ cdef class BlockEncoder:
     Map(K, V) of fixed types and String. ValueError for another type.
 
     `identity` names three more columns: UInt32 partition and UInt64 offset, the same in all rows, and UInt32
-    position, the row's number.
+    position, the row's number counted from `first_position`.
     """
 
     cdef Column* columns
@@ -105,7 +105,7 @@ cdef class BlockEncoder:
         free(self.columns)
         free(self.sources)
 
-    def encode(self, batch, uint32_t partition=0, uint64_t offset=0) -> bytes:
+    def encode(self, batch, uint32_t partition=0, uint64_t offset=0, uint32_t first_position=0) -> bytes:
         """One block: an object with `__arrow_c_array__` whose columns are those of this encoder; b"" for no rows.
 
         TypeError where the batch has other columns, ValueError where its indices or offsets point outside (buffers
@@ -152,7 +152,7 @@ cdef class BlockEncoder:
                     place += self.columns[index].head_bytes
                     place = write(&self.columns[index], &self.sources[index], rows, place)
         if self.identity_heads:
-            place = put_identity(place, self.identity_heads, rows, partition, offset)
+            place = put_identity(place, self.identity_heads, rows, partition, offset, first_position)
         assert place == <uint8_t*> PyBytes_AS_STRING(block) + size, "a block of another size than was counted"
         return block
 
@@ -235,7 +235,7 @@ cdef bytes head_of(str name, str type_name):
     return head
 
 
-cdef uint8_t* put_identity(uint8_t* place, list heads, int64_t rows, uint32_t partition, uint64_t offset):
+cdef uint8_t* put_identity(uint8_t* place, list heads, int64_t rows, uint32_t partition, uint64_t offset, uint32_t first_position):
     cdef int64_t row
     cdef uint32_t position
     for index, head in enumerate(heads):
@@ -251,7 +251,7 @@ cdef uint8_t* put_identity(uint8_t* place, list heads, int64_t rows, uint32_t pa
             place += 8 * rows
         else:
             for row in range(rows):
-                position = <uint32_t> row
+                position = first_position + <uint32_t> row
                 memcpy(place + 4 * row, &position, 4)
             place += 4 * rows
     return place

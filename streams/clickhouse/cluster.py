@@ -1,8 +1,9 @@
 """The one switch from a single server to a cluster.
 
 `render` turns the statements of schemas/clickhouse/ into their cluster variant: each table X becomes a Replicated table
-X_local on every shard with a Distributed table X in front, sharded by entity where there is one, so that all revisions of a window
-meet on one shard and FINAL there is FINAL everywhere. Views read X as before. With `cluster=None` nothing is changed.
+X_local on every shard with a Distributed table X in front, sharded by entity where there is one, so that all revisions
+of a window meet on one shard and FINAL there is FINAL everywhere. Views read X as before. With `cluster=None` nothing is
+changed.
 
 The macros {cluster}, {shard} and {replica} are those of the servers' configuration.
 """
@@ -53,7 +54,8 @@ def render_one(statement: str, database: str, cluster: str) -> list[str]:
     arguments = f"{path}, {version}" if version else path
     key = SHARDING_KEYS.get(name, "cityHash64(entity)")
     return [
-        f"CREATE TABLE IF NOT EXISTS {name}_local{on_cluster(cluster)}\n({columns}\n)\nENGINE = Replicated{engine}({arguments})\n{rest}",
+        f"CREATE TABLE IF NOT EXISTS {name}_local{on_cluster(cluster)}\n({columns}\n)\n"
+        f"ENGINE = Replicated{engine}({arguments})\n{rest}",
         f"CREATE TABLE IF NOT EXISTS {name}{on_cluster(cluster)} AS {name}_local\n"
         f"ENGINE = Distributed('{cluster}', '{database}', '{name}_local', {key})",
     ]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streams.clickhouse import cluster as clusters
 from streams.clickhouse.client import ClickHouseError, classify, connect, connect_to_server, database_of, quoted
@@ -32,8 +32,8 @@ __all__ = ["DEFAULT_TTL_NS", "Migration", "load_migrations", "migrate", "pending
 
 DAY_NS = 86_400 * NS
 
-# Counted from the insert (column `stored`). Raw rows are for looking into the last incident, minutes for a year's contract and its
-# disputes, hours for five years, days for ever.
+# Counted from the insert (column `stored`). Raw rows are for looking into the last incident, minutes for a year's contract
+# and its disputes, hours for five years, days for ever.
 DEFAULT_TTL_NS = {
     "samples": 14 * DAY_NS, "flows": 14 * DAY_NS, "rejects": 30 * DAY_NS,
     "windows_10s": 30 * DAY_NS, "windows_1m": 400 * DAY_NS, "windows_1h": 5 * 366 * DAY_NS, "windows_1d": 0,
@@ -96,7 +96,7 @@ def pending(client: Client, migrations: Iterable[Migration]) -> list[Migration]:
 
 
 def migrate(
-    dsn: str, *, user: str | None = None, password: str | None = None, ttl: Mapping[str, int] | None = None,
+    dsn: str, *, user: str | None = None, password: str | None = None, ttl: Mapping[Any, int] | None = None,
     cluster: str | None = None, migrations: Iterable[Migration] | None = None,
 ) -> list[str]:
     """Creates the database, applies what is missing, sets the TTLs; returns the names of what it applied.
@@ -134,7 +134,7 @@ def apply(client: Client, migration: Migration, database: str, cluster: str | No
     client.insert("schema_migrations", [[migration.name, migration.checksum]], column_names=["name", "checksum"])
 
 
-def set_ttls(client: Client, ttl: Mapping[str, int], cluster: str | None = None) -> list[str]:
+def set_ttls(client: Client, ttl: Mapping[Any, int], cluster: str | None = None) -> list[str]:
     """Makes rows of each table stay `ttl[table]` nanoseconds after their insert, 0 for ever; returns the tables changed.
 
     Only the clause is changed; the next merges apply it (`materialize_ttl_after_modify = 0`: rewriting all parts at start is

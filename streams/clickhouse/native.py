@@ -65,9 +65,9 @@ class Table:
     def encoder(self) -> BlockEncoder:
         return BlockEncoder(self.columns, self.identity)
 
-    def encode(self, batch: pa.RecordBatch, partition: int = 0, offset: int = 0) -> bytes:
+    def encode(self, batch: pa.RecordBatch, partition: int = 0, offset: int = 0, first_position: int = 0) -> bytes:
         """One Native block; b"" for no rows. TypeError or ValueError where the batch is not of this schema."""
-        return self.encoder.encode(batch, partition, offset)
+        return self.encoder.encode(batch, partition, offset, first_position)
 
 
 TABLES = {
