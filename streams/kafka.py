@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARROW_HEADERS", "Producer", "Topics", "committed_offsets", "create_topics", "decode", "encode", "is_arrow",
-    "read_partition", "retry_visibly", "transactional_producer", "wait_for_broker",
+    "log_start", "read_partition", "retry_visibly", "transactional_producer", "wait_for_broker",
 ]
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,8 @@ class Topics:
     def all(self) -> dict[str, dict[str, str]]:
         """Every topic with its settings."""
         compacted = {
-            "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "600000", "segment.bytes": "67108864",
+            "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1",
+            "segment.ms": "600000", "segment.bytes": "67108864",
         }
         names = ("frames_rack", "frames_satellite", "samples", "flows", "windows", "rejects", "alerts", "late", "quarantine")
         return {getattr(self, name): {} for name in names} | {self.state: compacted}
@@ -125,6 +126,12 @@ class Producer:
         )
         return sent
 
+    async def put_aside(self, topic: str, partition: int, key: str, value: bytes, error: str) -> None:
+        """Writes a raw record with the error that it caused, and waits until it is there."""
+        assert self.producer is not None, "put_aside before start"
+        headers = [("error", error.encode())]
+        await self.producer.send_and_wait(topic, value, key=key.encode(), partition=partition, headers=headers)
+
 
 def transactional_producer(kafka: Kafka, transactional_id: str) -> AIOKafkaProducer:
     """A producer for one source partition. Its start() fences every older owner and ends their open transaction."""
@@ -170,6 +177,18 @@ async def committed_offsets(kafka: Kafka, group: str, topic: str) -> list[tuple[
         ends = await consumer.end_offsets(places)
         committed = [await consumer.committed(place) for place in places]
         return [(-1 if offset is None else offset, ends[place]) for offset, place in zip(committed, places, strict=True)]
+    finally:
+        await consumer.stop()
+
+
+async def log_start(kafka: Kafka, topic: str, partition: int) -> int:
+    """The first offset that the log of a partition still has."""
+    consumer = partition_consumer(kafka)
+    await consumer.start()
+    try:
+        place = TopicPartition(topic, partition)
+        offsets: dict[TopicPartition, int] = await consumer.beginning_offsets([place])
+        return offsets[place]
     finally:
         await consumer.stop()
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,9 @@ class CommittedConsumer(driver.Consumer):
 
 def make_app(config: Config, name: str, **settings: Any) -> faust.App:
     """A Faust app named `<prefix><name>` (also its consumer group) that reads committed records as raw bytes."""
-    data_dir = Path(config.data_dir) / "faust" / f"{name}-{os.getpid()}"
+    data_dir = Path(config.data_dir) / "faust"            # Faust wants one; without tables it stays empty
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log.setLevel(logging.WARNING)                         # Faust's services log as the module of their class
     app = faust.App(
         f"{config.kafka.prefix}{name}",
         broker=[f"kafka://{server}" for server in config.kafka.bootstrap.split(",")],
@@ -80,22 +83,24 @@ def make_app(config: Config, name: str, **settings: Any) -> faust.App:
 
 def run_app(app: faust.App, log_level: str = "WARNING") -> None:
     """Runs until SIGINT or SIGTERM. Does not return: Faust ends the process."""
+    # aiokafka says "NotEnoughReplicas, retrying" for the broker's check of each new transaction; real ones end in an error.
+    logging.getLogger("aiokafka.producer.sender").setLevel(logging.ERROR)
     app.finalize()
-    app.Worker(loglevel=log_level, quiet=True, redirect_stdouts=False, override_logging=False).execute_from_commandline()
+    worker = app.Worker(loglevel=log_level, quiet=True, redirect_stdouts=False, override_logging=False)
+    worker.spinner = None                                 # it would write escape codes to stdout
+    worker.execute_from_commandline()
 
 
 def die_on_failure(task: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """Wraps an agent or task: an exception is logged and ends the process at once, before Faust can ack or restart."""
 
+    @wraps(task)                                          # Faust looks at the signature
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
             return await task(*args, **kwargs)
         except Exception:                                 # noqa: BLE001  the edge of a process
-            log.critical("%s failed; ending the process so that nothing is acknowledged\n%s", task.__name__, traceback.format_exc())
+            log.critical("%s failed; ending the process: nothing is acknowledged\n%s", task.__name__, traceback.format_exc())
             logging.shutdown()
             os._exit(EXIT_FAILED)
 
-    guarded.__name__ = task.__name__
-    guarded.__qualname__ = task.__qualname__
-    guarded.__module__ = task.__module__
     return guarded

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,42 @@ def testdata(*parts: str) -> Path:
 
 
 testdata.__test__ = False  # type: ignore[attr-defined]  a helper, not a test
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Apache Kafka broker, one for the whole session; tests keep apart by topic prefix."""
+    from tests.processes import running_broker
+
+    with running_broker(tmp_path_factory.mktemp("kafka")) as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture
+def topic_prefix(request: pytest.FixtureRequest) -> str:
+    """A prefix that no other test uses."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:40]
+    return f"{name}-{os.getpid()}-{time.monotonic_ns() % 10**9}."
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`http://HOST:PORT` of the embedded database, one for the whole session; tests keep apart by database."""
+    from tests.processes import running_database
+
+    with running_database(tmp_path_factory.mktemp("database") / "data") as url:
+        yield url
+
+
+@pytest.fixture
+def database(database_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The DSN of a database of this test alone, with all migrations applied."""
+    from streams.clickhouse.client import connect_to_server, database_of
+    from streams.clickhouse.migrate import migrate
+
+    name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)[:60]
+    dsn = f"{database_server}/{name}"
+    migrate(dsn)
+    yield dsn
+    with connect_to_server(dsn) as server:
+        server.command(f"DROP DATABASE `{database_of(dsn)}`")

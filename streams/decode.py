@@ -1,0 +1,152 @@
+"""From a link's codec to its decoder: the one place that knows which is which.
+
+    decoder = open_decoder(link)
+    decoded = decoder.decode(frames)        # FRAMES in; SAMPLES, FLOWS and REJECTS out
+    state = decoder.snapshot()              # what the next batch needs; restore(state) elsewhere goes on in mid-packet
+
+The worker, `orbitrack decode` and the tests use the same decoders. Decoders do no I/O, have no clock, never raise for what
+a sender sent, and give the same rows however the input was cut into batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from streams.model import SAMPLES, SCHEMAS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from streams.config import Link
+
+__all__ = ["OWN_SAMPLES", "Decoded", "Decoder", "open_decoder", "reject"]
+
+# Frames that a collector makes about itself: each is an Arrow IPC stream of SAMPLES (drops, sheds, skew).
+OWN_SAMPLES = "orbitrack-samples"
+
+
+@dataclass
+class Decoded:
+    """What came out of some frames; every list holds record batches of one schema of the model."""
+
+    samples: list[pa.RecordBatch] = field(default_factory=list)
+    derived: list[pa.RecordBatch] = field(default_factory=list)      # SAMPLES that only windows see: one row an event
+    flows: list[pa.RecordBatch] = field(default_factory=list)
+    rejects: list[pa.RecordBatch] = field(default_factory=list)
+
+    def extend(self, other: Decoded) -> None:
+        for name in ("samples", "derived", "flows", "rejects"):
+            getattr(self, name).extend(getattr(other, name))
+
+
+class Decoder(Protocol):
+    def decode(self, frames: pa.RecordBatch) -> Decoded: ...
+    def snapshot(self) -> bytes: ...
+    def restore(self, state: bytes) -> None: ...
+
+
+class CoreDecoder:
+    """A decoder of the compiled core, whose batches become pyarrow's here."""
+
+    def __init__(self, core: Any) -> None:
+        self.core = core
+
+    def decode(self, frames: pa.RecordBatch) -> Decoded:
+        return as_arrow(self.core.decode(frames))
+
+    def snapshot(self) -> bytes:
+        state: bytes = self.core.snapshot()
+        return state
+
+    def restore(self, state: bytes) -> None:
+        self.core.restore(state)
+
+
+class OwnSamplesDecoder:
+    """Takes the collectors' own samples out of their frames. Keeps no state."""
+
+    def decode(self, frames: pa.RecordBatch) -> Decoded:
+        decoded = Decoded()
+        for row, frame in enumerate(frames["frame"]):                # one frame a second and collector
+            try:
+                with pa.ipc.open_stream(frame.as_buffer()) as reader:
+                    decoded.samples += [batch.cast(SAMPLES) for batch in reader]
+            except (pa.ArrowInvalid, ValueError) as error:
+                decoded.rejects.append(reject(frames.slice(row, 1), "bad_batch", str(error)))
+        return decoded
+
+    def snapshot(self) -> bytes:
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        assert not state
+
+
+def as_arrow(core_output: Any) -> Decoded:
+    """A core decoder's output as pyarrow batches with exactly the model's schemas (metadata included)."""
+    decoded = Decoded()
+    for name, schema in (("samples", "samples"), ("derived", "samples"), ("flows", "flows"), ("rejects", "rejects")):
+        batches = [pa.record_batch(batch) for batch in getattr(core_output, name, ())]
+        named = [pa.RecordBatch.from_arrays(batch.columns, schema=SCHEMAS[schema]) for batch in batches if batch.num_rows]
+        setattr(decoded, name, named)
+    return decoded
+
+
+def reject(frames: pa.RecordBatch, reason: str, detail: str) -> pa.RecordBatch:
+    """One reject row for each frame, the whole frame given up."""
+    rows = frames.num_rows
+    sizes = pa.compute.binary_length(frames["frame"]).cast(pa.int64())
+    return pa.RecordBatch.from_arrays(
+        [
+            frames["received_ns"].cast(pa.timestamp("ns")).cast(pa.timestamp("ns", tz="UTC")),
+            frames["source"], dictionary(reason, rows), pa.array([0] * rows, pa.int64()), sizes,
+            pa.array([detail] * rows, pa.utf8()),
+        ],
+        schema=SCHEMAS["rejects"],
+    )
+
+
+def dictionary(name: str, rows: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([name]))
+
+
+def open_decoder(link: Link) -> Decoder:
+    """A fresh decoder for a configured link. Raises DefinitionError for a definition that cannot be used."""
+    return OPENERS[link.codec](link)
+
+
+def open_sflow(link: Link) -> Decoder:
+    from framecodec.sflow import SflowDecoder
+
+    return CoreDecoder(SflowDecoder())
+
+
+def open_netflow(link: Link) -> Decoder:
+    from framecodec.netflow import NetflowDecoder
+
+    return CoreDecoder(NetflowDecoder())
+
+
+def open_space_packets(link: Link) -> Decoder:
+    from framecodec.packets import SpacePacketDecoder
+
+    from streams import definitions
+
+    definition = definitions.load(link.definition, link.container) if link.definition else None
+    datagrams = bool(link.listen and link.listen.startswith("udp"))
+    return CoreDecoder(
+        SpacePacketDecoder(
+            definition, spacecraft=link.entity, link=link.name, boundaries="datagrams" if datagrams else "frames",
+            emit=("samples", "derived"), join_segments=link.join_segments,
+        )
+    )
+
+
+OPENERS: Mapping[str, Callable[[Link], Decoder]] = {
+    "sflow": open_sflow,
+    "netflow": open_netflow,
+    "ccsds-packets": open_space_packets,
+}

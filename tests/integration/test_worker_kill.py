@@ -1,0 +1,225 @@
+"""Workers killed, stopped, frozen and added at random while frames flow: every window exactly once, and right.
+
+Again with the same choices:  ORBITRACK_SEED=... pytest tests/integration/test_worker_kill.py
+More of it:                   ORBITRACK_KILLS=300
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from streams.clock import NS
+from streams.config import Config
+from streams.kafka import Producer, Topics, committed_offsets, create_topics, decode, read_partition
+from streams.model import FRAMES, SAMPLES
+from tests.processes import environment, role
+
+PARTITIONS = 4
+ENTITIES = 20
+ROWS = 500
+START_S = 1_790_000_000
+WINDOW_S = 10
+FAR_S = 3600
+
+
+def column(values: list[str], indices: np.ndarray) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(indices.astype(np.int32)), pa.array(values))
+
+
+def sample_batch(partition: int, number: int, last: bool = False) -> tuple[pa.RecordBatch, pd.DataFrame]:
+    """A batch of samples of one rack in one second, and the same as a frame for pandas. `last`: far ahead, closes all."""
+    generator = np.random.default_rng(partition * 1_000_003 + number)
+    entities = [f"rack-{partition}/if/{port}" for port in range(ENTITIES)]
+    entity = generator.integers(0, ENTITIES, ROWS)
+    metric = generator.integers(0, 2, ROWS)
+    times = (START_S + number + (FAR_S if last else 0)) * NS + generator.integers(0, NS, ROWS)
+    values = np.round(generator.lognormal(3, 1, ROWS), 3)
+    zeros = np.zeros(ROWS)
+    columns = {
+        "time": pa.array(times).cast(pa.timestamp("ns")).cast(SAMPLES.field("time").type),
+        "received": pa.nulls(ROWS, SAMPLES.field("received").type),
+        "entity": column(entities, entity),
+        "metric": column(["temp_c", "power_w"], metric),
+        "value": pa.array(values),
+        "text": pa.nulls(ROWS, SAMPLES.field("text").type),
+        "kind": column(["gauge"], zeros),
+        "unit": pa.nulls(ROWS, SAMPLES.field("unit").type),
+        "source": column([f"rack-{partition}"], zeros),
+        "quality": pa.array(zeros.astype(np.uint16)),
+    }
+    truth = pd.DataFrame({
+        "entity": np.array(entities)[entity], "metric": np.array(["temp_c", "power_w"])[metric],
+        "bucket": times // (WINDOW_S * NS) * WINDOW_S, "value": values,
+    })
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=SAMPLES), truth
+
+
+def as_frames(samples: pa.RecordBatch) -> pa.RecordBatch:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, samples.schema) as writer:
+        writer.write_batch(samples)
+    zero = np.zeros(1)
+    return pa.RecordBatch.from_arrays(
+        [pa.array([None], pa.int64()), column(["test"], zero), column(["test"], zero), column(["orbitrack-samples"], zero),
+         pa.array([sink.getvalue().to_pybytes()], pa.binary())],
+        schema=FRAMES,
+    )
+
+
+@dataclass
+class Fleet:
+    """Worker processes and what was done to them."""
+
+    env: dict[str, str]
+    log: Path
+    generator: random.Random
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    frozen: dict[int, float] = field(default_factory=dict)
+    done: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("killed", "stopped", "frozen", "added"), 0))
+
+    def add(self) -> None:
+        self.workers.append(role("worker", self.env, self.log))
+
+    def awake(self) -> list[subprocess.Popen[bytes]]:
+        return [worker for worker in self.workers if worker.poll() is None and worker.pid not in self.frozen]
+
+    def thaw(self, everybody: bool = False) -> None:
+        for worker in self.workers:
+            if worker.pid in self.frozen and (everybody or time.monotonic() > self.frozen[worker.pid]):
+                del self.frozen[worker.pid]
+                worker.send_signal(signal.SIGCONT)
+
+    def act(self) -> None:
+        """One random misfortune."""
+        self.thaw()
+        awake = self.awake()
+        choice = self.generator.random()
+        if len(awake) < 2 or (choice < 0.2 and len(awake) < 3):
+            self.add()
+            self.done["added"] += 1
+            return
+        victim = self.generator.choice(awake)
+        if choice < 0.75:
+            victim.kill()
+            self.done["killed"] += 1
+        elif choice < 0.88 or self.frozen:
+            victim.terminate()
+            self.done["stopped"] += 1
+        else:
+            victim.send_signal(signal.SIGSTOP)
+            # Past the session timeout of 6 s: the group goes on without it, and it wakes up as an owner that is none.
+            self.frozen[victim.pid] = time.monotonic() + self.generator.uniform(7, 9)
+            self.done["frozen"] += 1
+
+    def close(self) -> None:
+        self.thaw(everybody=True)
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+
+
+async def feed(config: Config, fleet: Fleet, misfortunes: int) -> pd.DataFrame:
+    """Batches to every partition, without pause, while misfortunes happen; returns everything that was sent."""
+    topic = Topics(config.kafka.prefix).frames_rack
+    sent = []
+    number = 0
+    loop = asyncio.get_running_loop()
+    async with Producer(config.kafka) as producer:
+        next_act = loop.time() + 4
+        while misfortunes or number < 60:
+            for partition in range(PARTITIONS):
+                batch, truth = sample_batch(partition, number)
+                await (await producer.send(topic, partition, as_frames(batch)))
+                sent.append(truth)
+            number += 1
+            if misfortunes and loop.time() >= next_act:
+                fleet.act()
+                misfortunes -= 1
+                next_act = loop.time() + fleet.generator.uniform(0.3, 2.5)
+            await asyncio.sleep(0.1)                       # the rate of the source, not a wait for anything
+        for partition in range(PARTITIONS):
+            batch, _ = sample_batch(partition, number, last=True)
+            await (await producer.send(topic, partition, as_frames(batch)))
+    return pd.concat(sent)
+
+
+async def drained(config: Config, fleet: Fleet, deadline_s: float) -> None:
+    """Returns when the group has committed everything."""
+    fleet.thaw(everybody=True)
+    topic = Topics(config.kafka.prefix).frames_rack
+    until = time.monotonic() + deadline_s
+    while True:
+        if not fleet.awake():
+            fleet.add()
+        offsets = await committed_offsets(config.kafka, f"{config.kafka.prefix}worker", topic)
+        if all(committed == last for committed, last in offsets):
+            return
+        assert time.monotonic() < until, f"not drained: {offsets}\n{fleet.log.read_text()[-4000:]}"
+        await asyncio.sleep(0.3)
+
+
+async def emitted_windows(config: Config) -> pd.DataFrame:
+    batches = []
+    for partition in range(PARTITIONS):
+        async for record in read_partition(config.kafka, Topics(config.kafka.prefix).windows, partition):
+            batches.append(decode(record.value).to_pandas())
+    frame = pd.concat(batches)
+    frame["bucket"] = frame["bucket"].astype("int64")
+    return frame.astype({"entity": str, "metric": str})
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+def test_every_window_is_emitted_once_whatever_happens_to_workers(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    seed = int(os.environ.get("ORBITRACK_SEED", time.time_ns() % 10**9))
+    misfortunes = int(os.environ.get("ORBITRACK_KILLS", "30"))
+    print(f"again: ORBITRACK_SEED={seed} pytest tests/integration/test_worker_kill.py")
+    settings = {"bootstrap": kafka_bootstrap, "partitions": PARTITIONS, "prefix": topic_prefix}
+    # Nothing may be late or idle here, so that each window is emitted once and a second time would be a mistake.
+    windows = {"lateness": "5s", "allowed_lateness": "30m", "idle_timeout": "30m"}
+    config = Config.model_validate({"kafka": settings, "windows": windows, "data_dir": str(tmp_path)})
+    sections = {"kafka": settings, "windows": windows, "metrics": {"listen__worker": "127.0.0.1:0"}}
+    env = environment(
+        data_dir=tmp_path,
+        **{f"{section}__{key}": value for section, values in sections.items() for key, value in values.items()},
+    )
+    fleet = Fleet(env, tmp_path / "workers.log", random.Random(seed))
+
+    async def run() -> tuple[pd.DataFrame, pd.DataFrame]:
+        await create_topics(config.kafka)
+        sent = await feed(config, fleet, misfortunes)
+        await drained(config, fleet, 120)
+        return sent, await emitted_windows(config)
+
+    fleet.add()
+    fleet.add()
+    try:
+        sent, emitted = asyncio.run(run())
+    finally:
+        fleet.close()
+    print(f"{fleet.done}, {len(sent)} samples, {len(emitted)} windows")
+    keys = ["entity", "metric", "bucket"]
+    emitted = emitted[emitted["bucket"] < START_S + FAR_S]
+    assert not emitted.duplicated(keys).any()
+    truth = sent.groupby(keys)["value"].agg(cnt="size", vsum="sum", vmin="min", vmax="max").sort_index()
+    found = emitted.set_index(keys)[["cnt", "vsum", "vmin", "vmax"]].sort_index()
+    assert found.index.equals(truth.index)
+    assert (found["cnt"].to_numpy() == truth["cnt"].to_numpy()).all()
+    np.testing.assert_allclose(found["vsum"], truth["vsum"], rtol=1e-12)
+    np.testing.assert_array_equal(found[["vmin", "vmax"]], truth[["vmin", "vmax"]])
+    assert sum(fleet.done.values()) >= misfortunes
