@@ -218,7 +218,7 @@ def test_connection_that_ends_inside_a_packet_gives_its_remainder_up_unchanged()
         assert b"".join(frames) == stream[:size]
         whole = [each for index, each in enumerate(PACKETS) if len(b"".join(PACKETS[: index + 1])) <= size]
         assert frames[: len(whole)] == whole
-        assert cutter.packets == len(whole)
+        assert (cutter.packets, cutter.frames) == (len(whole), len(frames))
         assert cutter.uncut_bytes == size - len(b"".join(whole))
 
 

@@ -3,8 +3,8 @@ from typing import Any, Self, final
 from framecodec.columns import Batch, Names
 
 __all__ = [
-    "AGE_MAX_NS", "BYTES_MAX", "KEY_KINDS", "ROWS_MAX", "Batches", "PacketCutter", "address_bytes", "partition_of", "partitions_of",
-    "source_key",
+    "AGE_MAX_NS", "BYTES_MAX", "KEY_KINDS", "ROWS_MAX", "Batches", "PacketCutter", "address_bytes", "partition_of",
+    "partitions_of", "source_key",
 ]
 
 BYTES_MAX: int
@@ -45,6 +45,7 @@ class Batches:
 @final
 class PacketCutter:
     packets: int
+    frames: int
     uncut_bytes: int
     def __new__(cls, batches: Batches, source: str) -> Self: ...
     @property

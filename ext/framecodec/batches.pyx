@@ -28,8 +28,8 @@ from framecodec.records cimport FRAME_CODEC, FRAME_FRAME, FRAME_LINK, FRAME_RECE
 from framecodec.records import FRAMES_FIELDS
 
 __all__ = [
-    "AGE_MAX_NS", "BYTES_MAX", "KEY_KINDS", "ROWS_MAX", "Batches", "PacketCutter", "address_bytes", "partition_of", "partitions_of",
-    "source_key",
+    "AGE_MAX_NS", "BYTES_MAX", "KEY_KINDS", "ROWS_MAX", "Batches", "PacketCutter", "address_bytes", "partition_of",
+    "partitions_of", "source_key",
 ]
 
 BYTES_MAX = 256 * 1024
@@ -324,8 +324,9 @@ cdef class PacketCutter:
     cdef size_t kept_bytes
     cdef Batches batches
     cdef int32_t source
-    cdef readonly uint64_t packets
-    cdef readonly uint64_t uncut_bytes
+    cdef readonly uint64_t packets      # frames that are whole packets
+    cdef readonly uint64_t frames       # all frames
+    cdef readonly uint64_t uncut_bytes  # in the frames that are none
 
     def __cinit__(self, batches: Batches, source: str):
         self.kept = <uint8_t*> malloc(PACKET_BYTES_MAX)
@@ -397,6 +398,7 @@ cdef class PacketCutter:
     cdef pass_on(self, const uint8_t* frame, size_t size, int64_t received_ns, int64_t now_ns, list sealed):
         if self.batches.put(self.batches.link_partition, received_ns, self.source, frame, size, now_ns) < 0:
             raise MemoryError
+        self.frames += 1
         if self.batches.is_full:
             sealed += self.batches.seal(now_ns)
 

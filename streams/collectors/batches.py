@@ -1,0 +1,138 @@
+"""Where a batch of frames goes, and how many bytes may be on the way there.
+
+    for partition, part in split(frames, partitions=8): ...     # FRAMES by target partition, as a collector would
+
+    intake = Intake(buffer_bytes, deliver, losses)
+    intake.offer(lane, batches.seal(now_ns))                    # from any thread; sheds when the buffer is full
+
+`partition_of` and `source_key`, which decide the partition, are in framecodec.batches.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from framecodec.batches import partitions_of
+from streams.kafka import Topics
+
+if TYPE_CHECKING:
+    from framecodec.columns import Batch
+    from streams.collectors.losses import Losses
+    from streams.config import Link
+
+__all__ = ["Intake", "Lane", "Parcel", "split", "topic_of"]
+
+# What a batch on its way costs beside its columns: Python and Arrow objects.
+PARCEL_BYTES = 8 * 1024
+
+
+def topic_of(link: Link, prefix: str) -> str:
+    """The topic that frames of this link go to."""
+    topics = Topics(prefix)
+    return topics.frames_rack if link.is_rack else topics.frames_satellite
+
+
+def split(frames: pa.RecordBatch, partitions: int) -> list[tuple[int, pa.RecordBatch]]:
+    """A batch of FRAMES by target partition, ascending; rows keep their order. Empty partitions are left out.
+
+    All rows must have the same link and codec (as every batch of FRAMES has); ValueError otherwise.
+    """
+    if frames.num_rows == 0:
+        return []
+    links, codecs = (pc.unique(frames.column(name)).to_pylist() for name in ("link", "codec"))
+    if len(links) != 1 or len(codecs) != 1:
+        raise ValueError(f"one link and one codec a batch, not {links} and {codecs}")
+    source, frame = frames.column("source"), frames.column("frame")
+    _, ids = source.indices.buffers()
+    _, ends, data = frame.buffers()
+    found = partitions_of(
+        codecs[0], links[0], source.dictionary.to_pylist(),
+        ids.slice(4 * source.indices.offset, 4 * len(frame)),
+        ends.slice(4 * frame.offset, 4 * (len(frame) + 1)),
+        data if data is not None else b"", partitions,
+    )
+    numbers = pa.Array.from_buffers(pa.int32(), len(frame), [None, pa.py_buffer(found)])
+    wanted = sorted(pc.unique(numbers).to_pylist())
+    if len(wanted) == 1:
+        return [(wanted[0], frames)]
+    return [(partition, frames.filter(pc.equal(numbers, partition))) for partition in wanted]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The link that a batch came from and the topic it goes to."""
+
+    link: str
+    topic: str
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One sealed batch on its way to Kafka; `memory_bytes` is what it holds until it is acknowledged."""
+
+    lane: Lane
+    partition: int
+    batch: pa.RecordBatch
+    memory_bytes: int
+
+
+class Intake:
+    """Sealed batches from any thread, as long as fewer than `buffer_bytes` are on their way.
+
+    `deliver` is called in the caller's thread and must not block. A parcel's memory is given back with `release`. When the
+    buffer is full, a datagram batch is shed and counted by source; a stream calls `offer` with `may_shed=False`, goes over
+    the limit with what it has in its hands, and then stops reading until `wait_for_space` calls back.
+    """
+
+    def __init__(self, buffer_bytes: int, deliver: Callable[[Parcel], None], losses: Losses) -> None:
+        self.buffer_bytes = buffer_bytes
+        self.deliver = deliver
+        self.losses = losses
+        self.held_bytes = 0
+        self.lock = threading.Lock()
+        self.waiting: list[Callable[[], None]] = []
+
+    @property
+    def is_full(self) -> bool:
+        return self.held_bytes >= self.buffer_bytes
+
+    def offer(self, lane: Lane, sealed: Iterable[tuple[int, int, Batch]], *, may_shed: bool = True) -> None:
+        """Passes on what `Batches.seal` returned."""
+        for partition, memory_bytes, sealed_batch in sealed:
+            batch = pa.record_batch(sealed_batch)
+            memory_bytes += PARCEL_BYTES
+            with self.lock:
+                is_shed = may_shed and self.held_bytes + memory_bytes > self.buffer_bytes
+                if not is_shed:
+                    self.held_bytes += memory_bytes
+            if is_shed:
+                self.losses.shed(lane.link, batch, "buffer_full")
+            else:
+                self.deliver(Parcel(lane, partition, batch, memory_bytes))
+
+    def force(self, parcel: Parcel) -> None:
+        """Pass a parcel on whatever the limit says: for the few that tell about losses."""
+        with self.lock:
+            self.held_bytes += parcel.memory_bytes
+        self.deliver(parcel)
+
+    def release(self, parcel: Parcel) -> None:
+        """The parcel is in Kafka or given up."""
+        with self.lock:
+            self.held_bytes -= parcel.memory_bytes
+            # Not before there is real room: readers that start and stop for each batch would do nothing else.
+            ready = self.waiting if self.held_bytes <= self.buffer_bytes * 3 // 4 else []
+            self.waiting = [] if ready else self.waiting
+        for resume in ready:
+            resume()
+
+    def wait_for_space(self, resume: Callable[[], None]) -> None:
+        """Calls `resume` once, in the thread of `release`, when there is room again."""
+        with self.lock:
+            self.waiting.append(resume)

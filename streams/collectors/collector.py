@@ -1,0 +1,181 @@
+"""The role `collect`: every link with `listen`, received into Kafka.
+
+    collector = Collector(config, telemetry, connect=connect_to(config.kafka))
+    await collector.start()            # listens; Kafka may come later
+    await collector.run(stop)          # until `stop` is set; raises when a listener fails or Kafka never came
+    unsent = await collector.finish()  # seals, flushes, counts what could not be sent
+
+Starts in any order: it listens at once and holds frames, up to `[collector] buffer_bytes`, until Kafka is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from streams.clock import NS, Clock, wall_clock_ns
+from streams.collectors.batches import Intake, Lane, Parcel, topic_of
+from streams.collectors.delivery import Delivery, FrameSink
+from streams.collectors.losses import Losses
+from streams.collectors.tcp import TcpListener
+from streams.collectors.udp import UdpListener
+from streams.errors import ConfigError, DependencyError
+from streams.kafka import Producer, create_topics
+
+if TYPE_CHECKING:
+    from streams.addresses import Address
+    from streams.config import Config, Kafka
+    from streams.telemetry import Telemetry
+
+__all__ = ["Collector", "connect_to"]
+
+log = logging.getLogger(__name__)
+
+REPORT_EVERY_NS = 10 * NS
+KAFKA_WAIT_S = 300.0            # at start; later it waits for ever, since it holds frames that nobody else has
+FLUSH_S = 15.0                  # at the end; below the 30 s that orchestrators commonly grant
+
+
+def connect_to(kafka: Kafka) -> Callable[[], Awaitable[FrameSink]]:
+    """Opens a producer, and the topics where they are missing."""
+
+    async def connect() -> FrameSink:
+        await create_topics(kafka)
+        producer = Producer(kafka)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
+
+    return connect
+
+
+class Collector:
+    def __init__(
+        self, config: Config, telemetry: Telemetry, connect: Callable[[], Awaitable[FrameSink]], clock: Clock = wall_clock_ns
+    ) -> None:
+        self.config, self.clock = config, clock
+        self.losses = Losses(telemetry)
+        self.intake = Intake(config.collector.buffer_bytes, self.deliver, self.losses)
+        self.delivery = Delivery(connect, self.intake.release, telemetry)
+        in_flight = telemetry.gauge("in_flight_bytes", "Memory of frames on their way to Kafka.")
+        in_flight.set_function(lambda: self.intake.held_bytes)
+        telemetry.gauge("connections", "Open TCP connections.").set_function(self.connections)
+        self.udp: list[UdpListener] = []
+        self.tcp: list[TcpListener] = []
+        self.lanes: dict[str, Lane] = {}
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.failure: asyncio.Future[Any] | None = None
+
+    async def start(self) -> None:
+        """Bind every listener, then start them all. ConfigError, DependencyError: then none was started."""
+        self.loop = asyncio.get_running_loop()
+        self.failure = self.loop.create_future()
+        links = [link for link in self.config.links if link.listen]
+        if not links:
+            raise ConfigError("no [[link]] has listen: there is nothing to collect",
+                              hint='add for example listen = "udp://0.0.0.0:6343" to a link')
+        try:
+            for link in links:
+                lane = self.lanes[link.name] = Lane(link.name, topic_of(link, self.config.kafka.prefix))
+                self.losses.add_link(link.name)
+                common = link, self.config.collector, self.config.kafka.partitions, lane, self.intake, self.losses
+                if link.listen and link.listen.startswith("tcp"):
+                    tcp = TcpListener(*common, self.clock)
+                    await tcp.open()
+                    self.tcp.append(tcp)
+                else:
+                    udp = UdpListener(*common, self.fail)
+                    udp.open()
+                    self.udp.append(udp)
+        except BaseException:
+            await self.stop_listening()
+            raise
+        for udp in self.udp:
+            udp.start()
+        for name, address in self.listening().items():
+            log.info("link '%s': listening on %s", name, address)
+
+    def listening(self) -> dict[str, Address]:
+        """The address of each link, with the port that port 0 became."""
+        return {each.link.name: each.address for each in self.udp} | {each.link.name: each.address for each in self.tcp}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        assert self.failure is not None, "run before start"
+        first: asyncio.Future[Any] = asyncio.create_task(self.delivery.connected())
+        ended: asyncio.Future[Any] = asyncio.create_task(stop.wait())
+        reporting: asyncio.Future[Any] = asyncio.create_task(self.report_regularly())
+        try:
+            await asyncio.wait([first, ended, self.failure], timeout=KAFKA_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+            if not (first.done() or ended.done() or self.failure.done()):
+                raise DependencyError(
+                    f"Kafka at {self.config.kafka.bootstrap} did not answer for {KAFKA_WAIT_S:.0f} s: "
+                    + self.delivery.kafka.detail
+                )
+            await asyncio.wait([ended, self.failure, reporting], return_when=asyncio.FIRST_COMPLETED)
+            for each in (self.failure, reporting):
+                if each.done():
+                    each.result()
+        finally:
+            for task in (first, ended, reporting):
+                task.cancel()
+            await asyncio.gather(first, ended, reporting, return_exceptions=True)
+
+    async def report_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_EVERY_NS / NS)
+            self.report()
+
+    def report(self) -> None:
+        """Our own counts, on their way like frames. While Kafka is away they wait, added up, in `losses`."""
+        if self.intake.is_full or not self.delivery.kafka.is_up:
+            return
+        for link, partition, batch in self.losses.report(self.clock(), self.config.kafka.partitions):
+            # A few KiB each, and at most SENDERS_MAX rows: they may go over the limit, or losses would hide themselves.
+            self.intake.force(Parcel(self.lanes[link], partition, batch, batch.nbytes))
+
+    async def finish(self, flush_s: float = FLUSH_S) -> int:
+        """Stop listening, seal and send everything. Returns how many frames could not be sent; they are counted."""
+        await self.stop_listening()
+        # What the threads handed over with call_soon_threadsafe comes before this.
+        await asyncio.sleep(0)
+        started_s = time.monotonic()
+        self.report()
+        unsent = await self.delivery.finish(flush_s)
+        for parcel in unsent:
+            self.losses.shed(parcel.lane.link, parcel.batch, "shutdown")
+        frames: int = sum(parcel.batch.num_rows for parcel in unsent)
+        if frames:
+            log.error("%d frames were not accepted by Kafka within %.0f s and are lost: %s",
+                      frames, time.monotonic() - started_s, self.delivery.kafka.detail)
+        return frames
+
+    async def stop_listening(self) -> None:
+        for tcp in self.tcp:
+            await tcp.stop()
+        # Their threads may wait for the event loop, so it must not wait for them.
+        await asyncio.gather(*(asyncio.to_thread(udp.stop) for udp in self.udp))
+        self.udp, self.tcp = [], []
+
+    def connections(self) -> int:
+        return sum(len(tcp.connections) for tcp in self.tcp)
+
+    def deliver(self, parcel: Parcel) -> None:
+        """From any thread."""
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(self.delivery.put, parcel)
+
+    def fail(self, error: BaseException) -> None:
+        """From any thread: a listener cannot go on."""
+        assert self.loop is not None and self.failure is not None
+        self.loop.call_soon_threadsafe(set_failure, self.failure, error)
+
+
+def set_failure(failure: asyncio.Future[Any], error: BaseException) -> None:
+    if not failure.done():
+        failure.set_exception(error)

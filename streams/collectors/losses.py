@@ -1,0 +1,126 @@
+"""What a collector received and what it lost, for Prometheus at once and as samples every ten seconds.
+
+A collector knows no formats, so its own samples travel like frames, with the codec `orbitrack-samples`: the frame is an
+Arrow IPC stream of one batch of SAMPLES, which the worker passes through to the `samples` topic and to the windows. Each
+is a gauge that counts since the last report, so that its sum over any time is exact, also when a collector restarts.
+
+| metric       | entity             | what                                                                    |
+|--------------|--------------------|-------------------------------------------------------------------------|
+| received     | the sender         | frames taken; a row only for who sent something                         |
+| shed         | the sender         | frames given up because Kafka was slow or away; a row only when not 0   |
+| kernel_drops | collector/<link>   | datagrams that the kernel dropped at our socket; always                 |
+| refused      | collector/<link>   | frames of senders outside `allow`; a row only when not 0                |
+
+Called from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from framecodec.batches import address_bytes, partition_of
+from streams.kafka import encode
+from streams.model import FRAMES, SAMPLES
+
+if TYPE_CHECKING:
+    from streams.telemetry import Telemetry
+
+__all__ = ["CODEC", "REASONS", "Losses"]
+
+CODEC = "orbitrack-samples"
+REASONS = ("buffer_full", "shutdown", "kernel", "refused")
+# Names of senders that one report keeps apart; more (a spoofed flood) are counted together under "others".
+SENDERS_MAX = 100_000
+
+
+class Losses:
+    """Counts by link and sender."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.lock = threading.Lock()
+        self.counts: Counter[tuple[str, str, str]] = Counter()      # (link, entity, metric)
+        self.links: dict[str, Counter[str]] = {}                    # totals since start, by "received" and reason
+        self.received_total = telemetry.counter("frames_received_total", "Datagrams, frames and packets taken.", ["link"])
+        self.received_bytes = telemetry.counter("frames_received_bytes_total", "Bytes of them.", ["link"])
+        self.dropped_total = telemetry.counter("frames_dropped_total", "Frames that did not get to Kafka.", ["link", "reason"])
+
+    def add_link(self, link: str) -> None:
+        """Makes all series of a link visible at 0."""
+        self.links[link] = Counter()
+        self.received_total.labels(link)
+        for reason in REASONS:
+            self.dropped_total.labels(link, reason)
+
+    def received(self, link: str, senders: Iterable[tuple[str, bool, int, int]]) -> None:
+        """(sender, is_allowed, frames, bytes) of those who sent something, as `Receiver.take_sources` returns them."""
+        taken, taken_bytes, refused = 0, 0, 0
+        with self.lock:
+            for sender, is_allowed, frames, frames_bytes in senders:
+                if is_allowed:
+                    self.count(link, sender, "received", frames)
+                    taken, taken_bytes = taken + frames, taken_bytes + frames_bytes
+                else:
+                    refused += frames
+            self.links[link]["received"] += taken
+        self.received_total.labels(link).inc(taken)
+        self.received_bytes.labels(link).inc(taken_bytes)
+        if refused:
+            self.dropped(link, refused, "refused")
+
+    def dropped(self, link: str, frames: int, reason: str) -> None:
+        """`kernel` or `refused`: nobody knows, or wants to know, whose."""
+        metric = {"kernel": "kernel_drops", "refused": "refused"}[reason]
+        self.dropped_total.labels(link, reason).inc(frames)
+        with self.lock:
+            self.links[link][reason] += frames
+            self.count(link, f"collector/{link}", metric, frames)
+
+    def shed(self, link: str, batch: pa.RecordBatch, reason: str) -> None:
+        """A batch of FRAMES that is given up."""
+        self.dropped_total.labels(link, reason).inc(batch.num_rows)
+        counted = pc.value_counts(batch.column("source")).to_pylist()
+        with self.lock:
+            self.links[link][reason] += batch.num_rows
+            for each in counted:
+                self.count(link, each["values"], "shed", each["counts"])
+
+    def count(self, link: str, entity: str, metric: str, frames: int) -> None:
+        key = (link, entity, metric)
+        if len(self.counts) >= SENDERS_MAX and key not in self.counts:
+            key = (link, "others", metric)
+        self.counts[key] += frames
+
+    def total(self, kind: str) -> int:
+        """Frames since start, all links: `received`, or one of REASONS."""
+        with self.lock:
+            return sum(counter[kind] for counter in self.links.values())
+
+    def report(self, now_ns: int, partitions: int) -> list[tuple[str, int, pa.RecordBatch]]:
+        """(link, partition, batch of FRAMES) of everything since the last report. A sender always has the same partition."""
+        with self.lock:
+            counts, self.counts = self.counts, Counter()
+            for link in self.links:
+                counts[link, f"collector/{link}", "kernel_drops"] += 0
+        rows: dict[tuple[str, int], list[tuple[str, str, int]]] = {}
+        for (link, entity, metric), frames in counts.items():
+            partition = partition_of(address_bytes(entity) or entity.encode(), partitions)
+            rows.setdefault((link, partition), []).append((entity, metric, frames))
+        return [(link, partition, as_frames(link, each, now_ns)) for (link, partition), each in sorted(rows.items())]
+
+
+def as_frames(link: str, rows: list[tuple[str, str, int]], now_ns: int) -> pa.RecordBatch:
+    entities, metrics, frames = zip(*rows, strict=True)
+    height, source = len(rows), f"collector/{link}"
+    columns = [
+        [now_ns] * height, [now_ns] * height, entities, metrics, [float(each) for each in frames], [None] * height,
+        ["gauge"] * height, ["frames"] * height, [source] * height, [0] * height,
+    ]
+    samples = pa.record_batch([pa.array(values, field.type) for values, field in zip(columns, SAMPLES, strict=True)], SAMPLES)
+    frame = [now_ns, source, link, CODEC, encode(samples)]
+    return pa.record_batch([pa.array([value], field.type) for value, field in zip(frame, FRAMES, strict=True)], FRAMES)
