@@ -150,6 +150,7 @@ cdef class RackDecoder:
     cdef uint64_t address_high     # who speaks: the key of all state
     cdef uint64_t address_low
     cdef int32_t exporter          # id in exporters
+    cdef int64_t frame_offset                # of the datagram in its file; 0 where that is unknown
     cdef int64_t rows_left
 
     cdef void walk(self, ArrowArray* frames) noexcept nogil

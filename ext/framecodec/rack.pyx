@@ -248,7 +248,8 @@ cdef class RackDecoder:
         """Decodes a FRAMES batch of datagrams, one a row.
 
         Anything wrong with a datagram becomes a row of `rejects` (reasons: `REASONS`); `offset` there counts from the
-        start of the datagram. TypeError when `frames` is not a record batch of `streams.model.FRAMES`.
+        start of the datagram, or of the file where `frames` has a sixth column `offset` (int64: where in the file the
+        datagram begins). TypeError when `frames` is not a record batch of `streams.model.FRAMES`.
         """
         capsules = frames.__arrow_c_array__()
         cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsules[0], "arrow_schema")
@@ -299,7 +300,10 @@ cdef class RackDecoder:
         cdef const uint8_t* source_data = <const uint8_t*> source.dictionary.buffers[2]
         cdef const int32_t* ends = <const int32_t*> frame.buffers[1]
         cdef const uint8_t* data = <const uint8_t*> frame.buffers[2]
+        cdef const int64_t* offsets = NULL
         cdef int32_t source_id, last_source = -1
+        if array.n_children > 5:
+            offsets = <const int64_t*> array.children[5].buffers[1] + array.children[5].offset
         for row in range(array.length):
             index = row + array.offset
             self.has_received = received_valid == NULL or (
@@ -315,6 +319,7 @@ cdef class RackDecoder:
                 self.source_changed = True
             self.start = data + ends[index + frame.offset]
             self.size_bytes = ends[index + frame.offset + 1] - ends[index + frame.offset]
+            self.frame_offset = offsets[index] if offsets != NULL else 0
             self.rows_left = ROWS_MAX
             self.frames += 1
             self.input_bytes += self.size_bytes
@@ -450,7 +455,7 @@ cdef class RackDecoder:
             put64(self.rejects, REJECT_TIME, row, <uint64_t> self.received_ns)
         (<int32_t*> self.rejects.columns[REJECT_SOURCE].values)[row] = self.exporter
         (<int32_t*> self.rejects.columns[REJECT_REASON].values)[row] = <int32_t> reason
-        (<int64_t*> self.rejects.columns[REJECT_OFFSET].values)[row] = offset
+        (<int64_t*> self.rejects.columns[REJECT_OFFSET].values)[row] = self.frame_offset + offset
         (<int64_t*> self.rejects.columns[REJECT_SIZE_BYTES].values)[row] = size
         self.rejects.next_row()
         return 0
@@ -533,11 +538,11 @@ cdef void write_address(const uint8_t* address, char* text) noexcept nogil:
 
 
 cdef check_frames(ArrowSchema* schema):
-    cdef const char** formats = [b"l", b"i", b"i", b"i", b"z"]
+    cdef const char** formats = [b"l", b"i", b"i", b"i", b"z", b"l"]
     cdef int index
-    if schema.n_children != 5:
-        raise TypeError(f"expected a batch of FRAMES with 5 columns, got {schema.n_children}")
-    for index in range(5):
+    if schema.n_children not in (5, 6):
+        raise TypeError(f"expected a batch of FRAMES with 5 columns, or 6 with offset, got {schema.n_children}")
+    for index in range(schema.n_children):
         if strcmp(schema.children[index].format, formats[index]) != 0:
             found = (<bytes> schema.children[index].format).decode()
             raise TypeError(f"expected a batch of FRAMES, got Arrow format {found!r} in column {index}")
