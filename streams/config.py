@@ -39,7 +39,7 @@ from streams.settings import KeyPath, RawSettings, read_settings
 
 __all__ = [
     "CODECS", "Alert", "Collector", "Config", "Database", "Kafka", "Link", "Metrics", "Network", "Objective", "Secret",
-    "Slo", "Web", "Webhook", "Windows", "find_config", "load_config", "read_config",
+    "Slo", "Web", "Webhook", "Windows", "describe_error", "find_config", "load_config", "read_config",
 ]
 
 Codec = Literal["sflow", "netflow", "ccsds-packets", "tm", "aos", "uslp", "cadu"]
@@ -271,12 +271,17 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> tuple[Config |
 
 
 def config_error(raw: RawSettings, error: Any) -> ConfigError:
+    path, what, hint = describe_error(error)
+    file, line = raw.place(path)
+    return ConfigError(what, file=file, line=line, path=dotted(path) if len(path) > 1 else None, hint=hint)
+
+
+def describe_error(error: Any) -> tuple[KeyPath, str, str | None]:
+    """(the key's path, what is wrong with it, hint) of one entry of pydantic's `errors()`."""
     cause = error.get("ctx", {}).get("error")
     path: KeyPath = tuple(error["loc"]) + (cause.key if isinstance(cause, KeyProblem) else ())
     path = tuple(part for part in path if part != "[key]")
-    file, line = raw.place(path)
-    what, hint = describe(path, error, cause)
-    return ConfigError(what, file=file, line=line, path=dotted(path) if len(path) > 1 else None, hint=hint)
+    return path, *describe(path, error, cause)
 
 
 def describe(path: KeyPath, error: Any, cause: Exception | None) -> tuple[str, str | None]:

@@ -1,0 +1,235 @@
+"""Files through the decoders: what `orbitrack decode` prints, as Arrow.
+
+    session = Offline(link, kinds={"flow", "reject"})
+    for path in files:
+        with open_capture(path, link=link.name, codec=link.codec) as capture:
+            for lines in session.decode(capture):       # Lines: kind, batch, and for packets what their containers say
+                ...
+    session.summary()
+
+The decoders are those of the worker; here they also say where in the file something lies, and state ends with the file.
+Not here: how a line is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streams.errors import InputError
+from streams.model import FLOWS, FRAMES, SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streams.captures import Capture
+    from streams.config import Link
+
+__all__ = ["KINDS", "MAIN_KIND", "Details", "Lines", "Offline"]
+
+# The line types of each codec in the order of their lines; without --emit all but `sample` of satellites are printed.
+KINDS = {
+    "sflow": ("flow", "sample", "reject"),
+    "netflow": ("flow", "sample", "reject"),
+    "ccsds-packets": ("packet", "sample", "reject"),
+    "tm": ("frame", "packet", "sample", "reject"),
+    "aos": ("frame", "packet", "sample", "reject"),
+    "uslp": ("frame", "packet", "sample", "reject"),
+    "cadu": ("frame", "packet", "sample", "reject"),
+}
+# What a format that holds one type holds.
+MAIN_KIND = {"sflow": "flow", "netflow": "flow"}
+
+COLUMNS = {
+    "flow": FLOWS.names,
+    "sample": SAMPLES.names,
+    "frame": ["offset", "scid", "vcid", "frame_count", "lost_before", "fecf", "corrected_symbols"],
+    "packet": ["offset", "scid", "vcid", "apid", "packet_type", "sequence_flags", "sequence_count", "size_bytes", "time"],
+    "reject": ["reason", "offset", "source", "size_bytes", "detail"],
+}
+
+# A raw file of a rack codec is one datagram, or several messages as one after another in one; no sender makes more.
+RAW_BYTES_MAX = 64 << 20
+
+
+@dataclass(frozen=True)
+class Details:
+    """What one container says about some packets of a batch: `rows` are their row numbers there."""
+
+    container: str
+    rows: pa.Array
+    raw: pa.StructArray
+    values: pa.StructArray
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Rows of one kind with exactly the columns of their line. `payload`: the bytes of each packet or frame."""
+
+    kind: str
+    batch: pa.RecordBatch
+    details: list[Details] = field(default_factory=list)
+    payload: pa.Array | None = None
+
+
+class Offline:
+    """Decodes files of one link one after another. Raises DefinitionError where the link's definition is no good."""
+
+    def __init__(self, link: Link, kinds: set[str], *, payload: bool = False) -> None:
+        self.link = link
+        self.kinds = kinds
+        self.payload = payload
+        self.definition = load_definition(link)
+        self.input_bytes = 0
+        self.frames = 0
+        self.rejects: Counter[str] = Counter()
+        self.links: dict[tuple[int | None, int | None], dict[str, Any]] = {}
+
+    @property
+    def has_definition(self) -> bool:
+        return self.definition is not None
+
+    def decode(self, capture: Capture) -> Iterator[Lines]:
+        """Everything of one file, in order within each kind."""
+        rows = self.rack(capture) if self.link.is_rack else self.satellite(capture)
+        try:
+            for lines in rows:
+                if lines.kind == "reject":
+                    self.count_rejects(lines.batch)
+                if lines.batch.num_rows and lines.kind in self.kinds:
+                    yield lines
+        finally:
+            self.input_bytes += capture.input_bytes
+
+    def rack(self, capture: Capture) -> Iterator[Lines]:
+        decoder = rack_decoder(self.link.codec)
+        raw = b""
+        for piece in capture:
+            if piece.frames is None:
+                raw += piece.data
+                if len(raw) > RAW_BYTES_MAX:
+                    raise InputError(f"{capture.name}: is no pcap or pcapng, and larger than 64 MiB")
+                continue
+            self.frames += piece.frames.num_rows
+            yield lines_of("reject", piece.rejects)
+            yield from rack_lines(decoder.decode(piece.frames))
+        if raw:
+            self.frames += 1
+            yield from rack_lines(decoder.decode(one_frame(raw, self.link)))
+        yield from rack_lines(decoder.finish())
+
+    def satellite(self, capture: Capture) -> Iterator[Lines]:
+        decoder = satellite_decoder(self.link, self.definition, capture.is_capture, self.kinds, self.payload)
+        for piece in capture:
+            if piece.frames is None:
+                yield from self.satellite_lines(decoder.decode_bytes(piece.data))
+            else:
+                yield lines_of("reject", piece.rejects)
+                yield from self.satellite_lines(decoder.decode(piece.frames))
+        yield from self.satellite_lines(decoder.finish())
+        self.count_links(decoder.counts["links"])
+
+    def satellite_lines(self, decoded: Any) -> Iterator[Lines]:
+        first_row = 0
+        for batch in getattr(decoded, "frames", ()):
+            self.frames += batch.num_rows
+            yield lines_of("frame", batch, payload=column(batch, "payload"))
+        for batch in decoded.packets:
+            details = [self.details(number, part, first_row, batch.num_rows) for number, part in decoded.containers]
+            yield lines_of("packet", batch, [each for each in details if len(each.rows)], column(batch, "payload"))
+            first_row += batch.num_rows
+        for kind, batches in (("sample", decoded.samples), ("reject", decoded.rejects)):
+            for batch in batches:
+                yield lines_of(kind, batch)
+
+    def details(self, number: int, part: pa.RecordBatch, first_row: int, rows: int) -> Details:
+        """The rows of a container's batch that belong to the packets first_row ... first_row + rows - 1."""
+        places = pc.subtract(part["packet"], first_row)
+        inside = pc.and_(pc.greater_equal(places, 0), pc.less(places, rows))
+        if pc.all(inside).as_py() is False:
+            places, part = places.filter(inside), part.filter(inside)
+        return Details(self.definition.containers[number].name, places, part["raw"], part["values"])
+
+    def count_rejects(self, batch: pa.RecordBatch) -> None:
+        for entry in pc.value_counts(batch["reason"].cast(pa.utf8())).to_pylist():
+            self.rejects[entry["values"]] += entry["counts"]
+
+    def count_links(self, links: list[dict[str, Any]]) -> None:
+        for each in links:
+            total = self.links.setdefault((each.get("scid"), each.get("vcid")), empty_link(each))
+            for name in ("frames", "lost_frames", "packets", "packet_bytes", "sequence_gaps"):
+                total[name] += each.get(name, 0)
+            for apid, packets in each["apids"].items():
+                total["apids"][str(apid)] = total["apids"].get(str(apid), 0) + packets
+
+    def summary(self) -> dict[str, Any]:
+        """The line of type `summary`, over all files so far."""
+        return {
+            "type": "summary", "input_bytes": self.input_bytes, "frames": self.frames,
+            "rejects": dict(sorted(self.rejects.items())), "links": list(self.links.values()),
+        }
+
+
+def load_definition(link: Link) -> Any:
+    if link.definition is None:
+        return None
+    from streams import definitions
+
+    return definitions.load(link.definition, container=link.container)
+
+
+def rack_decoder(codec: str) -> Any:
+    if codec == "sflow":
+        from framecodec.sflow import SflowDecoder
+
+        return SflowDecoder(derive=False)
+    from framecodec.netflow import NetflowDecoder
+
+    return NetflowDecoder(derive=False)
+
+
+def satellite_decoder(link: Link, definition: Any, is_capture: bool, kinds: set[str], payload: bool) -> Any:
+    from framecodec.packets import SpacePacketDecoder
+
+    wanted = {"packet": ("packets", "values"), "sample": ("samples",)}
+    emit = [name for kind, names in wanted.items() if kind in kinds for name in names]
+    return SpacePacketDecoder(
+        definition, spacecraft=link.entity, link=link.name, boundaries="datagrams" if is_capture else "stream",
+        emit=(*emit, "payload") if payload else tuple(emit), idle=link.idle, record_header_bytes=link.record_header,
+        join_segments=link.join_segments,
+    )
+
+
+def rack_lines(decoded: Any) -> Iterator[Lines]:
+    for kind, batches in (("flow", decoded.flows), ("sample", decoded.samples), ("reject", decoded.rejects)):
+        for batch in batches:
+            yield lines_of(kind, pa.record_batch(batch))
+
+
+def lines_of(
+    kind: str, batch: pa.RecordBatch, details: list[Details] | None = None, payload: pa.Array | None = None
+) -> Lines:
+    return Lines(kind, batch.select(COLUMNS[kind]), details or [], payload)
+
+
+def column(batch: pa.RecordBatch, name: str) -> pa.Array | None:
+    return batch[name] if name in batch.schema.names else None
+
+
+def one_frame(data: bytes, link: Link) -> pa.RecordBatch:
+    """A raw file as one frame of an unknown sender at an unknown time."""
+    names = [pa.array([name]).dictionary_encode() for name in ("", link.name, link.codec)]
+    columns = [pa.array([None], pa.int64()), *names, pa.array([data], pa.binary())]
+    frames = pa.RecordBatch.from_arrays(columns, schema=FRAMES)
+    return frames.append_column("offset", pa.array([0], pa.int64()))
+
+
+def empty_link(each: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "scid": each.get("scid"), "vcid": each.get("vcid"), "frames": 0, "lost_frames": 0, "packets": 0, "packet_bytes": 0,
+        "sequence_gaps": 0, "apids": {},
+    }
