@@ -1,0 +1,76 @@
+"""Questions to ClickHouse and their answers, as text of a format or as rows.
+
+    names, rows = ask_rows(client, "SELECT ...", {"from": "2026-10-01 00:00:00"})
+    for chunk in ask_stream(client, sql, parameters, "ArrowStream"): ...
+
+Times come as RFC 3339 UTC, 64-bit integers as JSON numbers, no value as null. UsageError when the question is wrong,
+InputError when the database gave up on it, DependencyError when it is away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from streams.clickhouse.client import ClickHouseError, classify
+from streams.errors import DependencyError, InputError, OrbitrackError, UsageError
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+__all__ = ["ask_rows", "ask_stream"]
+
+CHUNK_BYTES = 1 << 16
+SETTINGS = {
+    "date_time_output_format": "iso",
+    "output_format_json_quote_64bit_integers": 0,
+    "output_format_json_quote_decimals": 0,
+    "output_format_json_quote_denormals": 0,
+    "output_format_json_validate_utf8": 1,          # MAC addresses are bytes
+    "format_csv_null_representation": "",
+    # An error after the first rows would otherwise end the text with a half line and status 200.
+    "wait_end_of_query": 1,
+}
+# TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR, ALL_CONNECTION_TRIES_FAILED.
+AWAY = (202, 209, 210, 279)
+# Codes that say that the question was understood but too much: TOO_SLOW, TOO_MANY_ROWS, TIMEOUT_EXCEEDED,
+# MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES, TOO_MANY_ROWS_OR_BYTES, QUERY_WAS_CANCELLED. From system.errors.
+GIVEN_UP = (158, 159, 160, 241, 307, 394, 396)
+
+
+def ask_stream(
+    client: Client, sql: str, parameters: Mapping[str, object] | None = None, fmt: str = "JSONEachRow", limit: int | None = None
+) -> Iterator[bytes]:
+    """The answer in a ClickHouse format, in pieces. `limit` caps the rows."""
+    settings: dict[str, Any] = SETTINGS | ({"limit": limit} if limit else {})
+    try:
+        stream = client.raw_stream(sql, parameters=dict(parameters or {}) or None, settings=settings, fmt=fmt)
+        try:
+            while chunk := stream.read(CHUNK_BYTES):
+                yield chunk
+        finally:
+            stream.close()
+    except (ClickHouseError, OSError) as error:
+        raise failure(error) from error
+
+
+def ask_rows(
+    client: Client, sql: str, parameters: Mapping[str, object] | None = None, limit: int | None = None
+) -> tuple[list[str], list[list[Any]]]:
+    """Column names and rows of plain Python values."""
+    lines = b"".join(ask_stream(client, sql, parameters, "JSONCompactEachRowWithNames", limit)).splitlines()
+    names, *rows = [json.loads(line) for line in lines] or [[]]
+    return names, rows
+
+
+def failure(error: Exception) -> OrbitrackError:
+    """Our exception for one of the driver's."""
+    refusal = classify(error)
+    text = refusal.text.removeprefix("HTTPDriver for ").partition(" (for url")[0]
+    if refusal.code in GIVEN_UP:
+        return InputError(f"the database gave up: {text}")
+    if refusal.code == 0 or refusal.code in AWAY:
+        hint = "is `orbitrack up` running, and is [database] dsn right?"
+        return DependencyError(f"the database does not answer: {text}", hint=hint)
+    return UsageError(f"the database refused: {text}")
