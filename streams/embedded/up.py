@@ -1,0 +1,269 @@
+"""`orbitrack up`: every role on this machine, each a process of its own.
+
+    await Up(config, Options(...), say).run()
+
+Kafka and the database come first, then the schema and the topics, then the other roles. All ports are those of the
+configuration plus `port_offset`; children learn theirs from the environment, as any setting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+
+from streams.clickhouse.migrate import migrate
+from streams.embedded.broker import CONTROLLER_PORT_STEP, wait_until_listening
+from streams.embedded.supervisor import Supervisor
+from streams.errors import ConfigError, DependencyError, UsageError, nearest
+from streams.kafka import create_topics, wait_for_broker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from streams.config import Config
+
+__all__ = ["ROLES", "Options", "Up", "parse_roles"]
+
+ROLES = ("kafka", "database", "collect", "worker", "store", "alert", "serve")
+START_TIMEOUT_S = 120
+HEALTH_PERIOD_S = 0.2
+PORT = re.compile(r":(\d+)(?=$|[/?])")
+
+
+@dataclass(frozen=True)
+class Options:
+    roles: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ROLES, 1))    # role -> processes
+    port_offset: int = 0
+    exit_after_s: float | None = None
+    log_format: str = "text"
+    config_file: Path | None = None
+
+
+def parse_roles(text: str | None) -> dict[str, int]:
+    """`kafka,worker=2` -> {"kafka": 1, "worker": 2}, in the order in which roles start."""
+    wanted: dict[str, int] = {}
+    for word in (text or ",".join(ROLES)).split(","):
+        role, _, count = word.strip().partition("=")
+        if role not in ROLES or (count and not count.isdigit()):
+            match = nearest(role, ROLES)
+            hint = f"did you mean '{match}'?" if match and match != role else f"one of {', '.join(ROLES)}, as ROLE or ROLE=COUNT"
+            raise UsageError(f"--only: no role '{word.strip()}'\n  hint: {hint}")
+        wanted[role] = wanted.get(role, 0) + int(count or 1)
+    return {role: wanted[role] for role in ROLES if role in wanted}
+
+
+def shift(address: str, offset: int) -> str:
+    """`udp://0.0.0.0:6343` and 2 -> `udp://0.0.0.0:6345`. Port 0 stays: it takes a free one."""
+    return PORT.sub(lambda match: f":{int(match[1]) + offset}" if int(match[1]) else match[0], address, count=1)
+
+
+def shift_dsn(dsn: str, offset: int) -> str:
+    parts = urlsplit(dsn)
+    user, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=user + at + shift(host, offset)))
+
+
+def is_loopback(address: str) -> bool:
+    return address.rpartition(":")[0].strip("[]") in ("127.0.0.1", "localhost", "::1")
+
+
+def shifted(config: Config, options: Options) -> Config:
+    """The configuration with every port of ours moved. A broker or database of the user's own keeps its port."""
+    offset = options.port_offset
+    if not offset:
+        return config
+    metrics = {role: shift(listen, offset) for role, listen in config.metrics.listen.items()}
+    links = [link.model_copy(update={"listen": shift(link.listen, offset)}) if link.listen else link for link in config.links]
+    changes: dict[str, object] = {
+        "links": links,
+        "web": config.web.model_copy(update={"listen": shift(config.web.listen, offset)}),
+        "metrics": config.metrics.model_copy(update={"listen": metrics}),
+    }
+    if "kafka" in options.roles or is_loopback(config.kafka.bootstrap):
+        changes["kafka"] = config.kafka.model_copy(update={"bootstrap": shift(config.kafka.bootstrap, offset)})
+    if "database" in options.roles or is_loopback(urlsplit(config.database.dsn).netloc.rpartition("@")[2]):
+        changes["database"] = config.database.model_copy(update={"dsn": shift_dsn(config.database.dsn, offset)})
+    return config.model_copy(update=changes)
+
+
+class Up:
+    """All roles of one machine, from the first process to the last."""
+
+    def __init__(self, config: Config, options: Options, say: Callable[[str], None]) -> None:
+        self.options, self.say = options, say
+        self.config = shifted(config, options)
+        self.data_dir = config.data_dir
+        self.supervisor = Supervisor(self.data_dir, say)
+        self.stopped = asyncio.Event()
+        self.is_ready = False
+
+    async def run(self, while_ready: Callable[[Up], asyncio.Future[None]] | None = None) -> None:
+        """Starts everything, runs until SIGINT, SIGTERM or `exit_after_s` of full operation, and ends everything.
+
+        `while_ready(self)` is started when all roles work, and cancelled at the end.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stopped.set)
+        self.supervisor.open()
+        self.check_ports()
+        extra = None
+        try:
+            starting = asyncio.create_task(self.start())
+            stopping = asyncio.create_task(self.stopped.wait())
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                return
+            await starting
+            if while_ready is not None:
+                extra = asyncio.ensure_future(while_ready(self))
+            try:
+                await asyncio.wait_for(stopping, self.options.exit_after_s)
+            except TimeoutError:
+                self.say(f"{self.options.exit_after_s:g} s of full operation are over")
+        finally:
+            if extra is not None:
+                extra.cancel()
+                await asyncio.gather(extra, return_exceptions=True)
+            self.say("stopping")
+            await self.supervisor.stop()
+        if extra is not None and not extra.cancelled() and extra.exception() is not None:
+            raise extra.exception()  # type: ignore[misc]
+
+    async def start(self) -> None:
+        roles = self.options.roles
+        for role in ("kafka", "database"):
+            if role in roles:
+                self.supervisor.add(role, self.command(role, 1), self.environment(1))
+                await self.supervisor.start(role)
+        if "kafka" in roles:
+            await self.listening("kafka", self.kafka_port)
+        await wait_for_broker(self.config.kafka, START_TIMEOUT_S)
+        await create_topics(self.config.kafka)
+        self.say(f"kafka: {self.config.kafka.bootstrap}")
+        if "database" in roles:
+            await self.listening("database", self.database_port)
+        if roles.keys() & {"database", "store", "alert", "serve"}:
+            applied = await asyncio.to_thread(self.migrate)
+            address = urlsplit(self.config.database.dsn).netloc.rpartition("@")[2]
+            self.say(f"database: http://{address}, " + (f"{len(applied)} migrations applied" if applied else "schema is current"))
+        names = []
+        for role in ROLES[2:]:
+            for number in range(1, roles.get(role, 0) + 1):
+                name = role if number == 1 else f"{role}-{number}"
+                self.supervisor.add(name, self.command(role, number), self.environment(number))
+                await self.supervisor.start(name)
+                names.append(name)
+        await asyncio.wait_for(asyncio.gather(*map(self.healthy, names)), START_TIMEOUT_S)
+        self.is_ready = True
+        self.say("ready: " + ", ".join(f"{name} {self.address(name)}".strip() for name in names))
+
+    def migrate(self) -> list[str]:
+        database = self.config.database
+        password = database.password.reveal() if database.password else None
+        return migrate(database.dsn, user=database.user, password=password, ttl=database.ttl)
+
+    async def listening(self, role: str, port: int) -> None:
+        """Waits until a child listens; says its last words if it does not."""
+        waiting = asyncio.create_task(wait_until_listening(port, START_TIMEOUT_S))
+        while not waiting.done():
+            await asyncio.wait((waiting,), timeout=HEALTH_PERIOD_S)
+            if self.supervisor.children[role].restarts > 2:
+                waiting.cancel()
+                raise DependencyError(f"{role} does not start:\n{self.supervisor.last_words(role)}", retryable=False)
+        await waiting
+
+    async def healthy(self, name: str) -> None:
+        """Waits until a role's /healthz answers."""
+        role = name.partition("-")[0]
+        address = self.config.metrics.listen.get(role, "") if name == role else ""        # type: ignore[call-overload]
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            while True:
+                if self.supervisor.children[name].restarts > 2:
+                    raise DependencyError(f"{name} does not start:\n{self.supervisor.last_words(name)}", retryable=False)
+                if self.supervisor.is_alive(name):
+                    if not address or address.endswith(":0"):
+                        return
+                    try:
+                        async with session.get(f"http://{address}/healthz") as answer:
+                            if answer.status == 200:
+                                return
+                    except (aiohttp.ClientError, TimeoutError):
+                        pass                                   # not yet; the loop has an end
+                await asyncio.sleep(HEALTH_PERIOD_S)
+
+    def command(self, role: str, number: int) -> list[str]:
+        python = [sys.executable, "-m"]
+        if role == "kafka":
+            return [*python, "streams.embedded.broker", "--data-dir", str(self.data_dir / "kafka"), "--port", str(self.kafka_port)]
+        if role == "database":
+            folder = str(self.data_dir / "database")
+            return [*python, "streams.embedded.database", "--path", folder, "--port", str(self.database_port)]
+        return [*python, "streams.cli", role, "--log-format", self.options.log_format]
+
+    def environment(self, number: int) -> dict[str, str]:
+        """Settings of a child that differ from the file: ports, the data directory; a second process takes a free port."""
+        config = self.config
+        settings = {
+            "KAFKA__BOOTSTRAP": config.kafka.bootstrap,
+            "DATABASE__DSN": config.database.dsn,
+            "DATA_DIR": str(self.data_dir.absolute()),
+            "WEB__LISTEN": config.web.listen,
+        }
+        for role, listen in config.metrics.listen.items():
+            settings[f"METRICS__LISTEN__{role.upper()}"] = listen if number == 1 else "127.0.0.1:0"
+        for index, link in enumerate(config.links):
+            if link.listen:
+                settings[f"LINK__{index}__LISTEN"] = link.listen
+        environment = os.environ | {f"ORBITRACK__{key}": value for key, value in settings.items()}
+        if self.options.config_file:
+            environment["ORBITRACK_CONFIG"] = str(self.options.config_file.absolute())
+        return environment
+
+    @property
+    def kafka_port(self) -> int:
+        return int(self.config.kafka.bootstrap.split(",")[0].rpartition(":")[2])
+
+    @property
+    def database_port(self) -> int:
+        return urlsplit(self.config.database.dsn).port or 8123
+
+    def address(self, name: str) -> str:
+        if name == "serve":
+            return f"http://{self.config.web.listen}"
+        if name == "collect":
+            return " ".join(link.listen for link in self.config.links if link.listen)
+        return ""
+
+    def check_ports(self) -> None:
+        """Raises DependencyError for a port that somebody else has, before anything starts."""
+        ports = {}
+        if "kafka" in self.options.roles:
+            ports |= {self.kafka_port: "kafka", self.kafka_port + CONTROLLER_PORT_STEP: "kafka's controller"}
+        if "database" in self.options.roles:
+            ports[self.database_port] = "the database"
+        if "serve" in self.options.roles:
+            ports[int(self.config.web.listen.rpartition(":")[2])] = "the web page"
+        for port, what in ports.items():
+            if port > 65535:
+                raise ConfigError(f"port {port} for {what} is above 65535", hint="use a smaller --port-offset")
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError as error:
+                    raise DependencyError(
+                        f"port {port} for {what} is taken by another program ({error.strerror})", retryable=False,
+                        hint="end it, or move all ports with --port-offset N",
+                    ) from None
