@@ -68,17 +68,24 @@ class CsvOutput:
         self.has_header = False
 
     def write(self, lines: Lines) -> None:
-        from pyarrow import csv
-
         for columns in chunks(lines, self.with_values):
             if not self.has_header:
-                self.stream.write(",".join(columns).encode() + b"\n")
+                self.stream.write(",".join(columns).encode() + b"\r\n")
                 self.has_header = True
-            options = csv.WriteOptions(include_header=False, quoting_style="needed")
-            csv.write_csv(pa.table(columns), self.stream, options)
+            fields = [part for texts in columns.values() for part in (csv_fields(texts), pa.scalar(","))]
+            write_texts(self.stream, pc.binary_join_element_wise(*fields[:-1], ""), b"\r\n")
 
     def close(self) -> None:
         self.stream.flush()
+
+
+def csv_fields(texts: pa.Array) -> pa.Array:
+    """Quoted where RFC 4180 wants it."""
+    special = pc.match_substring_regex(texts, r'[",\r\n]')
+    if pc.any(special).as_py():
+        doubled = pc.replace_substring(texts, '"', '""')
+        texts = pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), texts)
+    return pc.fill_null(texts, "")
 
 
 class TableOutput:
@@ -245,11 +252,11 @@ def chunks(lines: Lines, with_values: bool) -> Iterator[dict[str, pa.Array]]:
         yield columns | {name: texts.slice(start, CHUNK_ROWS) for name, texts in extra.items()}
 
 
-def write_texts(stream: BinaryIO, texts: pa.Array) -> None:
+def write_texts(stream: BinaryIO, texts: pa.Array, end: bytes = b"\n") -> None:
     if len(texts):
-        whole = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts), "\n")
+        whole = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts), end.decode())
         stream.write(memoryview(whole[0].as_buffer()))
-        stream.write(b"\n")
+        stream.write(end)
 
 
 def open_output(

@@ -541,7 +541,7 @@ cdef check_frames(ArrowSchema* schema):
     cdef const char** formats = [b"l", b"i", b"i", b"i", b"z", b"l"]
     cdef int index
     if schema.n_children not in (5, 6):
-        raise TypeError(f"expected a batch of FRAMES with 5 columns, or 6 with offset, got {schema.n_children}")
+        raise TypeError(f"expected a batch of FRAMES with 5 columns, got {schema.n_children}")
     for index in range(schema.n_children):
         if strcmp(schema.children[index].format, formats[index]) != 0:
             found = (<bytes> schema.children[index].format).decode()

@@ -82,8 +82,8 @@ def command(
                 failed = error
         output.close()
         if summary:
-            line = json.dumps(decoding.summary(), separators=(",", ":")) + "\n"
-            click.echo(line, nl=False, file=sys.stderr if file_format in ONE_TYPE else stream)
+            line = json.dumps(decoding.summary(), separators=(",", ":"))
+            (sys.stderr.buffer if file_format in ONE_TYPE else stream).write(line.encode() + b"\n")
     if failed is not None:
         raise SystemExit(failed.exit_status)
     if not (summary or rejects_file or "reject" in kinds):
