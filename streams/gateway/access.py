@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
+from streams.errors import ConfigError
 from streams.gateway.errors import GatewayError
 from streams.gateway.sql import names, tokens, unquoted
 
@@ -52,10 +53,12 @@ FORBIDDEN_FUNCTIONS = names(
 )
 
 GRANTS_FULL = ("GRANT ALL ON *.* WITH GRANT OPTION",)
-# CREATE TEMPORARY TABLE is what the engine asks for before most table functions; harmless ones need nothing.
 GRANTS_READ = (
     "GRANT SHOW, SELECT, dictGet ON *.*",
+    # Other people's queries.
     "REVOKE SELECT ON system.query_log",
+    "REVOKE SELECT ON system.query_log_engine",
+    "REVOKE SELECT ON system.user_query_log",
     "REVOKE SELECT ON system.processes",
 )
 
@@ -70,6 +73,12 @@ class User:
     caps: Mapping[str, int] = field(default_factory=dict)  # over READ_CAPS; only for read-only users
     row_filters: Mapping[str, str] = field(default_factory=dict)  # table -> SQL condition: a row policy
     grants: tuple[str, ...] = ()  # GRANT statements without grantee; default: all, or all reading
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.name):
+            raise ConfigError(f"'{self.name}' cannot be a user's name", hint="letters, digits and _")
+        if self.row_filters and not self.read_only:
+            raise ConfigError(f"user '{self.name}' has row filters but may write", hint="make it read-only")
 
     @property
     def role(self) -> str:
@@ -118,7 +127,7 @@ def users_xml(users: Iterable[User]) -> str:
         roles.append(f"<{user.role}><grants>{queries}</grants></{user.role}>")
         grants.append(f"<query>GRANT {user.role}</query>")
     return (
-        "<clickhouse><profiles><default><implicit_select>0</implicit_select></default></profiles>"
+        "<clickhouse><profiles><default><implicit_select>0</implicit_select><log_queries>0</log_queries></default></profiles>"
         f"<roles>{''.join(roles)}</roles><users><default><password></password><networks><ip>::/0</ip></networks>"
         f"<profile>default</profile><quota>default</quota><grants>{''.join(grants)}</grants></default></users>"
         "<quotas><default/></quotas></clickhouse>"

@@ -1,21 +1,26 @@
-"""HTTP content encodings, in pieces, both ways: lz4 (frames), zstd, gzip, deflate.
+"""Compression of bodies, in pieces, both ways: HTTP content encodings and ClickHouse's own blocks.
 
-    decoder = decoder_for("lz4")
+    decoder = decoder_for("lz4", False)
     data = decoder.decompress(piece) ... decoder.finish()
-    encoder = encoder_for("zstd")
+    encoder = encoder_for("zstd", None)
     piece = encoder.compress(data) ... encoder.flush()
 
-Not here: brotli, snappy, xz and bz2, which a server also knows.
+Encodings are lz4 (frames), zstd, gzip and deflate; a server also knows brotli, snappy, xz and bz2. ClickHouse's blocks
+(`compress=1`, `decompress=1`, what its JDBC driver speaks) are LZ4, ZSTD or NONE.
 """
 
 from __future__ import annotations
 
+import enum
+import struct
 import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import lz4.block
 import lz4.frame
 import zstandard
+from clickhouse_cityhash.cityhash import CityHash128  # type: ignore[import-untyped]
 
 from streams.gateway.errors import GatewayError
 
@@ -92,8 +97,107 @@ class FrameDecoder:
             raise GatewayError(354, "ZLIB_INFLATE_FAILED", f"{self.name} request body ends too early", status=400)
 
 
-def decoder_for(encoding: str) -> Decoder:
-    """A decoder for a Content-Encoding, empty or `identity` for none."""
+# A block (CompressedReadBufferBase.cpp): CityHash128 of the rest, method, size of method to end, size of the data.
+BLOCK_HEADER = struct.Struct("<QQBII")
+CHECKSUM_BYTES, SIZES_BYTES = 16, 9
+BLOCK_BYTES = 1 << 20  # max_compress_block_size
+BLOCK_BYTES_MAX = 1 << 30  # DBMS_MAX_COMPRESSED_SIZE
+
+
+class Method(enum.IntEnum):
+    NONE = 0x02
+    LZ4 = 0x82
+    ZSTD = 0x90
+
+
+def checksum(data: bytes) -> tuple[int, int]:
+    value = CityHash128(data)
+    return value >> 64, value & 0xFFFF_FFFF_FFFF_FFFF
+
+
+class BlockEncoder:
+    """ClickHouse's compressed blocks of BLOCK_BYTES."""
+
+    def __init__(self, method: str) -> None:
+        if method.upper() not in Method.__members__:
+            raise GatewayError(48, "NOT_IMPLEMENTED", f"network_compression_method {method} is not supported")
+        self.method = Method[method.upper()]
+        self.held = bytearray()
+
+    def compress(self, data: bytes, /) -> bytes:
+        self.held += data
+        whole = len(self.held) - len(self.held) % BLOCK_BYTES
+        blocks = [self.block(bytes(self.held[start : start + BLOCK_BYTES])) for start in range(0, whole, BLOCK_BYTES)]
+        del self.held[:whole]
+        return b"".join(blocks)
+
+    def flush(self) -> bytes:
+        held, self.held = bytes(self.held), bytearray()
+        return self.block(held) if held else b""
+
+    def block(self, data: bytes) -> bytes:
+        match self.method:
+            case Method.LZ4:
+                packed: bytes = lz4.block.compress(data, store_size=False)
+            case Method.ZSTD:
+                packed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
+            case _:
+                packed = data
+        body = struct.pack("<BII", self.method, len(packed) + SIZES_BYTES, len(data)) + packed
+        return struct.pack("<QQ", *checksum(body)) + body
+
+
+class BlockDecoder:
+    """The reverse; every checksum is looked at."""
+
+    def __init__(self) -> None:
+        self.held = bytearray()
+
+    def decompress(self, data: bytes, /) -> bytes:
+        self.held += data
+        pieces, start = [], 0
+        while len(self.held) - start >= BLOCK_HEADER.size:
+            low, high, method, packed_bytes, data_bytes = BLOCK_HEADER.unpack_from(self.held, start)
+            if not SIZES_BYTES <= packed_bytes <= BLOCK_BYTES_MAX or data_bytes > BLOCK_BYTES_MAX:
+                raise GatewayError(12, "TOO_LARGE_SIZE_COMPRESSED", "Too large size_compressed: not a compressed block")
+            end = start + CHECKSUM_BYTES + packed_bytes
+            if len(self.held) < end:
+                break
+            body = bytes(self.held[start + CHECKSUM_BYTES : end])
+            if checksum(body) != (low, high):
+                raise GatewayError(40, "CHECKSUM_DOESNT_MATCH", "Checksum doesn't match: corrupted data")
+            pieces.append(unpacked(method, body[SIZES_BYTES:], data_bytes))
+            start = end
+        del self.held[:start]
+        return b"".join(pieces)
+
+    def finish(self) -> None:
+        if self.held:
+            raise GatewayError(271, "CANNOT_DECOMPRESS", "request body ends inside a compressed block", status=400)
+
+
+def unpacked(method: int, packed: bytes, data_bytes: int) -> bytes:
+    try:
+        match method:
+            case Method.LZ4:
+                data: bytes = lz4.block.decompress(packed, uncompressed_size=data_bytes)
+            case Method.ZSTD:
+                data = zstandard.ZstdDecompressor().decompress(packed, max_output_size=data_bytes)
+            case Method.NONE:
+                data = packed
+            case _:
+                raise GatewayError(89, "UNKNOWN_COMPRESSION_METHOD", f"Unknown compression method: {method}", status=400)
+    except (lz4.block.LZ4BlockError, zstandard.ZstdError) as error:
+        raise GatewayError(271, "CANNOT_DECOMPRESS", f"Cannot decompress: {error}", status=400) from error
+    if len(data) != data_bytes:
+        raise GatewayError(271, "CANNOT_DECOMPRESS", "a compressed block has not the size it states", status=400)
+    return data
+
+
+def decoder_for(encoding: str, has_blocks: bool) -> Decoder:
+    """A decoder for a Content-Encoding (empty or `identity` for none), or for ClickHouse's blocks."""
+    if has_blocks:
+        return BlockDecoder()
     match encoding.strip().lower():
         case "" | "identity":
             return Identity()
@@ -108,7 +212,10 @@ def decoder_for(encoding: str) -> Decoder:
     raise GatewayError(48, "NOT_IMPLEMENTED", f"Content-Encoding {encoding} is not supported by the embedded gateway")
 
 
-def encoder_for(encoding: str | None) -> Encoder:
+def encoder_for(encoding: str | None, block_method: str | None) -> Encoder:
+    """An encoder for a Content-Encoding, or ClickHouse's blocks of `block_method`; they win, as on a server."""
+    if block_method is not None:
+        return BlockEncoder(block_method)
     match encoding:
         case "lz4":
             return Lz4Encoder()

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +19,33 @@ from typing import Any
 
 import chdb
 
-from streams.errors import ConfigError
+from streams.errors import ConfigError, DependencyError
 from streams.gateway import access
 from streams.gateway.access import User, quoted
 from streams.gateway.errors import GatewayError, from_engine
 from streams.gateway.forms import ExternalTable
+from streams.gateway.sql import find_call
 
-__all__ = ["Answer", "Connection", "Engine", "Written"]
+__all__ = ["Answer", "Connection", "Engine"]
 
 CONFIG = """<clickhouse>
   <logger><level>none</level><console>0</console></logger>
   <user_directories><users_xml><path>{users}</path></users_xml></user_directories>
   <query_log>
-    <database>system</database><table>query_log</table><flush_interval_milliseconds>1000</flush_interval_milliseconds>
+    <database>system</database><table>query_log_engine</table><flush_interval_milliseconds>1000</flush_interval_milliseconds>
     <ttl>event_date + INTERVAL 7 DAY DELETE</ttl>
   </query_log>
 </clickhouse>
 """
+
+# Query ids of clients are the first line of log_comment (Exchange.mark). The database `system` forgets its views.
+QUERY_LOG = """CREATE VIEW system.query_log AS
+WITH position(log_comment, '\\n') AS line_end
+SELECT * REPLACE (
+    if(log_comment = '', query_id, splitByChar('\\n', log_comment)[1]) AS query_id,
+    if(line_end = 0, '', substring(log_comment, line_end + 1)) AS log_comment)
+FROM system.query_log_engine WHERE NOT startsWith(query, '/*gateway*/')"""
+OURS = "/*gateway*/ "  # before statements that no client sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +61,19 @@ class Answer:
     elapsed_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    rows: int
-    size_bytes: int
-    elapsed_ns: int
-
-
 class Engine:
     """chDB on the folder `path`. One process at a time; `open()` and `close()` are its life."""
 
     def __init__(self, path: Path, users: list[User]) -> None:
         self.path, self.users = path.absolute(), users
+        self.private = self.path / "gateway"  # our files beside the engine's
         self.version, self.timezone = "", "UTC"
         self.lock_file: int | None = None
         self.anchor: Any = None  # the engine lives as long as its last connection
 
     def open(self) -> None:
-        """Starts the engine; ConfigError if another process has the folder."""
-        private = self.path / "gateway"
+        """Starts the engine; ConfigError if another process has the folder, DependencyError if it cannot be read."""
+        private = self.private
         (private / "empty").mkdir(parents=True, exist_ok=True)
         self.lock_file = os.open(private / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -81,8 +86,13 @@ class Engine:
         config.write_text(CONFIG.format(users=users))
         # chDB reads relative names as files of the working directory: let there be none.
         os.chdir(private / "empty")
-        self.anchor = chdb.connect(f"{self.path}?config-file={config}")
-        row = self.anchor.query("SELECT version(), timezone()", "TSVRaw").bytes().decode()
+        try:
+            self.anchor = chdb.connect(f"{self.path}?config-file={config}")
+            self.anchor.query("SYSTEM FLUSH LOGS")  # makes the table
+            self.anchor.query(QUERY_LOG)
+            row = self.anchor.query("SELECT version(), timezone()", "TSVRaw").bytes().decode()
+        except (RuntimeError, chdb.ChdbError) as error:
+            raise DependencyError(f"the engine cannot open {self.path}: {error}", retryable=False) from error
         self.version, self.timezone = row.rstrip("\n").split("\t")
 
     def close(self) -> None:
@@ -113,49 +123,61 @@ class Connection:
         self.engine, self.user, self.handle, self.is_kept = engine, user, handle, is_kept
         self.is_set_up = False
         self.undo: list[str] = []  # statements that end what holds for one request
+        self.own_settings: dict[str, str | None] = {}  # of a session, as far as known; None: the default
+        self.own_database: str | None = None
 
     def close(self) -> None:
         self.handle.close()
 
     def prepare(self, database: str | None, settings: Mapping[str, str], tables: Sequence[ExternalTable] = ()) -> None:
-        """Takes on role, database and settings; read-only users get their caps last and cannot change them any more.
+        """Takes on role, database and settings for a request; read-only users cannot change them any more.
 
         External tables are made before that, in the full role, so that read-only users can bring some.
         """
         for table in tables:
             self.load(table)
-        if not self.is_set_up:
-            self.run(f"SET ROLE {self.user.role}")
-            self.set(self.user.settings())
-            self.is_set_up = True
-        if database:
-            self.undo.append(f"USE {identifier(self.value('SELECT currentDatabase()'))}")
-            self.run(f"USE {identifier(database)}")
         if self.user.read_only:
             access.check_read_settings(self.user, settings)
-        else:
-            self.undo += self.settings_now(settings)
+            settings = {**settings, "readonly": "1"}
+        # Our own statements stay out of the query log: the profile has log_queries = 0.
+        settings = {**settings, "log_queries": "1"}
+        if self.is_kept:
+            self.remember(settings, database)
+        if not self.is_set_up:
+            self.run(f"SET ROLE {self.user.role}")
+            settings = {**self.user.settings(), **settings}
+            self.is_set_up = True
+        if database:
+            self.run(f"USE {identifier(database)}")
         self.set(settings)
-        if self.user.read_only:
-            self.run("SET readonly = 1")
+
+    def remember(self, settings: Mapping[str, str], database: str | None) -> None:
+        """Notes for `restore` what a session has without this request."""
+        if unknown := [quoted(name) for name in settings if name not in self.own_settings]:
+            query = f"SELECT name, if(changed, value, NULL) FROM system.settings WHERE name IN ({', '.join(unknown)})"
+            with self.translated_errors():
+                rows = self.handle.query(query, "JSONCompactEachRow").bytes()
+            self.own_settings |= dict(json.loads(row) for row in rows.splitlines())
+        own = ((name, self.own_settings[name]) for name in settings if name in self.own_settings)
+        back = ", ".join(f"`{name}` = {'DEFAULT' if value is None else quoted(value)}" for name, value in own)
+        self.undo.append(f"SET {back}")
+        if database:
+            if self.own_database is None:
+                self.own_database = self.value("SELECT currentDatabase()")
+            self.undo.append(f"USE {identifier(self.own_database)}")
 
     def restore(self) -> None:
-        """Takes back what `prepare` did for one request; only sessions need it."""
-        if not self.is_kept:
-            return
-        for statement in reversed(self.undo):
-            with contextlib.suppress(GatewayError):
-                self.run(statement)
-        self.undo.clear()
+        """Takes back what `prepare` did for one request of a session."""
+        if self.is_kept:
+            for statement in reversed(self.undo):
+                with contextlib.suppress(GatewayError):
+                    self.run(statement)
+            self.undo.clear()
 
-    def settings_now(self, settings: Mapping[str, str]) -> list[str]:
-        """Statements that set `settings` back to what they are."""
-        if not self.is_kept or not settings:
-            return []
-        names = ", ".join(quoted(name) for name in settings)
-        query = f"SELECT name, changed, value FROM system.settings WHERE name IN ({names})"
-        found = [json.loads(row) for row in self.handle.query(query, "JSONCompactEachRow").bytes().splitlines()]
-        return [f"SET `{name}` = {quoted(value) if changed else 'DEFAULT'}" for name, changed, value in found]
+    def forget(self) -> None:
+        """To be called when a statement may have changed the session itself: SET, USE."""
+        self.own_settings.clear()
+        self.own_database = None
 
     def load(self, table: ExternalTable) -> None:
         self.undo.append(f"DROP TEMPORARY TABLE IF EXISTS {table.quoted_name}")
@@ -180,21 +202,22 @@ class Connection:
 
     def run(self, statement: str) -> None:
         with self.translated_errors():
-            self.handle.query(statement)
+            self.handle.query(OURS + statement)
 
     def classify(self, statement: bytes, database: str | None) -> tuple[str, int]:
         """`READ_ONLY`, `MUTATING`, `CONTROL` or `UNKNOWN`, and how many statements there are."""
         found = self.handle._conn.classify_query(statement, database or "default")
         return found["query_class"].name, found["statement_count"]
 
-    def check(self, statement: bytes, kind: str, count: int, params: Mapping[str, str]) -> None:
-        """Refuses what a read-only user may not do."""
-        if kind == "UNKNOWN":
-            return  # does not parse; the engine will say where
-        if kind != "READ_ONLY" or count != 1:
+    def check(self, statement: bytes, kind: str, params: Mapping[str, str]) -> None:
+        """Refuses what a read-only user may not do. Nothing is executed, so it may come before `prepare`."""
+        if kind not in ("READ_ONLY", "UNKNOWN"):
             raise GatewayError(164, "READONLY", "Cannot execute query in readonly mode")
         with self.translated_errors():
             ast = self.handle.query(b"EXPLAIN AST " + statement, "TSVRaw", params=dict(params)).bytes()
+        if kind == "UNKNOWN":
+            # The classifier could not parse what the parser can: then nobody knows what it would do.
+            raise GatewayError(164, "READONLY", "Cannot execute query in readonly mode")
         access.check_ast(statement, ast.decode(errors="replace"))
 
     def execute(self, statement: bytes, format: str, params: Mapping[str, str]) -> Answer:
@@ -217,20 +240,34 @@ class Connection:
             with contextlib.suppress(RuntimeError, chdb.ChdbError):
                 blocks.close()
 
-    def insert(self, head: bytes, format: str, params: Mapping[str, str], data: Iterator[bytes]) -> Written:
-        """INSERT with its data in pieces; nothing is written if `data` raises."""
+    def insert(self, head: bytes, format: str, params: Mapping[str, str], data: Iterator[bytes]) -> Answer:
+        """INSERT with its data in pieces; if `data` raises, what the engine has not written yet is dropped."""
         self.set({f"param_{name}": value for name, value in params.items()})
         with self.translated_errors():
             inserter = self.handle.send_insert(head, format)
             try:
                 for piece in data:
                     inserter.append(piece)
-                result = inserter.finish()
+                done = inserter.finish()
             except BaseException:
                 with contextlib.suppress(RuntimeError, chdb.ChdbError):
                     inserter.cancel()
                 raise
-        return Written(result.rows_written, result.bytes_written, int(result.elapsed * 1e9))
+        rows, size_bytes = done.rows_written, done.bytes_written
+        return Answer(b"", rows, rows, size_bytes, rows, size_bytes, int(done.elapsed * 1e9))
+
+    def insert_selected(self, head: bytes, format: str, params: Mapping[str, str], data: Iterator[bytes]) -> Answer:
+        """INSERT ... SELECT ... FROM input('structure'): chDB has no input(), so the data becomes a file for a moment."""
+        call = find_call(head, "input")
+        if call is None:
+            raise GatewayError(48, "NOT_IMPLEMENTED", "INSERT ... SELECT with data must select from input()")
+        start, structure, end = call
+        with tempfile.NamedTemporaryFile(dir=self.engine.private, prefix="input-") as spool:
+            for piece in data:
+                spool.write(piece)
+            spool.flush()
+            arguments = b", ".join([quoted(spool.name).encode(), quoted(format).encode(), structure or b"'auto'"])
+            return self.execute(head[:start] + b"file(" + arguments + b")" + head[end:], "Null", params)
 
     @contextlib.contextmanager
     def translated_errors(self) -> Iterator[None]:

@@ -34,7 +34,6 @@ SESSION_TIMEOUT_S, SESSION_TIMEOUT_MAX_S = 60, 3600  # default_session_timeout, 
 class Request:
     query: bytes
     query_id: str
-    roles: tuple[str, ...]
     database: str | None
     session_id: str | None
     session_timeout_s: int
@@ -42,9 +41,10 @@ class Request:
     closes_session: bool
     default_format: str | None
     encoding: str | None  # of the answer
-    buffer_bytes: int
+    buffer_bytes: int | None  # None: send when it seems right
     wait_end_of_query: bool
-    native_compression: bool
+    native_compression: str | None  # compress=1: method of ClickHouse's own compressed blocks
+    decompress: bool  # the body is such blocks
     reads_only: bool  # GET and HEAD may not change anything
     params: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -55,10 +55,12 @@ class Request:
         described = {f"{table}_{what}" for table in tables for what in ("format", "structure", "types")}
         given = {name: value for name, value in {**http.query, **fields}.items() if name not in described}
         compressed = flag(given, "enable_http_compression")
+        query_id = given.get("query_id") or http.headers.get("X-ClickHouse-Query-Id") or str(uuid.uuid4())
+        if not query_id.isprintable():
+            raise GatewayError(36, "BAD_ARGUMENTS", "query_id has unprintable characters")
         return Request(
             query=given.get("query", "").encode(errors="surrogateescape"),
-            query_id=given.get("query_id") or http.headers.get("X-ClickHouse-Query-Id") or str(uuid.uuid4()),
-            roles=tuple(http.query.getall("role", ())),
+            query_id=query_id,
             database=given.get("database") or http.headers.get("X-ClickHouse-Database"),
             session_id=given.get("session_id") or None,
             session_timeout_s=session_timeout_s(given.get("session_timeout")),
@@ -66,9 +68,10 @@ class Request:
             closes_session=flag(given, "close_session"),
             default_format=given.get("default_format") or http.headers.get("X-ClickHouse-Format"),
             encoding=choose_encoding(http.headers.get("Accept-Encoding", "")) if compressed else None,
-            buffer_bytes=min(number(given, "buffer_size", PIECE_BYTES), BUFFER_BYTES_MAX),
+            buffer_bytes=min(number(given["buffer_size"]), BUFFER_BYTES_MAX) if given.get("buffer_size") else None,
             wait_end_of_query=flag(given, "wait_end_of_query"),
-            native_compression=flag(given, "compress"),
+            native_compression=given.get("network_compression_method", "LZ4") if flag(given, "compress") else None,
+            decompress=flag(given, "decompress"),
             reads_only=http.method in ("GET", "HEAD"),
             params={name[6:]: value for name, value in given.items() if name.startswith("param_")},
             settings={name: value for name, value in given.items() if name not in TRANSPORT and not name.startswith("param_")},
@@ -79,11 +82,10 @@ def flag(given: Mapping[str, str], name: str) -> bool:
     return given.get(name, "0").lower() not in ("", "0", "false")
 
 
-def number(given: Mapping[str, str], name: str, default: int) -> int:
-    text = given.get(name, "")
-    if text and not text.isdigit():
-        raise GatewayError(72, "CANNOT_PARSE_NUMBER", f"Cannot parse {name}={text} as a number")
-    return int(text) if text else default
+def number(text: str) -> int:
+    if not text.isdigit():
+        raise GatewayError(72, "CANNOT_PARSE_NUMBER", f"Cannot parse '{text}' as a number")
+    return int(text)
 
 
 def session_timeout_s(text: str | None) -> int:
@@ -115,38 +117,37 @@ def credentials(http: web.Request) -> tuple[str, str]:
 
 
 class Body:
-    """The decoded body of a request, in pieces; `put_back` lets the start of an INSERT be looked at first."""
+    """The body of a request in pieces. `receive` waits for bytes, `decode` computes: the one in the loop, the other where
+    it hurts least.
+    """
 
-    def __init__(self, http: web.Request) -> None:
+    def __init__(self, http: web.Request, *, decompresses: bool) -> None:
         self.stream = http.content
-        self.decoder: Decoder = decoder_for(http.headers.get("Content-Encoding", ""))
-        self.waiting = b""
-        self.ended = False
+        self.decoder: Decoder = decoder_for(http.headers.get("Content-Encoding", ""), decompresses)
 
-    def put_back(self, data: bytes) -> None:
-        self.waiting = data + self.waiting
-
-    async def read(self) -> bytes:
-        """The next piece, about PIECE_BYTES; empty at the end."""
-        if self.waiting:
-            data, self.waiting = self.waiting, b""
-            return data
+    async def receive(self) -> bytes:
+        """Raw bytes, up to about PIECE_BYTES; empty at the end; ConnectionError if the client went away before it."""
         pieces, size_bytes = [], 0
-        while not self.ended and size_bytes < PIECE_BYTES:
-            received = await self.stream.readany()
-            if not received:
-                self.ended = True
-                self.decoder.finish()
-                break
-            piece = self.decoder.decompress(received)
+        while size_bytes < PIECE_BYTES and (piece := await self.stream.readany()):
             pieces.append(piece)
             size_bytes += len(piece)
         return b"".join(pieces)
 
+    def decode(self, received: bytes) -> bytes:
+        return self.decoder.decompress(received)
+
+    def finish(self) -> None:
+        """GatewayError if the compressed body was cut off."""
+        self.decoder.finish()
+
     async def read_up_to(self, limit_bytes: int) -> bytes:
         """The body, or its first `limit_bytes` and a little more."""
         pieces, size_bytes = [], 0
-        while size_bytes < limit_bytes and (piece := await self.read()):
-            pieces.append(piece)
-            size_bytes += len(piece)
+        while size_bytes < limit_bytes:
+            received = await self.receive()
+            if not received:
+                self.finish()
+                break
+            pieces.append(self.decode(received))
+            size_bytes += len(pieces[-1])
         return b"".join(pieces)

@@ -1,9 +1,9 @@
 """Just enough of ClickHouse's lexer to know where a statement ends and its data begins.
 
 An HTTP body may hold an INSERT and, after it, a gigabyte of CSV or of binary blocks; the engine wants the two apart. So
-this module finds words, strings and comments, never meaning: what a statement *does* is asked of the engine (access.py).
+this module finds words, strings and comments, never meaning: what a statement may do is asked of the engine (access.py).
 
-    insert = find_insert(b"INSERT INTO t (a) FORMAT CSV\\n1\\n2\\n")
+    insert = read_statement(b"INSERT INTO t (a) FORMAT CSV\\n1\\n2\\n").insert
     insert.head, insert.format, insert.data_start     # b"INSERT INTO t (a) ", "CSV", 29
 """
 
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Insert", "Token", "find_insert", "is_insert", "is_select", "names", "output_format", "tokens", "unquoted"]
+__all__ = ["Insert", "Statement", "Token", "find_call", "names", "read_statement", "replaced", "tokens", "unquoted"]
 
 # Src/Parsers/Lexer.cpp of ClickHouse: `--`, `//` and `#!`/`# ` start comments, a heredoc is $tag$...$tag$ (from memory).
 TOKEN = re.compile(
@@ -53,6 +53,22 @@ class Insert:
     selects_from_input: bool = False  # INSERT ... SELECT ... FROM input('...') FORMAT ...
 
 
+@dataclass(slots=True)
+class Statement:
+    """What the words outside brackets tell."""
+
+    first_word: bytes = b""  # upper case; of the first query if it starts with brackets; empty: no statement at all
+    output_format: str | None = None  # of the FORMAT clause, for statements that return rows
+    insert: Insert | None = None
+    is_kill: bool = False
+    has_outfile: bool = False
+    has_infile: bool = False
+
+    @property
+    def is_select(self) -> bool:
+        return self.first_word in (b"SELECT", b"WITH", b"FROM") and self.insert is None
+
+
 def names(text: str) -> frozenset[str]:
     """A set of names, written as a line of text."""
     return frozenset(text.split())
@@ -81,35 +97,40 @@ def unquoted(token: Token) -> str:
     return re.sub(r"\\(.)|``|\"\"", lambda match: match.group(1) or match.group()[0], text[1:-1])
 
 
-def is_insert(source: bytes) -> bool:
-    """Whether the statement is an INSERT, perhaps after a WITH clause."""
-    before: Token | None = None
-    for token in tokens(source):
-        if token.depth:
-            continue
-        if before is None and not token.is_word(b"INSERT", b"WITH"):
-            return False
-        if before is not None and before.is_word(b"INSERT") and token.is_word(b"INTO"):
-            return True
-        if token.is_word(b"SELECT"):
-            return False
+def read_statement(source: bytes) -> Statement:
+    """Reads up to the end, or up to the data of an INSERT. An INSERT whose FORMAT or VALUES was cut off has no `insert`."""
+    found = Statement()
+    words = outer_words(source, found)
+    before = next(words, None)
+    may_insert = before is not None and before.is_word(b"INSERT", b"WITH")
+    for token in words:
+        if before is not None:
+            if may_insert and before.is_word(b"INSERT") and token.is_word(b"INTO"):
+                found.insert = find_insert(source, words, found)
+                return found
+            if before.is_word(b"FORMAT") and token.kind == "word":
+                found.output_format = token.text.decode()
+            found.is_kill |= before.is_word(b"KILL") and token.is_word(b"QUERY")
+            found.has_outfile |= before.is_word(b"INTO") and token.is_word(b"OUTFILE")
+        may_insert = may_insert and not token.is_word(b"SELECT")
         before = token
-    return before is not None and before.is_word(b"INSERT")
+    return found
 
 
-def is_select(source: bytes) -> bool:
-    """Whether the statement is a SELECT; the engine streams nothing else that returns rows."""
-    first = next((token for token in tokens(source) if token.text != b"("), None)
-    return first is not None and first.is_word(b"SELECT", b"WITH", b"FROM")
+def outer_words(source: bytes, found: Statement) -> Iterator[Token]:
+    """The tokens outside brackets; notes the first word, wherever it is."""
+    for token in tokens(source):
+        if not found.first_word and token.text != b"(":
+            found.first_word = token.text.upper()
+        if not token.depth:
+            yield token
 
 
-def find_insert(source: bytes) -> Insert | None:
-    """Where the data of an INSERT starts; None if it has none (or `source` was cut off before the place).
+def find_insert(source: bytes, words: Iterator[Token], found: Statement) -> Insert | None:
+    """Where the data of an INSERT starts, `words` being past INTO; None if it brings none: INSERT ... SELECT.
 
-    `INSERT INTO t SELECT ...` has none, unless it selects from input() and names a format.
+    INSERT ... SELECT ... FROM input(...) FORMAT ... brings some, too.
     """
-    words = (token for token in tokens(source) if not token.depth)
-    next((token for token in words if token.is_word(b"INTO")), None)
     target = next(words, None)
     if target is not None and target.is_word(b"TABLE", b"FUNCTION"):
         target = next(words, None)
@@ -122,6 +143,8 @@ def find_insert(source: bytes) -> Insert | None:
     while token is not None:
         if token.is_word(b"SELECT"):
             selects = True
+        elif token.is_word(b"INFILE"):
+            found.has_infile = True
         elif token.is_word(b"VALUES") and not selects:
             return Insert(source[: token.start], "Values", token.end)
         elif token.is_word(b"FORMAT"):
@@ -138,12 +161,25 @@ def data_start(source: bytes, end: int) -> int:
     return match.end() if match else end
 
 
-def output_format(source: bytes) -> str | None:
-    """The format named in the last FORMAT clause of a statement that returns rows."""
-    found = None
-    before: Token | None = None
+def replaced(source: bytes, name: str, by: bytes) -> bytes:
+    """`source` with every mention of an identifier replaced."""
+    pieces, end = [], 0
     for token in tokens(source):
-        if before is not None and before.is_word(b"FORMAT") and token.kind == "word" and not token.depth:
-            found = token.text.decode()
-        before = token
-    return found
+        if token.kind in ("word", "quoted") and unquoted(token) == name:
+            pieces += [source[end : token.start], by]
+            end = token.end
+    return b"".join([*pieces, source[end:]])
+
+
+def find_call(source: bytes, name: str) -> tuple[int, bytes, int] | None:
+    """Where `name(...)` is called: its start, what stands in the brackets, its end."""
+    opened: Token | None = None
+    start, before = 0, None
+    for token in tokens(source):
+        if opened is None:
+            if token.text == b"(" and before is not None and before.kind == "word" and unquoted(before).lower() == name:
+                opened, start = token, before.start
+            before = token
+        elif token.text == b")" and token.depth == opened.depth:
+            return start, source[opened.end : token.start], token.end
+    return None
