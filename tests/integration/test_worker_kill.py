@@ -1,4 +1,4 @@
-"""Workers killed, stopped, frozen and added at random while frames flow: every window exactly once, and right.
+"""Workers and stores killed, stopped, frozen and added at random while frames flow: every window and sample once, and right.
 
 Again with the same choices:  ORBITRACK_SEED=... pytest tests/integration/test_worker_kill.py
 More of it:                   ORBITRACK_KILLS=300
@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from streams.clickhouse.client import connect
 from streams.clock import NS
 from streams.config import Config
 from streams.kafka import Producer, Topics, committed_offsets, create_topics, decode, read_partition
@@ -86,11 +87,22 @@ class Fleet:
     log: Path
     generator: random.Random
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    stores: list[subprocess.Popen[bytes]] = field(default_factory=list)
     frozen: dict[int, float] = field(default_factory=dict)
-    done: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("killed", "stopped", "frozen", "added"), 0))
+    done: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("killed", "stopped", "frozen", "added", "stores_killed"), 0)
+    )
 
     def add(self) -> None:
         self.workers.append(role("worker", self.env, self.log))
+
+    def restart_store(self) -> None:
+        for store in self.stores:
+            if store.poll() is None:
+                store.kill()
+                store.wait()
+                self.done["stores_killed"] += 1
+        self.stores.append(role("store", self.env, self.log))
 
     def awake(self) -> list[subprocess.Popen[bytes]]:
         return [worker for worker in self.workers if worker.poll() is None and worker.pid not in self.frozen]
@@ -106,6 +118,8 @@ class Fleet:
         self.thaw()
         awake = self.awake()
         choice = self.generator.random()
+        if self.generator.random() < 0.15:
+            self.restart_store()
         if len(awake) < 2 or (choice < 0.2 and len(awake) < 3):
             self.add()
             self.done["added"] += 1
@@ -125,10 +139,10 @@ class Fleet:
 
     def close(self) -> None:
         self.thaw(everybody=True)
-        for worker in self.workers:
-            if worker.poll() is None:
-                worker.kill()
-                worker.wait()
+        for process in self.workers + self.stores:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
 
 async def feed(config: Config, fleet: Fleet, misfortunes: int) -> pd.DataFrame:
@@ -157,18 +171,22 @@ async def feed(config: Config, fleet: Fleet, misfortunes: int) -> pd.DataFrame:
 
 
 async def drained(config: Config, fleet: Fleet, deadline_s: float) -> None:
-    """Returns when the group has committed everything."""
+    """Returns when the workers have committed everything, and then the store."""
     fleet.thaw(everybody=True)
-    topic = Topics(config.kafka.prefix).frames_rack
+    topics = Topics(config.kafka.prefix)
     until = time.monotonic() + deadline_s
-    while True:
-        if not fleet.awake():
-            fleet.add()
-        offsets = await committed_offsets(config.kafka, f"{config.kafka.prefix}worker", topic)
-        if all(committed == last for committed, last in offsets):
-            return
-        assert time.monotonic() < until, f"not drained: {offsets}\n{fleet.log.read_text()[-4000:]}"
-        await asyncio.sleep(0.3)
+    for group, topic in (("worker", topics.frames_rack), ("store", topics.samples), ("store", topics.windows)):
+        while True:
+            if not fleet.awake():
+                fleet.add()
+            if all(store.poll() is not None for store in fleet.stores):
+                fleet.restart_store()
+            offsets = await committed_offsets(config.kafka, f"{config.kafka.prefix}{group}", topic)
+            # A transaction's marker is the last offset of its log; nobody reads it, so nobody commits past it.
+            if all(committed >= last - (group == "store") for committed, last in offsets):
+                break
+            assert time.monotonic() < until, f"{group} not drained: {offsets}\n{fleet.log.read_text()[-4000:]}"
+            await asyncio.sleep(0.3)
 
 
 async def emitted_windows(config: Config) -> pd.DataFrame:
@@ -184,7 +202,7 @@ async def emitted_windows(config: Config) -> pd.DataFrame:
 @pytest.mark.integration
 @pytest.mark.timeout(600)
 def test_every_window_is_emitted_once_whatever_happens_to_workers(
-    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+    kafka_bootstrap: str, topic_prefix: str, database: str, tmp_path: Path
 ) -> None:
     seed = int(os.environ.get("ORBITRACK_SEED", time.time_ns() % 10**9))
     misfortunes = int(os.environ.get("ORBITRACK_KILLS", "30"))
@@ -193,7 +211,8 @@ def test_every_window_is_emitted_once_whatever_happens_to_workers(
     # Nothing may be late or idle here, so that each window is emitted once and a second time would be a mistake.
     windows = {"lateness": "5s", "allowed_lateness": "30m", "idle_timeout": "30m"}
     config = Config.model_validate({"kafka": settings, "windows": windows, "data_dir": str(tmp_path)})
-    sections = {"kafka": settings, "windows": windows, "metrics": {"listen__worker": "127.0.0.1:0"}}
+    listen = {"listen__worker": "127.0.0.1:0", "listen__store": "127.0.0.1:0"}
+    sections = {"kafka": settings, "windows": windows, "metrics": listen, "database": {"dsn": database}}
     env = environment(
         data_dir=tmp_path,
         **{f"{section}__{key}": value for section, values in sections.items() for key, value in values.items()},
@@ -208,18 +227,35 @@ def test_every_window_is_emitted_once_whatever_happens_to_workers(
 
     fleet.add()
     fleet.add()
+    fleet.restart_store()
     try:
         sent, emitted = asyncio.run(run())
     finally:
         fleet.close()
     print(f"{fleet.done}, {len(sent)} samples, {len(emitted)} windows")
     keys = ["entity", "metric", "bucket"]
-    emitted = emitted[emitted["bucket"] < START_S + FAR_S]
     assert not emitted.duplicated(keys).any()
     truth = sent.groupby(keys)["value"].agg(cnt="size", vsum="sum", vmin="min", vmax="max").sort_index()
-    found = emitted.set_index(keys)[["cnt", "vsum", "vmin", "vmax"]].sort_index()
+    assert_windows_equal(emitted, truth)
+    assert sum(fleet.done.values()) >= misfortunes
+
+    with connect(database) as client:
+        stored = client.query_df("SELECT entity, metric, toUnixTimestamp(bucket) AS bucket, cnt, vsum, vmin, vmax FROM v_10s")
+        assert_windows_equal(stored.astype({"bucket": "int64"}), truth)
+        minutes = client.query_df("SELECT entity, metric, sum(cnt) AS cnt, sum(vsum) AS vsum FROM v_1m GROUP BY 1, 2 ORDER BY 1, 2")
+        sums = sent.groupby(["entity", "metric"])["value"].agg(cnt="size", vsum="sum")
+        far = stored[stored["bucket"] >= START_S + FAR_S].groupby(["entity", "metric"])["cnt"].sum()
+        assert far.empty and (minutes["cnt"].to_numpy() == sums["cnt"].to_numpy()).all()
+        np.testing.assert_allclose(minutes["vsum"], sums["vsum"], rtol=1e-12)
+        before = f"time < toDateTime({START_S + FAR_S})"
+        rows, total = client.query(f"SELECT count(), sum(value) FROM v_samples WHERE {before}").result_rows[0]
+        assert rows == len(sent)
+        assert total == pytest.approx(sent["value"].sum(), rel=1e-12)
+
+
+def assert_windows_equal(found: pd.DataFrame, truth: pd.DataFrame) -> None:
+    found = found[found["bucket"] < START_S + FAR_S].set_index(["entity", "metric", "bucket"]).sort_index()
     assert found.index.equals(truth.index)
     assert (found["cnt"].to_numpy() == truth["cnt"].to_numpy()).all()
     np.testing.assert_allclose(found["vsum"], truth["vsum"], rtol=1e-12)
     np.testing.assert_array_equal(found[["vmin", "vmax"]], truth[["vmin", "vmax"]])
-    assert sum(fleet.done.values()) >= misfortunes
