@@ -42,9 +42,15 @@ def topic_prefix(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`http://HOST:PORT` of the embedded database, one for the whole session; tests keep apart by database."""
+    """`http://HOST:PORT` of the embedded database, one for the whole session; tests keep apart by database.
+
+    $ORBITRACK_TEST_DATABASE names another ClickHouse to test against.
+    """
     from tests.processes import running_database
 
+    if other := os.environ.get("ORBITRACK_TEST_DATABASE"):
+        yield other
+        return
     with running_database(tmp_path_factory.mktemp("database") / "data") as url:
         yield url
 

@@ -119,7 +119,9 @@ def start_database(folder: Path, port: int) -> subprocess.Popen[bytes]:
     log = folder.parent / f"{folder.name}.log"
     command = [sys.executable, "-m", "streams.embedded.database", "--path", str(folder), "--port", str(port)]
     with log.open("ab") as output:
-        process = subprocess.Popen(command, env=environment(), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=environment(), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
     wait_for("the database", lambda: listens(port) or process.poll() is not None, 60, log)
     assert process.poll() is None, log.read_text()[-3000:]
     return process
