@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from streams.config import Kafka
 
 __all__ = [
-    "ARROW_HEADERS", "Producer", "Topics", "committed_offsets", "create_topics", "decode", "encode", "is_arrow",
+    "ARROW_HEADERS", "KafkaError", "Producer", "Topics", "committed_offsets", "create_topics", "decode", "encode", "is_arrow",
     "log_start", "read_partition", "retry_visibly", "transactional_producer", "wait_for_broker",
 ]
 
