@@ -54,17 +54,11 @@ def report(
     Without --window, --month or --from: each SLO's own time window up to now.
     """
     from streams.cli.sql import connection
-    from streams.clickhouse.ask import ask_rows
-    from streams.slo import compile_objective, judge
+    from streams.clickhouse.levels import service_levels
 
     slos = chosen(names, files)
     spans = [span_of(slo, window, month, start, end) for slo in slos]
-    client = connection(dsn)
-    lines: list[Line] = []
-    for slo, span in zip(slos, spans, strict=True):
-        for objective in slo.objectives:
-            question = compile_objective(slo, objective, span)
-            lines += judge(slo, objective, span, question.tallies(ask_rows(client, question.sql, question.parameters)[1]))
+    lines = service_levels(connection(dsn), zip(slos, spans, strict=True))
     columns, rows = whole_rows(lines) if form == "json" else flat_rows(lines) if form == "csv" else short_rows(lines)
     text = "\n".join(render(columns, rows, form))
     if output:

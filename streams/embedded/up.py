@@ -248,7 +248,7 @@ class Up:
 
     def check_ports(self) -> None:
         """Raises DependencyError for a port that somebody else has, before anything starts."""
-        ports = {}
+        ports: dict[int, str] = {}
         if "kafka" in self.options.roles:
             ports |= {self.kafka_port: "kafka", self.kafka_port + CONTROLLER_PORT_STEP: "kafka's controller"}
         if "database" in self.options.roles:

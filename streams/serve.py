@@ -1,0 +1,183 @@
+"""The serve role: service levels for people and programs, over HTTP.
+
+    GET /                          the page (streams/web/page.html)
+    GET /api/v1/slo                what `orbitrack slo report --format json` prints; ?window=1h
+    GET /api/v1/alerts             present alerts
+    GET /api/v1/queries            the named queries; /api/v1/queries/NAME?from=...&to=... asks one
+    GET /metrics /healthz /readyz  of this role
+
+Read-only: it asks the database what `orbitrack sql` would ask and keeps nothing. It has no users; keep it on loopback or
+behind a proxy that has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from streams.addresses import bind_error, parse_address
+from streams.clickhouse.alerts import Records
+from streams.clickhouse.ask import ask_rows
+from streams.clickhouse.client import connect
+from streams.clickhouse.levels import service_levels
+from streams.clickhouse.queries import catalogue, named
+from streams.clock import NS, parse_duration_ns, wall_clock_ns
+from streams.errors import DependencyError, InputError, OrbitrackError, UsageError
+from streams.resources import schemas
+from streams.slo import Slo, Span, load, parse
+from streams.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+    from streams.clock import Clock
+    from streams.config import Config
+
+__all__ = ["Server", "run"]
+
+log = logging.getLogger(__name__)
+
+PAGE = Path(__file__).parent / "web" / "page.html"
+ROWS_MAX = 10_000
+STATUS = {UsageError: 400, InputError: 422, DependencyError: 503}
+# Nothing on the page comes from elsewhere, and nothing may.
+SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Server:
+    """The application; `start` listens, `stop` ends it."""
+
+    def __init__(self, config: Config, telemetry: Telemetry, clock: Clock = wall_clock_ns) -> None:
+        self.config, self.telemetry, self.clock = config, telemetry, clock
+        self.database = telemetry.dependency("database")
+        self.requests = telemetry.counter("http_requests_total", "Answered requests.", ["path", "status"])
+        files = config.slo.files
+        self.slos: list[Slo] = load(files) if files else parse([("demo.yaml", (schemas("slo") / "demo.yaml").read_text())])
+        self.client: Client | None = None
+        self.one_at_a_time = asyncio.Lock()
+        self.runner: web.AppRunner | None = None
+        self.port = 0
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[self.answer_errors])
+        app.router.add_get("/", self.page)
+        app.router.add_get("/api/v1/slo", self.levels)
+        app.router.add_get("/api/v1/alerts", self.alerts)
+        app.router.add_get("/api/v1/queries", self.queries)
+        app.router.add_get("/api/v1/queries/{name}", self.query)
+        app.router.add_get("/metrics", self.telemetry.serve_metrics)
+        app.router.add_get("/healthz", self.telemetry.serve_health)
+        app.router.add_get("/readyz", self.telemetry.serve_readiness)
+        return app
+
+    async def start(self) -> None:
+        address = parse_address(self.config.web.listen, schemes=("", "http"))
+        self.runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=2)
+        await self.runner.setup()
+        try:
+            await web.TCPSite(self.runner, address.host, address.port).start()
+        except OSError as error:
+            await self.runner.cleanup()
+            raise bind_error(error, address, "web.listen") from error
+        self.port = self.runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self.runner is not None:
+            await self.runner.cleanup()
+        if self.client is not None:
+            self.client.close()
+
+    @web.middleware
+    async def answer_errors(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Our errors as JSON with a status; every answer counted and with the security headers."""
+        try:
+            response: web.StreamResponse = await handler(request)
+        except OrbitrackError as error:
+            response = as_json({"error": str(error)}, STATUS.get(type(error), 500))
+        except web.HTTPException as error:
+            response = as_json({"error": error.reason}, error.status)
+        route = request.match_info.route.resource
+        self.requests.labels(route.canonical if route else "unknown", response.status).inc()
+        response.headers.update(SECURITY)
+        return response
+
+    async def ask(self, question: Any) -> Any:
+        """`question(client)` in a thread, one at a time; the client is made when it is first needed."""
+        async with self.one_at_a_time:
+            try:
+                answer = await asyncio.to_thread(self.ask_blocking, question)
+            except DependencyError as error:
+                self.database.down(str(error))
+                self.client = None
+                raise
+            self.database.up()
+            return answer
+
+    def ask_blocking(self, question: Any) -> Any:
+        if self.client is None:
+            database = self.config.database
+            self.client = connect(
+                database.dsn, user=database.user, password=database.password.reveal() if database.password else None
+            )
+        return question(self.client)
+
+    async def page(self, request: web.Request) -> web.Response:
+        return web.Response(text=PAGE.read_text(), content_type="text/html")
+
+    async def levels(self, request: web.Request) -> web.Response:
+        now_s = self.clock() // NS // 60 * 60
+        window = request.query.get("window")
+        try:
+            length_s = parse_duration_ns(window) // NS // 60 * 60 if window else 0
+        except ValueError as error:
+            raise UsageError(f"window: {error}") from error
+        spans = [Span(now_s - length_s, now_s) if length_s else slo.window.span(now_s) for slo in self.slos]
+        questions = list(zip(self.slos, spans, strict=True))
+        lines = await self.ask(lambda client: service_levels(client, questions))
+        return as_json([line.as_dict() for line in lines])
+
+    async def alerts(self, request: web.Request) -> web.Response:
+        names, rows = await self.ask(lambda _: Records(self.config.database).present())
+        return as_json([dict(zip(names, row, strict=True)) for row in rows])
+
+    async def queries(self, request: web.Request) -> web.Response:
+        return as_json([
+            {"name": query.name, "title": query.title, "parameters": list(query.parameters), "columns": [*query.keys, *query.columns]}
+            for query in catalogue().values()
+        ])
+
+    async def query(self, request: web.Request) -> web.Response:
+        bound = named(request.match_info["name"]).bind(dict(request.query))
+        names, rows = await self.ask(lambda client: ask_rows(client, bound.sql, bound.parameters, ROWS_MAX))
+        return as_json([dict(zip(names, row, strict=True)) for row in rows])
+
+
+def as_json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(text=json.dumps(value, default=str) + "\n", status=status, content_type="application/json")
+
+
+async def run(config: Config) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    telemetry = Telemetry("serve")
+    server = Server(config, telemetry)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await telemetry.start(config.metrics.listen["serve"])
+    try:
+        await server.start()
+        log.info("serving http://%s", config.web.listen)
+        await stop.wait()
+    finally:
+        await server.stop()
+        await telemetry.stop()

@@ -1,0 +1,1 @@
+"""The page of `orbitrack serve`: one HTML file without anything from elsewhere."""
