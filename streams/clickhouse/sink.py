@@ -128,7 +128,7 @@ class Sink:
         """Takes a batch of the table's schema over. TypeError where it has another one."""
         expected = TABLES[table].schema
         if not batch.schema.equals(expected):
-            raise TypeError(f"rows for table '{table}' with the columns {', '.join(map(str, batch.schema))}")
+            raise TypeError(f"rows for table '{table}' with the columns {', '.join(batch.schema.names)}")
         buffer = self.buffers[table]
         if not buffer.held:
             buffer.since_ns = now_ns
