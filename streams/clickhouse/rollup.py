@@ -16,7 +16,7 @@ again if it dies before.
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -120,7 +120,7 @@ class Rollup:
         starts = minutes
         for target, source, size_s, span_s, lead in LEVELS:
             starts = {start * MINUTE_S // size_s for start in minutes}
-            for some in chunks(starts, span_s // size_s * SPANS_PER_STATEMENT):
+            for some in by_spans(starts, span_s // size_s):
                 self.send(recompute_statement(target, source, size_s, span_s, lead, some), target)
                 statements += 1
         return statements
@@ -152,7 +152,8 @@ class Rollup:
             self.client = None
 
 
-def chunks(numbers: set[int], size: int) -> Iterator[list[int]]:
-    ordered = iter(sorted(numbers))
-    while some := list(islice(ordered, size)):
+def by_spans(starts: set[int], windows_per_span: int) -> Iterator[list[int]]:
+    """The starts in order, those of SPANS_PER_STATEMENT spans at a time."""
+    spans = groupby(sorted(starts), lambda start: start // windows_per_span)
+    while some := [start for _, starts_of_span in islice(spans, SPANS_PER_STATEMENT) for start in starts_of_span]:
         yield some
