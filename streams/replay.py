@@ -172,7 +172,7 @@ async def replay(
 class KafkaTarget:
     """Into the frames topic of a link, by partition, with the acknowledgement of every batch awaited."""
 
-    def __init__(self, config: Config, link: Link, deadline_s: float = 60) -> None:
+    def __init__(self, config: Config, link: Link, deadline_s: float = 15) -> None:
         self.config, self.deadline_s = config, deadline_s
         self.topic = topic_of(link, config.kafka.prefix)
         self.producer = Producer(config.kafka)

@@ -91,11 +91,11 @@ def set_config_file(_context: click.Context, _option: click.Parameter, path: Pat
 
 
 def set_log_format(_context: click.Context, _option: click.Parameter, log_format: str | None) -> None:
-    if log_format is not None:
-        from streams.cli.logs import set_up_logging
+    from streams.cli.logs import set_up_logging
 
+    if log_format is not None:
         current_session().log_format = log_format
-        set_up_logging(log_format)
+    set_up_logging(current_session().log_format)
 
 
 def show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:

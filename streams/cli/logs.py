@@ -30,5 +30,7 @@ def set_up_logging(log_format: str, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if log_format == "json" else text)
+    # Each of our retries says the same with the try and the pause.
+    handler.addFilter(lambda record: not (record.name == "aiokafka" and "Unable connect" in record.getMessage()))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("streams").setLevel(os.environ.get("ORBITRACK_LOG_LEVEL", level))
