@@ -24,7 +24,7 @@ from streams.errors import ConfigError
 from streams.gateway.errors import GatewayError
 from streams.gateway.sql import names, tokens, unquoted
 
-__all__ = ["READ_CAPS", "Access", "User", "check_ast", "check_read_settings", "functions", "quoted", "users_xml"]
+__all__ = ["READ_CAPS", "Access", "User", "check_ast", "check_read_settings", "nodes", "quoted", "users_xml"]
 
 # What one query of a read-only user may take. Names are ClickHouse's own settings.
 READ_CAPS: Mapping[str, int] = {
@@ -49,18 +49,14 @@ FORBIDDEN_FUNCTIONS = names(
     " s3cluster gcs cosn oss azureblobstorage azureblobstoragecluster hdfs hdfscluster mysql postgresql sqlite mongodb redis"
     " odbc jdbc iceberg icebergs3 deltalake hudi paimon ytsaurus arrowflight prometheusquery prometheusqueryrange input"
     " catboostevaluate modelevaluate addresstoline addresstolinewithinlines addresstosymbol demangle reversednsquery"
-    " fuzzquery bigquery kafka nats rabbitmq"
+    " bigquery kafka nats rabbitmq merge mergetreeindex mergetreeprojection mergetreeanalyzeindexes"
 )
 
+# What tells of other people's queries. The engine lets everybody read the database `system`, whatever is granted.
+PRIVATE_TABLES = names("query_log query_log_engine user_query_log processes")
+
 GRANTS_FULL = ("GRANT ALL ON *.* WITH GRANT OPTION",)
-GRANTS_READ = (
-    "GRANT SHOW, SELECT, dictGet ON *.*",
-    # Other people's queries.
-    "REVOKE SELECT ON system.query_log",
-    "REVOKE SELECT ON system.query_log_engine",
-    "REVOKE SELECT ON system.user_query_log",
-    "REVOKE SELECT ON system.processes",
-)
+GRANTS_READ = ("GRANT SHOW, SELECT, dictGet ON *.*",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +145,23 @@ def check_read_settings(user: User, settings: Mapping[str, str]) -> None:
 NODE = re.compile(r"^\s*(?P<node>\w+) +(?P<name>.*?)(?: \(alias [^\n]*\))?(?: \(children \d+\))?$", re.MULTILINE)
 
 
-def functions(ast: str) -> list[str]:
-    """Names of the functions and table functions in a tree, lower case."""
-    return [match["name"].lower() for match in NODE.finditer(ast) if match["node"] == "Function"]
+def nodes(ast: str, *kinds: str) -> list[str]:
+    """Names in the nodes of some kinds in a tree, lower case."""
+    return [match["name"].lower() for match in NODE.finditer(ast) if match["node"] in kinds]
 
 
-def check_ast(statement: bytes, ast: str) -> None:
+def check_ast(statement: bytes, ast: str, database: str | None) -> None:
     """Refuses a statement of a read-only user by its syntax tree, as EXPLAIN AST prints it."""
-    called = functions(ast)
+    called = nodes(ast, "Function")
     if "ColumnsApplyTransformer" in ast:
         # The tree does not show what `* APPLY(f)` applies: look at every name in the statement.
         called += [unquoted(token).lower() for token in tokens(statement) if token.kind in ("word", "quoted")]
     for name in called:
         if name in FORBIDDEN_FUNCTIONS:
             raise GatewayError(497, "ACCESS_DENIED", f"function {name} is not allowed for this user")
+    for name in nodes(ast, "TableIdentifier", "Identifier"):
+        schema, _, table = name.rpartition(".")
+        if table in PRIVATE_TABLES and (schema or database or "").lower() == "system":
+            raise GatewayError(497, "ACCESS_DENIED", f"table system.{table} is not for this user")
+    if ast.startswith("ShowProcesslistQuery"):
+        raise GatewayError(497, "ACCESS_DENIED", "the process list is not for this user")

@@ -184,7 +184,7 @@ class Connection:
         with self.translated_errors():
             ast = self.handle.query(f"EXPLAIN AST {table.create}", "TSVRaw").bytes().decode()
         # One CREATE of plain columns, whatever the structure says: DEFAULT file('...') would read for anybody.
-        if not ast.startswith("CreateQuery") or access.functions(ast) or "SelectQuery" in ast:
+        if not ast.startswith("CreateQuery") or access.nodes(ast, "Function") or "SelectQuery" in ast:
             what = f"structure of external table {table.name} may only name columns and types"
             raise GatewayError(497, "ACCESS_DENIED", what)
         self.run(table.create)
@@ -209,7 +209,7 @@ class Connection:
         found = self.handle._conn.classify_query(statement, database or "default")
         return found["query_class"].name, found["statement_count"]
 
-    def check(self, statement: bytes, kind: str, params: Mapping[str, str]) -> None:
+    def check(self, statement: bytes, kind: str, params: Mapping[str, str], database: str | None) -> None:
         """Refuses what a read-only user may not do. Nothing is executed, so it may come before `prepare`."""
         if kind not in ("READ_ONLY", "UNKNOWN"):
             raise GatewayError(164, "READONLY", "Cannot execute query in readonly mode")
@@ -218,7 +218,7 @@ class Connection:
         if kind == "UNKNOWN":
             # The classifier could not parse what the parser can: then nobody knows what it would do.
             raise GatewayError(164, "READONLY", "Cannot execute query in readonly mode")
-        access.check_ast(statement, ast.decode(errors="replace"))
+        access.check_ast(statement, ast.decode(errors="replace"), database)
 
     def execute(self, statement: bytes, format: str, params: Mapping[str, str]) -> Answer:
         """Runs a statement to its end; the whole result is in memory."""

@@ -93,7 +93,8 @@ class Exchange:
         if count > 1:
             raise GatewayError(62, "SYNTAX_ERROR", "Syntax error: Multi-statements are not allowed")
         if self.user.read_only:
-            await self.in_thread(lambda: connection.check(source, kind, self.request.params))
+            request = self.request
+            await self.in_thread(lambda: connection.check(source, kind, request.params, request.database))
         elif self.request.reads_only and kind not in ("READ_ONLY", "UNKNOWN"):
             what = "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. Use POST"
             raise GatewayError(164, "READONLY", what)
@@ -132,7 +133,8 @@ class Exchange:
         encoder = encoder_for(self.request.encoding, self.request.native_compression)
         total = Progress()
         response: web.StreamResponse | None = None
-        held = bytearray()
+        held, due_s = bytearray(), 0.0
+        clock = asyncio.get_running_loop().time
 
         def fetch() -> bytes | None:
             block = next(blocks, None)
@@ -144,15 +146,17 @@ class Exchange:
         task = asyncio.ensure_future(self.killable(fetch))
         try:
             while True:
-                can_flush = held and not self.request.wait_end_of_query
-                await asyncio.wait((task,), timeout=HOLD_S if can_flush and self.request.buffer_bytes is None else None)
+                leaves_soon = held and self.request.buffer_bytes is None and not self.request.wait_end_of_query
+                await asyncio.wait((task,), timeout=max(due_s - clock(), 0) if leaves_soon else None)
                 if task.done():
                     piece = task.result()
                     if piece is None:
                         break
+                    due_s = due_s if held else clock() + HOLD_S
                     held += piece
                     task = asyncio.ensure_future(self.killable(fetch))
-                    if self.request.wait_end_of_query or len(held) < (self.request.buffer_bytes or PIECE_BYTES):
+                    is_full = len(held) >= (self.request.buffer_bytes or PIECE_BYTES)
+                    if self.request.wait_end_of_query or not (is_full or (leaves_soon and clock() >= due_s)):
                         continue
                 response = response or await self.begin(format)
                 await response.write(bytes(held))

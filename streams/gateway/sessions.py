@@ -1,6 +1,7 @@
 """Sessions of the HTTP interface: settings and temporary tables that outlive a request.
 
-A session belongs to one user, runs one request at a time and ends when it has been idle for its timeout.
+A session belongs to one user, runs one request at a time (a second one waits a second, then is told so) and ends when it
+has been idle for its timeout.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 from streams.gateway.access import User
 from streams.gateway.engine import Connection
@@ -18,24 +18,27 @@ from streams.gateway.request import Request
 __all__ = ["Sessions"]
 
 SESSIONS_MAX = 256
+# A client may have the whole answer, and ask again, a moment before the session is free.
+WAIT_S = 1.0
 
 
-@dataclass(slots=True)
 class Session:
-    connection: Connection
-    is_busy: bool = False
-    expiry: asyncio.TimerHandle | None = None
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()  # held by the request that runs
+        self.connection: Connection | None = None
+        self.expiry: asyncio.TimerHandle | None = None
 
 
 class Sessions:
     """Connections by user and session id; `connect` opens one (True: to be kept), `disconnect` closes it."""
 
     def __init__(
-        self, connect: Callable[[User, bool], Awaitable[Connection]], disconnect: Callable[[Connection], Awaitable[None]]
+        self,
+        connect: Callable[[User, bool], Awaitable[Connection]],
+        disconnect: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self.connect, self.disconnect = connect, disconnect
         self.sessions: dict[tuple[str, str], Session] = {}
-        self.opening: set[tuple[str, str]] = set()
         self.closing: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -50,39 +53,47 @@ class Sessions:
                 await self.disconnect(connection)
             return
         key = (user.name, request.session_id)
-        session = await self.acquire(key, user, request)
+        session = await self.acquire(key, must_exist=request.session_must_exist)
         try:
+            if session.connection is None:
+                session.connection = await self.connect(user, True)
             yield session.connection
         finally:
-            session.is_busy = False
-            if request.closes_session:
+            session.lock.release()
+            if request.closes_session or session.connection is None:
                 self.expire(key)
             else:
                 session.expiry = asyncio.get_running_loop().call_later(request.session_timeout_s, self.expire, key)
 
-    async def acquire(self, key: tuple[str, str], user: User, request: Request) -> Session:
-        session = self.sessions.get(key)
-        if key in self.opening or (session is not None and session.is_busy):
-            raise GatewayError(373, "SESSION_IS_LOCKED", f"Session {key[1]} is locked by a concurrent client")
-        if session is None:
-            if request.session_must_exist:
-                raise GatewayError(372, "SESSION_NOT_FOUND", f"Session {key[1]} not found")
-            if len(self.sessions) + len(self.opening) >= SESSIONS_MAX:
-                raise GatewayError(202, "TOO_MANY_SIMULTANEOUS_QUERIES", f"Too many sessions. Maximum: {SESSIONS_MAX}")
-            self.opening.add(key)
+    async def acquire(self, key: tuple[str, str], *, must_exist: bool) -> Session:
+        """The session, locked; made if there is none."""
+        while True:
+            session = self.sessions.get(key)
+            if session is None:
+                if must_exist:
+                    raise GatewayError(372, "SESSION_NOT_FOUND", f"Session {key[1]} not found")
+                if len(self.sessions) >= SESSIONS_MAX:
+                    raise GatewayError(202, "TOO_MANY_SIMULTANEOUS_QUERIES", f"Too many sessions: {SESSIONS_MAX}")
+                session = self.sessions[key] = Session()
             try:
-                session = self.sessions[key] = Session(await self.connect(user, True))
-            finally:
-                self.opening.discard(key)
-        session.is_busy = True
+                await asyncio.wait_for(session.lock.acquire(), WAIT_S)
+            except TimeoutError:
+                what = f"Session {key[1]} is locked by a concurrent client"
+                raise GatewayError(373, "SESSION_IS_LOCKED", what) from None
+            if self.sessions.get(key) is session:
+                break
+            session.lock.release()  # closed while we waited
         if session.expiry is not None:
             session.expiry.cancel()
             session.expiry = None
         return session
 
     def expire(self, key: tuple[str, str]) -> None:
-        session = self.sessions.pop(key, None)
-        if session is not None:
+        session = self.sessions.get(key)
+        if session is None or session.lock.locked():
+            return
+        del self.sessions[key]
+        if session.connection is not None:
             task = asyncio.ensure_future(self.disconnect(session.connection))
             self.closing.add(task)
             task.add_done_callback(self.closing.discard)
