@@ -242,7 +242,8 @@ def test_every_window_is_emitted_once_whatever_happens_to_workers(
     with connect(database) as client:
         stored = client.query_df("SELECT entity, metric, toUnixTimestamp(bucket) AS bucket, cnt, vsum, vmin, vmax FROM v_10s")
         assert_windows_equal(stored.astype({"bucket": "int64"}), truth)
-        minutes = client.query_df("SELECT sum(cnt) AS cnt, sum(vsum) AS vsum FROM v_1m GROUP BY entity, metric ORDER BY entity, metric")
+        by_series = "GROUP BY entity, metric ORDER BY entity, metric"
+        minutes = client.query_df(f"SELECT sum(cnt) AS cnt, sum(vsum) AS vsum FROM v_1m {by_series}")
         sums = sent.groupby(["entity", "metric"])["value"].agg(cnt="size", vsum="sum")
         far = stored[stored["bucket"] >= START_S + FAR_S].groupby(["entity", "metric"])["cnt"].sum()
         assert far.empty and (minutes["cnt"].to_numpy() == sums["cnt"].to_numpy()).all()
