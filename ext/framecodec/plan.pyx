@@ -1,0 +1,1445 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""A compiled definition (streams.definitions), running: packets to columns of raw and calibrated values.
+
+    plan = Plan(definition)
+    for container, batch in plan.decode(records):            # records: bytes; batch: packet, raw, values
+        pyarrow.record_batch(batch)
+
+Two passes. The first decides for every packet which container it is, by the definition's tree of conditions; where only the
+packet's first 16 bits (version, type, APID) decide, the answer is remembered for all packets that begin alike. The second
+takes the packets of one container together: what stands at a constant place is read column by column over blocks of 256
+packets, which stay in the cache; everything else (dynamic sizes, conditions, repeats, strings) is run packet by packet.
+
+A packet that is too short for its container keeps the values that fit. Nothing here knows what a space packet is, beyond
+those 16 bits being the same kind of thing for all packets. Time is what the packets say; see `time_of`.
+"""
+from libc.math cimport (
+    acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, exp, fabs, fmod, isnan, log, log10, pow, sin, sinh, tan, tanh,
+    tgamma, trunc,
+)
+from libc.stdint cimport INT64_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free, malloc, strtod
+from libc.string cimport memcmp, memcpy, memset
+
+from framecodec.bits cimport (
+    BCD, BINARY, IEEE754, MILSTD_1750A, PACKED_BCD, STRING, UNSIGNED, from_little_endian, from_order, load_be64, read_bits,
+    read_integer, read_real, reverse_bits,
+)
+from framecodec.text cimport to_utf8
+from framecodec.timecodes cimport NO_TIME, Code, CodeKind, Scale, read_code, to_utc
+from framecodec.trees cimport Cells, Tree
+
+from framecodec.bits import KINDS
+from framecodec.text import CHARSETS
+from framecodec.timecodes import CODES, SCALES
+
+cdef extern from *:
+    """
+    /* What an expression may start from: its slope is bounded so that the product stays inside int64. */
+    #define FRAMECODEC_WHOLE_MAX INT64_C(1000000000000000)
+    """
+    const int64_t WHOLE_MAX "FRAMECODEC_WHOLE_MAX"
+
+cdef enum:
+    OK = 0
+    SHORT = 1                # the packet ends before the value
+    BAD = 2                  # a size, count or place that cannot be
+    OUT_OF_MEMORY = -1
+
+    BLOCK_PACKETS = 256
+    NESTING_MAX = 80         # streams.definitions.layout.NESTING_MAX of containers, of loops
+    STACK_MAX = 40           # streams.definitions.calibrators.STACK_MAX and what `over` adds
+    LABEL_TABLE_BITS = 12
+    # Converted strings and shifted binaries of one packet; a packet has 64 KiB, a converted string thrice its size at most.
+    SCRATCH_BYTES = 1048576
+    MEMORY_ITEMS = 65536
+
+cdef enum Operation:
+    OP_READ
+    OP_LOAD
+    OP_RUN
+    OP_ITEM
+    OP_SEEK
+    OP_MOVE_TO
+    OP_MOVE_BY
+    OP_MOVE_FROM_END
+    OP_IF
+    OP_LOOP
+    OP_NEXT
+    OP_ENTER
+    OP_LEAVE
+    OP_SAVE
+    OP_RESTORE
+
+cdef enum TestKind:
+    TEST_COMPARE
+    TEST_AND
+    TEST_OR
+
+cdef enum TestMode:
+    MODE_WHOLE
+    MODE_REAL
+    MODE_BYTES
+    MODE_RANGES
+    MODE_SLOT
+
+cdef enum CalibratorKind:
+    CALIBRATOR_POLYNOMIAL
+    CALIBRATOR_SPLINE
+    CALIBRATOR_MATH
+
+OPERATIONS = {
+    "read": OP_READ, "load": OP_LOAD, "run": OP_RUN, "item": OP_ITEM, "seek": OP_SEEK, "move_to": OP_MOVE_TO, "move_by": OP_MOVE_BY,
+    "move_from_end": OP_MOVE_FROM_END, "if": OP_IF, "loop": OP_LOOP, "next": OP_NEXT, "enter": OP_ENTER, "leave": OP_LEAVE, "save": OP_SAVE,
+    "restore": OP_RESTORE,
+}
+COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+MATH = (
+    "number", "this", "+", "-", "*", "/", "%", "^", "y^x", "ln", "log", "e^x", "1/x", "x!", "tan", "cos", "sin", "atan", "atan2",
+    "acos", "asin", "tanh", "cosh", "sinh", "atanh", "acosh", "asinh", "abs", "div", "int", "swap", "drop", "dup", "over",
+    "min", "max", "==", "!=", "<", ">", "<=", ">=", "&&", "||", "!", "&", "|", "xor", "<<", ">>", "~",
+)
+cdef enum MathOperator:
+    M_NUMBER, M_THIS, M_ADD, M_SUBTRACT, M_MULTIPLY, M_DIVIDE, M_MODULO, M_POWER, M_POWER_2, M_LN, M_LOG, M_EXP, M_INVERSE, M_FACTORIAL,
+    M_TAN, M_COS, M_SIN, M_ATAN, M_ATAN2, M_ACOS, M_ASIN, M_TANH, M_COSH, M_SINH, M_ATANH, M_ACOSH, M_ASINH, M_ABS, M_DIV, M_INT, M_SWAP,
+    M_DROP, M_DUP, M_OVER, M_MIN, M_MAX, M_EQUAL, M_UNEQUAL, M_LESS, M_MORE, M_AT_MOST, M_AT_LEAST, M_AND, M_OR, M_NOT, M_BIT_AND,
+    M_BIT_OR, M_BIT_XOR, M_LEFT, M_RIGHT, M_BIT_NOT
+
+
+cdef class Plan:
+    """`parameters`: names or paths of those to compute, all if None; ValueError for one that the definition does not have."""
+
+    def __cinit__(self, definition, parameters=None):
+        self.definition = definition
+        self.texts = []
+        self.trees = []
+        self.stamp = 1
+        self.memory = <int32_t*> calloc(MEMORY_ITEMS, sizeof(int32_t))
+        self.scratch = <uint8_t*> malloc(SCRATCH_BYTES)
+        self.slot_count = len(definition.slots)
+        self.slots = <Value*> calloc(self.slot_count + 1, sizeof(Value))
+        if self.memory == NULL or self.scratch == NULL or self.slots == NULL:
+            raise MemoryError
+        build_conditions(self)
+        build_expressions(self)
+        build_fields(self)
+        build_layouts(self, wanted_paths(definition, parameters))
+        build_nodes(self)
+
+    def __dealloc__(self):
+        cdef int index
+        if self.layouts != NULL:
+            for index in range(self.container_count):
+                free(self.layouts[index].fixed)
+                free(self.layouts[index].tail.steps)
+                free(self.layouts[index].full.steps)
+        if self.deciding != NULL:
+            for index in range(self.layout_count):
+                free(self.deciding[index].steps)
+        if self.nodes != NULL:
+            for index in range(self.node_count):
+                free(self.nodes[index].children)
+                free(self.nodes[index].loads)
+        free(self.fields)
+        free(self.labels)
+        free(self.label_table)
+        free(self.calibrators)
+        free(self.numbers)
+        free(self.math)
+        free(self.tests)
+        free(self.condition_start)
+        free(self.ranges)
+        free(self.expressions)
+        free(self.lookups)
+        free(self.layouts)
+        free(self.deciding)
+        free(self.nodes)
+        free(self.slots)
+        free(self.memory)
+        free(self.scratch)
+
+    def decode(self, records: list[bytes]) -> list:
+        """Decode records, each from its first byte: a list of (container index, TreeBatch).
+
+        A batch has the columns `packet` (number of the record), `raw` and `values`. Records that are no container of the
+        definition are in none.
+        """
+        cdef int64_t count = len(records)
+        cdef int64_t index
+        cdef bytes record
+        cdef const uint8_t** packets = <const uint8_t**> malloc((count + 1) * sizeof(uint8_t*))
+        cdef int32_t* sizes = <int32_t*> malloc((count + 1) * sizeof(int32_t))
+        cdef int32_t* containers = <int32_t*> malloc((count + 1) * sizeof(int32_t))
+        cdef int64_t* rows = <int64_t*> malloc((count + 1) * sizeof(int64_t))
+        cdef uint8_t* shorts = <uint8_t*> malloc(count + 1)
+        cdef int status
+        try:
+            if packets == NULL or sizes == NULL or containers == NULL or rows == NULL or shorts == NULL:
+                raise MemoryError
+            for index in range(count):
+                record = records[index]
+                packets[index] = <const uint8_t*> <char*> record
+                sizes[index] = <int32_t> len(record)
+            with nogil:
+                status = self.decode_packets(packets, sizes, count, containers, rows, shorts)
+            if status < 0:
+                raise MemoryError
+        finally:
+            free(packets)
+            free(sizes)
+            free(containers)
+            free(rows)
+            free(shorts)
+        return self.take()
+
+    def take(self) -> list:
+        """What was decoded since the last time, as (container index, TreeBatch) in the order of the definition."""
+        return [(index, tree.export()) for index, tree in enumerate(self.trees) if len(tree)]
+
+    # -- deciding ------------------------------------------------------------------------------------------------------
+    cdef int32_t classify(self, const uint8_t* packet, int64_t size) noexcept nogil:
+        cdef int32_t found
+        cdef int begins = (packet[0] << 8) | packet[1] if size >= 2 else -1
+        if begins >= 0 and self.memory[begins]:
+            return self.memory[begins] - 2
+        self.stamp += 1
+        self.scratch_used = 0
+        self.consulted_bits = 0
+        found = self.descend(0, packet, size)
+        if begins >= 0 and self.consulted_bits <= 16:
+            self.memory[begins] = found + 2
+        return found
+
+    cdef int32_t descend(self, int number, const uint8_t* packet, int64_t size) noexcept nogil:
+        cdef NodeC* node = &self.nodes[number]
+        cdef LoadC* load
+        cdef FieldC* field
+        cdef Value* slot
+        cdef int index
+        cdef int32_t found
+        cdef int64_t bit
+        for index in range(node.load_count):
+            load = &node.loads[index]
+            if load.bit < 0:
+                self.consulted_bits = 0x7FFFFFFF
+                self.run(&self.deciding[node.layout], NULL, packet, size)
+                break
+        for index in range(node.load_count):
+            load = &node.loads[index]
+            if load.bit < 0:
+                continue
+            field = &self.fields[load.field]
+            slot = &self.slots[load.slot]
+            bit = load.bit
+            if self.read_value(field, packet, size, &bit, slot) == OK:
+                self.finish(field, slot)
+                slot.stamp = self.stamp
+                if bit > self.consulted_bits:
+                    self.consulted_bits = bit
+            else:
+                slot.stamp = 0
+                self.consulted_bits = 0x7FFFFFFF
+        for index in range(node.child_count):
+            if self.holds(self.nodes[node.children[index]].condition):
+                found = self.descend(node.children[index], packet, size)
+                if found != NO_CONTAINER:
+                    return found
+        return node.container
+
+    cdef bint holds(self, int condition) noexcept nogil:
+        cdef bint stack[256]
+        cdef int depth = 0
+        cdef int index, part
+        cdef bint result
+        cdef TestC* test
+        if condition < 0:
+            return True
+        for index in range(self.condition_start[condition], self.condition_start[condition + 1]):
+            test = &self.tests[index]
+            if test.kind == TEST_COMPARE:
+                result = self.compare(test)
+            else:
+                result = test.kind == TEST_AND
+                for part in range(test.count):
+                    depth -= 1
+                    result = (result and stack[depth]) if test.kind == TEST_AND else (result or stack[depth])
+            stack[depth] = result
+            depth += 1
+        return depth == 0 or stack[depth - 1]
+
+    cdef bint compare(self, const TestC* test) noexcept nogil:
+        cdef Value* slot = &self.slots[test.slot]
+        cdef Value* other
+        cdef int index, order
+        cdef bint inside = False
+        cdef Value constant
+        if slot.stamp != self.stamp:
+            return False
+        if test.mode == MODE_RANGES:
+            for index in range(test.range_start, test.range_start + test.range_count):
+                if self.ranges[2 * index] <= whole_of(slot) <= self.ranges[2 * index + 1]:
+                    inside = True
+            return inside == (test.operator == 0)
+        if test.mode == MODE_BYTES:
+            if slot.kind != VALUE_BYTES:
+                return False
+            order = compare_bytes(slot.data, slot.size, test.data, test.size)
+            return ordered(test.operator, order)
+        if test.mode == MODE_SLOT:
+            other = &self.slots[test.other]
+            if other.stamp != self.stamp:
+                return False
+            if slot.kind == VALUE_BYTES or other.kind == VALUE_BYTES:
+                if slot.kind != other.kind:
+                    return False
+                return ordered(test.operator, compare_bytes(slot.data, slot.size, other.data, other.size))
+            return compare_numbers(slot, test.is_calibrated, other, test.other_is_calibrated, test.operator)
+        constant.kind = VALUE_REAL if test.mode == MODE_REAL else VALUE_UNSIGNED if test.is_unsigned else VALUE_SIGNED
+        constant.bits = test.whole
+        constant.real = test.real
+        constant.has_value = False
+        return compare_numbers(slot, test.is_calibrated, &constant, False, test.operator)
+
+    cdef int evaluate(self, int number, int64_t* result) noexcept nogil:
+        cdef ExpressionC* expression = &self.expressions[number]
+        cdef Value* slot
+        cdef int index
+        cdef double real
+        cdef int64_t whole
+        if expression.lookup_count:
+            for index in range(expression.lookup, expression.lookup + expression.lookup_count):
+                if self.holds(self.lookups[index].condition):
+                    result[0] = self.lookups[index].value
+                    return OK
+            return BAD
+        result[0] = expression.intercept
+        if expression.slot < 0:
+            return OK
+        slot = &self.slots[expression.slot]
+        if slot.stamp != self.stamp:
+            return BAD
+        if (expression.is_calibrated and slot.has_value) or slot.kind == VALUE_REAL:
+            real = slot.value if expression.is_calibrated and slot.has_value else slot.real
+            if not -<double> WHOLE_MAX < real < <double> WHOLE_MAX:
+                return BAD
+            whole = <int64_t> real
+        else:
+            whole = slot.bits
+            if not -WHOLE_MAX < whole < WHOLE_MAX:
+                return BAD
+        # |whole| < 10**15 and, as the definition's numbers are bounded below, no overflow.
+        result[0] = expression.slope * whole + expression.intercept
+        return OK
+
+    # -- one value -----------------------------------------------------------------------------------------------------
+    cdef int read_value(self, const FieldC* field, const uint8_t* packet, int64_t size, int64_t* bit, Value* value) noexcept nogil:
+        cdef int64_t bits = field.width
+        cdef int64_t start = bit[0]
+        cdef uint64_t word
+        cdef bint ok = True
+        cdef int status
+        value.has_value = False
+        value.kind = VALUE_NONE
+        if start < 0:
+            return BAD
+        if field.coding == STRING:
+            return self.read_string(field, packet, size, bit, value)
+        if field.size >= 0:
+            status = self.evaluate(field.size, &bits)
+            if status != OK:
+                return status
+            if bits < 0:
+                return BAD
+        if bits > 8 * size or start > 8 * size - bits:
+            return SHORT
+        bit[0] = start + bits
+        if field.coding == BINARY:
+            value.size = (bits + 7) >> 3
+            value.data = self.aligned(packet, size, start, bits, False)
+            if value.data == NULL:
+                return BAD
+            value.kind = VALUE_BYTES
+            value.bits = <int64_t> read_bits(packet, size, start, <int> bits) if 0 < bits <= 64 else 0
+            return OK
+        word = read_bits(packet, size, start, field.width)
+        if field.is_bit_reversed:
+            word = reverse_bits(word, field.width)
+        if field.order_count:
+            word = from_order(word, field.width, field.order)
+        elif field.is_little_endian:
+            word = from_little_endian(word, field.width)
+        if field.coding >= IEEE754:
+            value.real = read_real(word, field.width, field.coding)
+            value.kind = VALUE_REAL
+            return OK
+        value.bits = read_integer(word, field.width, field.coding, &ok)
+        value.kind = VALUE_UNSIGNED if field.is_unsigned else VALUE_SIGNED
+        if not ok:                                   # a decimal digit above 9: there, but not a number
+            value.kind = VALUE_NONE
+        return OK
+
+    cdef int read_string(self, const FieldC* field, const uint8_t* packet, int64_t size, int64_t* bit, Value* value) noexcept nogil:
+        cdef int64_t start = bit[0]
+        cdef int64_t end = 8 * size
+        cdef int64_t box = -1
+        cdef int64_t length, index
+        cdef const uint8_t* text
+        cdef int status
+        cdef int unit = field.termination_bytes
+        if field.size >= 0:
+            status = self.evaluate(field.size, &box)
+            if status != OK:
+                return status
+            if box < 0:
+                return BAD
+        elif field.width >= 0:
+            box = field.width
+        if start > end:
+            return SHORT
+        if box >= 0:
+            if box > end - start:
+                return SHORT
+            end = start + box
+        length = end - start
+        if field.leading_bits:
+            if field.leading_bits > length:
+                return SHORT
+            length = <int64_t> read_bits(packet, size, start, field.leading_bits)      # bits, as space_packet_parser has it
+            start += field.leading_bits
+            if length < 0 or length > end - start:
+                return SHORT
+        text = self.aligned(packet, size, start, length - (length & 7), True)
+        if text == NULL:
+            return BAD
+        length >>= 3
+        bit[0] = end if box >= 0 else start + 8 * length
+        if unit:
+            index = 0
+            while index + unit <= length and memcmp(text + index, field.termination, unit) != 0:
+                index += unit
+            if index + unit > length:
+                if box < 0:
+                    return SHORT
+            else:
+                if box < 0:
+                    bit[0] = start + 8 * (index + unit)
+                length = index
+        if self.scratch_used + 3 * length > SCRATCH_BYTES:
+            return BAD
+        value.size = to_utf8(field.charset, text, length, self.scratch + self.scratch_used)
+        value.data = self.scratch + self.scratch_used
+        self.scratch_used += value.size
+        value.kind = VALUE_BYTES
+        return OK
+
+    # `bits` from `bit` on as whole bytes: in the packet itself if they are, else copied to scratch memory, with the odd bits
+    # at the end of the last byte (is_left) or, as a number, zeros before the first.
+    cdef const uint8_t* aligned(self, const uint8_t* packet, int64_t size, int64_t bit, int64_t bits, bint is_left) noexcept nogil:
+        cdef int64_t count = (bits + 7) >> 3
+        cdef int64_t index, first = bit
+        cdef int rest = <int> (bits & 7)
+        cdef uint8_t* copy
+        if (bit & 7) == 0 and rest == 0:
+            return packet + (bit >> 3)
+        if self.scratch_used + count > SCRATCH_BYTES:
+            return NULL
+        copy = self.scratch + self.scratch_used
+        self.scratch_used += count
+        index = 0
+        if rest and not is_left:
+            copy[0] = <uint8_t> read_bits(packet, size, first, rest)
+            first += rest
+            index = 1
+        while index < count:
+            copy[index] = <uint8_t> read_bits(packet, size, first, 8)
+            first += 8
+            index += 1
+        return copy
+
+    # What the raw value means: calibrated, labelled, timed. value.has_value stays false where it means nothing.
+    cdef void finish(self, const FieldC* field, Value* value) noexcept nogil:
+        cdef int index
+        cdef int64_t whole, low, high
+        cdef double raw
+        if field.making == MAKE_NOTHING or field.making == MAKE_TEXT or value.kind == VALUE_NONE:
+            return
+        if field.making == MAKE_LABEL:
+            if value.kind == VALUE_REAL:
+                if isnan(value.real) or value.real != trunc(value.real) or not -9e18 < value.real < 9e18:
+                    return
+                whole = <int64_t> value.real
+            else:
+                whole = value.bits
+            value.value = <double> whole
+            if field.label_table >= 0 and 0 <= whole < (1 << field.width):
+                value.label = self.label_table[field.label_table + whole]
+                value.has_value = value.label >= 0
+                return
+            for index in range(field.label, field.label + field.label_count):
+                low, high = self.labels[index].low, self.labels[index].high
+                if low <= whole <= high:
+                    value.label = self.labels[index].index
+                    value.has_value = True
+                    return
+            return
+        raw = number_of(value)
+        if field.making == MAKE_POLYNOMIAL or field.making == MAKE_CALIBRATED:
+            self.calibrate(field, value, raw)
+            return
+        value.time_ns = NO_TIME
+        if field.offset_from >= 0:
+            if self.slots[field.offset_from].stamp != self.stamp or not self.slots[field.offset_from].has_value:
+                return
+            low = self.slots[field.offset_from].time_ns
+        else:
+            low = field.epoch_ns
+        if low == NO_TIME:
+            return
+        if field.tick_whole and value.kind != VALUE_REAL and field.offset_ns == 0:
+            whole = value.bits
+            high = INT64_MAX // field.tick_whole
+            if (value.kind == VALUE_UNSIGNED and whole < 0) or not -high <= whole <= high:
+                return
+            whole *= field.tick_whole
+        else:
+            raw = raw * field.tick_ns + field.offset_ns
+            if not -9e18 < raw < 9e18:
+                return
+            whole = <int64_t> raw
+        if field.making == MAKE_SPAN:
+            value.value = (raw * field.tick_ns + field.offset_ns) / 1e9 if field.tick_whole and value.kind != VALUE_REAL and field.offset_ns == 0 else raw / 1e9
+            value.time_ns = whole
+            value.has_value = True
+            return
+        if (whole > 0 and low > INT64_MAX - whole) or (whole < 0 and low < -INT64_MAX - whole):
+            return
+        value.time_ns = low + whole if field.offset_from >= 0 else to_utc(low + whole, field.scale)
+        value.value = <double> value.time_ns / 1e9
+        value.has_value = True
+
+    cdef void calibrate(self, const FieldC* field, Value* value, double raw) noexcept nogil:
+        cdef CalibratorC* calibrator
+        cdef double* number
+        cdef double result, span
+        cdef int index, low, high, middle
+        for index in range(field.calibrator, field.calibrator + field.calibrator_count):
+            calibrator = &self.calibrators[index]
+            if calibrator.condition < 0 or self.holds(calibrator.condition):
+                break
+        else:
+            value.value = raw
+            value.has_value = True
+            return
+        if calibrator.kind == CALIBRATOR_MATH:
+            value.has_value = compute(&self.math[calibrator.start], calibrator.count, raw, &value.value)
+            return
+        number = &self.numbers[calibrator.start]
+        if calibrator.kind == CALIBRATOR_POLYNOMIAL:
+            result = number[calibrator.count - 1]
+            for index in range(calibrator.count - 2, -1, -1):
+                result = result * raw + number[index]
+            value.value = result
+            value.has_value = True
+            return
+        # Spline: pairs of raw and calibrated, rising.
+        high = calibrator.count - 1
+        if isnan(raw) or ((raw < number[0] or raw > number[2 * high]) and not calibrator.is_extrapolated):
+            return
+        low = 0
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if number[2 * middle] <= raw:
+                low = middle
+            else:
+                high = middle
+        if calibrator.order == 0:
+            # Steps: the point at or below; the last one for itself and above.
+            value.value = number[2 * high + 1] if raw >= number[2 * high] else number[2 * low + 1]
+        else:
+            span = (raw - number[2 * low]) / (number[2 * high] - number[2 * low])
+            value.value = number[2 * low + 1] + span * (number[2 * high + 1] - number[2 * low + 1])
+            if raw == number[2 * high]:
+                value.value = number[2 * high + 1]
+        value.has_value = True
+
+    cdef int store(self, Tree tree, int cell, const FieldC* field, const Value* value) noexcept nogil:
+        cdef Cells* cells = &tree.cells[cell]
+        cdef int64_t row = tree.domains[cells.domain].current
+        cdef char text[40]
+        cdef float single
+        if value.kind == VALUE_NONE:
+            tree.has_gaps = True
+            return OK
+        if cells.raw_bytes == 0:
+            if tree.put_raw(cell, value.data, value.size) < 0:
+                return OUT_OF_MEMORY
+        elif value.kind == VALUE_REAL:
+            if cells.raw_bytes == 4:
+                single = <float> value.real
+                memcpy(cells.raw + 4 * row, &single, 4)
+            else:
+                memcpy(cells.raw + 8 * row, &value.real, 8)
+        elif cells.raw_bytes == 1:
+            cells.raw[row] = <uint8_t> value.bits
+        elif cells.raw_bytes == 2:
+            (<int16_t*> cells.raw)[row] = <int16_t> value.bits
+        elif cells.raw_bytes == 4:
+            (<int32_t*> cells.raw)[row] = <int32_t> value.bits
+        else:
+            (<int64_t*> cells.raw)[row] = value.bits
+        cells.valid[row] = 1
+        if field.making == MAKE_TEXT:
+            return tree.put_value(cell, <const uint8_t*> text, write_number(text, value, field.width))
+        if cells.value_bytes < 0 or not value.has_value:
+            return OK
+        if field.making == MAKE_LABEL:
+            (<int32_t*> cells.value)[row] = value.label
+        elif field.making == MAKE_TIME:
+            (<int64_t*> cells.value)[row] = value.time_ns
+        else:
+            (<double*> cells.value)[row] = value.value
+        cells.value_valid[row] = 1
+        return OK
+
+    # -- packet by packet ----------------------------------------------------------------------------------------------
+    # Runs a program over one packet; `tree` NULL only fills the slots.
+    cdef int run(self, const ProgramC* program, void* tree, const uint8_t* packet, int64_t size) noexcept nogil:
+        cdef int64_t starts[NESTING_MAX]
+        cdef int64_t ends[NESTING_MAX]
+        cdef int64_t fixed_ends[NESTING_MAX]
+        cdef int64_t left[NESTING_MAX]
+        cdef int depth = 0, loops = 0, at = 0, status
+        cdef int64_t cursor = 0, saved = 0, number = 0, first
+        # Every read takes a bit at least; what does not read cannot loop more often than that.
+        cdef int64_t budget = 64 * size + 8 * <int64_t> program.count + 4096
+        cdef const InstructionC* step
+        cdef FieldC* field
+        cdef Value local
+        cdef Value* value
+        starts[0], ends[0], fixed_ends[0] = 0, 8 * size, -1
+        while at < program.count:
+            step = &program.steps[at]
+            at += 1
+            budget -= 1
+            if budget < 0:
+                return BAD
+            if step.operation == OP_READ or step.operation == OP_LOAD:
+                field = &self.fields[step.field]
+                value = &self.slots[field.slot] if field.slot >= 0 else &local
+                if step.bit >= 0:
+                    cursor = step.bit
+                status = self.read_value(field, packet, size, &cursor, value)
+                if status != OK:
+                    if field.slot >= 0:
+                        value.stamp = 0
+                    return status
+                if field.slot >= 0 or (step.cell >= 0 and tree != NULL):
+                    self.finish(field, value)
+                if field.slot >= 0:
+                    value.stamp = self.stamp if value.kind != VALUE_NONE else 0
+                if step.cell >= 0 and tree != NULL:
+                    if self.store(<Tree> tree, step.cell, field, value) < 0:
+                        return OUT_OF_MEMORY
+            elif step.operation == OP_RUN:
+                status = self.evaluate(step.expression, &number)
+                if status != OK:
+                    return status
+                field = &self.fields[step.field]
+                if number < 0:
+                    return BAD
+                if number > 8 * size or (number and cursor > 8 * size - number * field.width):
+                    return SHORT
+                if tree != NULL and step.cell >= 0:
+                    first = (<Tree> tree).items(step.domain, number)
+                    if first < 0:
+                        return OUT_OF_MEMORY
+                    while number:
+                        (<Tree> tree).domains[step.domain].current = first
+                        status = self.read_value(field, packet, size, &cursor, &local)
+                        if status != OK:
+                            return status
+                        self.finish(field, &local)
+                        if self.store(<Tree> tree, step.cell, field, &local) < 0:
+                            return OUT_OF_MEMORY
+                        first += 1
+                        number -= 1
+                else:
+                    cursor += number * field.width
+            elif step.operation == OP_ITEM:
+                if tree != NULL and (<Tree> tree).item(step.domain) < 0:
+                    return OUT_OF_MEMORY
+            elif step.operation == OP_SEEK:
+                cursor = step.bit
+            elif step.operation == OP_IF:
+                if not self.holds(step.field):
+                    at = step.jump
+            elif step.operation == OP_LOOP:
+                status = self.evaluate(step.expression, &number)
+                if status != OK:
+                    return status
+                if number < 0 or number > 8 * size:
+                    return BAD if number < 0 else SHORT
+                if number == 0:
+                    at = step.jump
+                else:
+                    left[loops] = number
+                    loops += 1
+            elif step.operation == OP_NEXT:
+                left[loops - 1] -= 1
+                if left[loops - 1] == 0:
+                    loops -= 1
+                else:
+                    status = self.evaluate(step.expression, &number)
+                    if status != OK:
+                        return status
+                    cursor += number
+                    at = step.jump
+            elif step.operation == OP_ENTER:
+                depth += 1
+                starts[depth], ends[depth], fixed_ends[depth] = cursor, ends[depth - 1], -1
+                if step.expression >= 0:
+                    status = self.evaluate(step.expression, &number)
+                    if status != OK:
+                        return status
+                    if number < 0 or number > 8 * size - cursor:
+                        return BAD if number < 0 else SHORT
+                    ends[depth] = fixed_ends[depth] = cursor + number
+            elif step.operation == OP_LEAVE:
+                if fixed_ends[depth] >= 0:
+                    cursor = fixed_ends[depth]
+                depth -= 1
+            elif step.operation == OP_SAVE:
+                saved = cursor
+            elif step.operation == OP_RESTORE:
+                cursor = saved
+            else:
+                status = self.evaluate(step.expression, &number)
+                if status != OK:
+                    return status
+                if not -8 * (size + 1) <= number <= 8 * (size + 1):
+                    return SHORT
+                if step.operation == OP_MOVE_TO:
+                    cursor = starts[depth] + number
+                elif step.operation == OP_MOVE_BY:
+                    cursor += number
+                else:
+                    cursor = ends[depth] - number
+        return OK
+
+    # -- column by column ----------------------------------------------------------------------------------------------
+    cdef void run_fixed(self, const LayoutC* layout, const uint8_t** packets, int64_t count, int64_t row) noexcept nogil:
+        cdef int number
+        for number in range(layout.fixed_count):
+            if layout.fixed[number].cell >= 0:
+                self.run_column(<Tree> layout.tree, &layout.fixed[number], layout.fixed_bytes, packets, count, row)
+
+    cdef void run_column(
+        self, Tree tree, const FixedC* fixed, int64_t fixed_bytes, const uint8_t** packets, int64_t count, int64_t row,
+    ) noexcept nogil:
+        cdef Cells* cells = &tree.cells[fixed.cell]
+        cdef FieldC* field = &self.fields[fixed.field]
+        cdef Value value
+        cdef int lead = fixed.lead, shift = 64 - fixed.width
+        cdef int64_t index, window = fixed.window, bit
+        memset(cells.valid + row, 1, count)
+        if window < 0:
+            for index in range(count):
+                bit = fixed.bit
+                tree.domains[0].current = row + index
+                if self.read_value(field, packets[index], fixed_bytes, &bit, &value) != OK or value.kind == VALUE_NONE:
+                    cells.valid[row + index] = 0
+                    tree.has_gaps = True
+                    continue
+                self.finish(field, &value)
+                self.store(tree, fixed.cell, field, &value)
+            return
+        if fixed.is_signed:
+            if cells.raw_bytes == 1:
+                for index in range(count):
+                    (<int8_t*> cells.raw)[row + index] = <int8_t> (<int64_t> (load_be64(packets[index] + window) << lead) >> shift)
+            elif cells.raw_bytes == 2:
+                for index in range(count):
+                    (<int16_t*> cells.raw)[row + index] = <int16_t> (<int64_t> (load_be64(packets[index] + window) << lead) >> shift)
+            elif cells.raw_bytes == 4:
+                for index in range(count):
+                    (<int32_t*> cells.raw)[row + index] = <int32_t> (<int64_t> (load_be64(packets[index] + window) << lead) >> shift)
+            else:
+                for index in range(count):
+                    (<int64_t*> cells.raw)[row + index] = <int64_t> (load_be64(packets[index] + window) << lead) >> shift
+        elif cells.raw_bytes == 1:
+            for index in range(count):
+                cells.raw[row + index] = <uint8_t> ((load_be64(packets[index] + window) << lead) >> shift)
+        elif cells.raw_bytes == 2:
+            for index in range(count):
+                (<uint16_t*> cells.raw)[row + index] = <uint16_t> ((load_be64(packets[index] + window) << lead) >> shift)
+        elif cells.raw_bytes == 4:
+            for index in range(count):
+                (<uint32_t*> cells.raw)[row + index] = <uint32_t> ((load_be64(packets[index] + window) << lead) >> shift)
+        else:
+            for index in range(count):
+                (<uint64_t*> cells.raw)[row + index] = (load_be64(packets[index] + window) << lead) >> shift
+        if cells.value_bytes >= 0:
+            self.make_column(tree, cells, field, row, count)
+
+    cdef void make_column(self, Tree tree, Cells* cells, const FieldC* field, int64_t row, int64_t count) noexcept nogil:
+        cdef double* out = <double*> cells.value
+        cdef const double* number
+        cdef int terms, power
+        cdef double raw, result
+        cdef Value value
+        cdef int64_t index
+        if field.making == MAKE_POLYNOMIAL:
+            number = &self.numbers[self.calibrators[field.calibrator].start]
+            terms = self.calibrators[field.calibrator].count
+            for index in range(row, row + count):
+                load_cell(cells, field, index, &value)
+                raw = number_of(&value)
+                result = number[terms - 1]
+                for power in range(terms - 2, -1, -1):
+                    result = result * raw + number[power]
+                out[index] = result
+            memset(cells.value_valid + row, 1, count)
+            return
+        for index in range(row, row + count):
+            load_cell(cells, field, index, &value)
+            self.finish(field, &value)
+            if not value.has_value:
+                continue
+            cells.value_valid[index] = 1
+            if field.making == MAKE_LABEL:
+                (<int32_t*> cells.value)[index] = value.label
+            elif field.making == MAKE_TIME:
+                (<int64_t*> cells.value)[index] = value.time_ns
+            else:
+                out[index] = value.value
+
+    cdef int decode_packets(
+        self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts,
+    ) noexcept nogil:
+        cdef const uint8_t* block[BLOCK_PACKETS]
+        cdef int64_t numbers[BLOCK_PACKETS]
+        cdef int64_t index, first, row, fill, begin
+        cdef int64_t* order = NULL
+        cdef int64_t* begins = NULL
+        cdef int32_t container
+        cdef LayoutC* layout
+        cdef int status
+        cdef uint8_t* zeros = NULL
+        cdef int64_t zeros_bytes = 0
+        order = <int64_t*> malloc((count + 1) * sizeof(int64_t))
+        begins = <int64_t*> calloc(self.container_count + 2, sizeof(int64_t))
+        if order == NULL or begins == NULL:
+            free(order)
+            free(begins)
+            return OUT_OF_MEMORY
+        for index in range(count):
+            containers[index] = container = self.classify(packets[index], sizes[index])
+            shorts[index] = 0
+            rows[index] = -1
+            if container >= 0:
+                begins[container + 1] += 1
+        for container in range(self.container_count):
+            if self.layouts[container].fixed_bytes > zeros_bytes:
+                zeros_bytes = self.layouts[container].fixed_bytes
+            begins[container + 1] += begins[container]
+        zeros = <uint8_t*> calloc(zeros_bytes + 8, 1)
+        if zeros == NULL:
+            free(order)
+            free(begins)
+            return OUT_OF_MEMORY
+        for index in range(count):                   # a counting sort that keeps the order of the packets
+            container = containers[index]
+            if container >= 0:
+                order[begins[container]] = index
+                begins[container] += 1
+        status = OK
+        begin = 0
+        for container in range(self.container_count):
+            layout = &self.layouts[container]
+            first = (<Tree> layout.tree).add(0, begins[container] - begin)
+            if first < 0:
+                status = OUT_OF_MEMORY
+                break
+            row = first
+            while begin < begins[container]:
+                fill = 0
+                while fill < BLOCK_PACKETS and begin + fill < begins[container]:
+                    index = order[begin + fill]
+                    numbers[fill] = index
+                    rows[index] = row + fill
+                    (<Tree> layout.tree).packets[row + fill] = index
+                    # A packet too short for the columns lends zeros to them; what it does hold comes below.
+                    shorts[index] = sizes[index] < layout.fixed_bytes
+                    block[fill] = zeros if shorts[index] else packets[index]
+                    fill += 1
+                self.run_fixed(layout, block, fill, row)
+                status = self.run_tails(container, packets, sizes, shorts, numbers, fill, row)
+                if status < 0:
+                    break
+                begin += fill
+                row += fill
+            if status < 0:
+                break
+        free(order)
+        free(begins)
+        free(zeros)
+        return status
+
+    # What is not at a constant place, for one block; `numbers` are its packets, `row` is that of the first.
+    cdef int run_tails(
+        self, int32_t container, const uint8_t** packets, const int32_t* sizes, uint8_t* shorts, const int64_t* numbers, int64_t count, int64_t row,
+    ) noexcept nogil:
+        cdef LayoutC* layout = &self.layouts[container]
+        cdef int64_t index, number
+        cdef int status, cell
+        cdef void* tree = layout.tree
+        for index in range(count):
+            number = numbers[index]
+            if not shorts[number] and layout.tail.count == 0:
+                continue
+            self.stamp += 1
+            self.scratch_used = 0
+            (<Tree> tree).domains[0].current = row + index
+            if shorts[number]:
+                (<Tree> tree).has_gaps = True
+                for cell in range((<Tree> tree).cell_count):
+                    if (<Tree> tree).cells[cell].domain == 0:
+                        (<Tree> tree).cells[cell].valid[row + index] = 0
+                        if (<Tree> tree).cells[cell].value_bytes >= 0:
+                            (<Tree> tree).cells[cell].value_valid[row + index] = 0
+                status = self.run(&layout.full, tree, packets[number], sizes[number])
+            else:
+                status = self.run(&layout.tail, tree, packets[number], sizes[number])
+                if status > OK:
+                    shorts[number] = 1
+                    (<Tree> tree).has_gaps = True
+            if status < 0:
+                return status
+        return OK
+
+    cdef int64_t time_of(self, int32_t container, int64_t row, const uint8_t* packet, int64_t size) noexcept nogil:
+        cdef LayoutC* layout
+        if container < 0:
+            return NO_TIME
+        layout = &self.layouts[container]
+        if layout.time_cell >= 0:
+            if (<Tree> layout.tree).cells[layout.time_cell].value_valid[row]:
+                return (<int64_t*> (<Tree> layout.tree).cells[layout.time_cell].value)[row]
+            return NO_TIME
+        return read_code(&layout.code, packet, size) if layout.has_code else NO_TIME
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+cdef inline int64_t whole_of(const Value* value) noexcept nogil:
+    return <int64_t> value.real if value.kind == VALUE_REAL else value.bits
+
+
+cdef inline double number_of(const Value* value) noexcept nogil:
+    if value.kind == VALUE_REAL:
+        return value.real
+    return <double> <uint64_t> value.bits if value.kind == VALUE_UNSIGNED else <double> value.bits
+
+
+cdef inline void load_cell(const Cells* cells, const FieldC* field, int64_t row, Value* value) noexcept nogil:
+    cdef float single
+    value.has_value = False
+    if field.coding >= IEEE754:
+        value.kind = VALUE_REAL
+        if cells.raw_bytes == 4:
+            memcpy(&single, cells.raw + 4 * row, 4)
+            value.real = single
+        else:
+            memcpy(&value.real, cells.raw + 8 * row, 8)
+        return
+    if field.is_unsigned:
+        value.kind = VALUE_UNSIGNED
+        if cells.raw_bytes == 1:
+            value.bits = cells.raw[row]
+        elif cells.raw_bytes == 2:
+            value.bits = (<uint16_t*> cells.raw)[row]
+        elif cells.raw_bytes == 4:
+            value.bits = (<uint32_t*> cells.raw)[row]
+        else:
+            value.bits = (<int64_t*> cells.raw)[row]
+        return
+    value.kind = VALUE_SIGNED
+    if cells.raw_bytes == 1:
+        value.bits = (<int8_t*> cells.raw)[row]
+    elif cells.raw_bytes == 2:
+        value.bits = (<int16_t*> cells.raw)[row]
+    elif cells.raw_bytes == 4:
+        value.bits = (<int32_t*> cells.raw)[row]
+    else:
+        value.bits = (<int64_t*> cells.raw)[row]
+
+
+cdef inline bint ordered(int operator, int order) noexcept nogil:
+    if operator == 0:
+        return order == 0
+    if operator == 1:
+        return order != 0
+    if operator == 2:
+        return order < 0
+    if operator == 3:
+        return order <= 0
+    return order > 0 if operator == 4 else order >= 0
+
+
+cdef int compare_bytes(const uint8_t* left, int64_t left_size, const uint8_t* right, int64_t right_size) noexcept nogil:
+    cdef int order = memcmp(left, right, min(left_size, right_size)) if min(left_size, right_size) else 0
+    if order == 0:
+        order = (left_size > right_size) - (left_size < right_size)
+    return order
+
+
+# Whole numbers are compared as such, exact to 64 bits; anything calibrated or real as doubles.
+cdef bint compare_numbers(const Value* left, bint left_is_calibrated, const Value* right, bint right_is_calibrated, int operator) noexcept nogil:
+    cdef double a, b
+    cdef int order
+    cdef bint left_is_big, right_is_big
+    left_is_calibrated = left_is_calibrated and left.has_value
+    right_is_calibrated = right_is_calibrated and right.has_value
+    if left_is_calibrated or right_is_calibrated or left.kind == VALUE_REAL or right.kind == VALUE_REAL:
+        a = left.value if left_is_calibrated else number_of(left)
+        b = right.value if right_is_calibrated else number_of(right)
+        if isnan(a) or isnan(b):
+            return operator == 1
+        return ordered(operator, (a > b) - (a < b))
+    left_is_big = left.kind == VALUE_UNSIGNED and left.bits < 0
+    right_is_big = right.kind == VALUE_UNSIGNED and right.bits < 0
+    if left_is_big != right_is_big:
+        return ordered(operator, 1 if left_is_big else -1)
+    order = (left.bits > right.bits) - (left.bits < right.bits)
+    return ordered(operator, order)
+
+
+# A number as text: whole, or the shortest that reads back the same.
+cdef int64_t write_number(char* text, const Value* value, int width) noexcept nogil:
+    cdef int digits, size = 0
+    if value.kind == VALUE_UNSIGNED:
+        return snprintf(text, 40, "%llu", <unsigned long long> value.bits)
+    if value.kind == VALUE_SIGNED:
+        return snprintf(text, 40, "%lld", <long long> value.bits)
+    for digits in range(6, 18):
+        size = snprintf(text, 40, "%.*g", digits, value.real)
+        if strtod(text, NULL) == value.real or (width == 32 and <float> strtod(text, NULL) == <float> value.real):
+            break
+    return size
+
+
+# A math operation calibrator, postfix. False where the result is no number.
+cdef bint compute(const MathC* program, int count, double raw, double* result) noexcept nogil:
+    cdef double stack[STACK_MAX]
+    cdef int depth = 0
+    cdef int index, operator
+    cdef double a = 0, b = 0
+    for index in range(count):
+        operator = program[index].operator
+        if operator == M_NUMBER or operator == M_THIS:
+            stack[depth] = program[index].value if operator == M_NUMBER else raw
+            depth += 1
+            continue
+        b = stack[depth - 1]
+        if is_binary(operator):
+            depth -= 1
+            a = stack[depth - 1]
+            stack[depth - 1] = binary(operator, a, b)
+        elif operator == M_SWAP:
+            stack[depth - 1], stack[depth - 2] = stack[depth - 2], b
+        elif operator == M_DROP:
+            depth -= 1
+        elif operator == M_DUP:
+            stack[depth] = b
+            depth += 1
+        elif operator == M_OVER:
+            stack[depth] = stack[depth - 2]
+            depth += 1
+        else:
+            stack[depth - 1] = unary(operator, b)
+    result[0] = stack[depth - 1]
+    return not isnan(result[0])
+
+
+cdef inline bint is_binary(int operator) noexcept nogil:
+    return (
+        M_ADD <= operator <= M_POWER_2 or operator == M_ATAN2 or operator == M_DIV or M_MIN <= operator <= M_OR
+        or M_BIT_AND <= operator <= M_RIGHT
+    )
+
+
+cdef double binary(int operator, double a, double b) noexcept nogil:
+    if operator == M_ADD:
+        return a + b
+    if operator == M_SUBTRACT:
+        return a - b
+    if operator == M_MULTIPLY:
+        return a * b
+    if operator == M_DIVIDE:
+        return a / b
+    if operator == M_MODULO:
+        return fmod(a, b)
+    if operator == M_POWER or operator == M_POWER_2:
+        return pow(a, b)
+    if operator == M_ATAN2:
+        return atan2(a, b)
+    if operator == M_DIV:
+        return trunc(a / b)
+    if operator == M_MIN:
+        return a if a < b else b
+    if operator == M_MAX:
+        return a if a > b else b
+    if operator == M_EQUAL:
+        return a == b
+    if operator == M_UNEQUAL:
+        return a != b
+    if operator == M_LESS:
+        return a < b
+    if operator == M_MORE:
+        return a > b
+    if operator == M_AT_MOST:
+        return a <= b
+    if operator == M_AT_LEAST:
+        return a >= b
+    if operator == M_AND:
+        return a != 0 and b != 0
+    if operator == M_OR:
+        return a != 0 or b != 0
+    if not -9e15 < a < 9e15 or not -9e15 < b < 9e15:
+        return NAN
+    if operator == M_BIT_AND:
+        return <double> (<int64_t> a & <int64_t> b)
+    if operator == M_BIT_OR:
+        return <double> (<int64_t> a | <int64_t> b)
+    if operator == M_BIT_XOR:
+        return <double> (<int64_t> a ^ <int64_t> b)
+    if not 0 <= b < 64:
+        return NAN
+    if operator == M_LEFT:
+        return a * pow(2.0, trunc(b))
+    return <double> (<int64_t> a >> <int> b)
+
+
+cdef double unary(int operator, double a) noexcept nogil:
+    if operator == M_LN:
+        return log(a)
+    if operator == M_LOG:
+        return log10(a)
+    if operator == M_EXP:
+        return exp(a)
+    if operator == M_INVERSE:
+        return 1 / a
+    if operator == M_FACTORIAL:
+        return tgamma(a + 1)
+    if operator == M_TAN:
+        return tan(a)
+    if operator == M_COS:
+        return cos(a)
+    if operator == M_SIN:
+        return sin(a)
+    if operator == M_ATAN:
+        return atan(a)
+    if operator == M_ACOS:
+        return acos(a)
+    if operator == M_ASIN:
+        return asin(a)
+    if operator == M_TANH:
+        return tanh(a)
+    if operator == M_COSH:
+        return cosh(a)
+    if operator == M_SINH:
+        return sinh(a)
+    if operator == M_ATANH:
+        return atanh(a)
+    if operator == M_ACOSH:
+        return acosh(a)
+    if operator == M_ASINH:
+        return asinh(a)
+    if operator == M_ABS:
+        return fabs(a)
+    if operator == M_INT:
+        return trunc(a)
+    if operator == M_NOT:
+        return a == 0
+    return <double> (~<int64_t> a) if -9e15 < a < 9e15 else NAN
+
+
+cdef extern from "<math.h>" nogil:
+    double NAN
+
+
+# -- from the definition -----------------------------------------------------------------------------------------------
+cdef void* zeroed(size_t count, size_t size) except NULL:
+    cdef void* memory = calloc(count + 1, size)
+    if memory == NULL:
+        raise MemoryError
+    return memory
+
+
+def wanted_paths(definition, parameters):
+    """The paths that `parameters` name, or None for all. A name stands for every parameter that has it."""
+    if parameters is None:
+        return None
+    wanted = set()
+    for asked in parameters:
+        found = {parameter.path for parameter in definition.parameters if asked in (parameter.path, parameter.name)}
+        if not found:
+            raise ValueError(f"the definition has no parameter '{asked}'")
+        wanted |= found
+    return wanted
+
+
+cdef build_conditions(Plan plan):
+    conditions = plan.definition.conditions + tuple(node.condition for node in plan.definition.nodes) + tuple(
+        condition for field in plan.definition.fields for condition, _ in field.calibrators
+    ) + tuple(condition for expression in plan.definition.expressions for condition, _ in expression.lookup) + tuple(
+        condition for field in plan.definition.fields for condition, _ in field.encoding.size.lookup
+    )
+    distinct = list(dict.fromkeys(conditions))
+    plan.texts.append({condition: number for number, condition in enumerate(distinct)})
+    cdef int total = sum(map(len, distinct))
+    cdef int index = 0, number
+    cdef TestC* test
+    plan.tests = <TestC*> zeroed(total, sizeof(TestC))
+    plan.condition_start = <int*> zeroed(len(distinct) + 1, sizeof(int))
+    ranges = []
+    for number, condition in enumerate(distinct):
+        plan.condition_start[number] = index
+        for item in condition:
+            test = &plan.tests[index]
+            index += 1
+            if isinstance(item, tuple):
+                test.kind = TEST_AND if item[0] == "and" else TEST_OR
+                test.count = item[1]
+                continue
+            test.kind = TEST_COMPARE
+            test.slot, test.is_calibrated, test.operator = item.slot, item.is_calibrated, COMPARISONS.index(item.operator)
+            test.other, test.other_is_calibrated = item.other, item.other_is_calibrated
+            if item.ranges:
+                test.mode, test.range_start, test.range_count = MODE_RANGES, len(ranges), len(item.ranges)
+                ranges += item.ranges
+            elif item.other >= 0:
+                test.mode = MODE_SLOT
+            elif isinstance(item.value, bytes):
+                plan.texts.append(item.value)
+                test.mode, test.size = MODE_BYTES, len(item.value)
+                test.data = <const uint8_t*> <char*> item.value
+            elif isinstance(item.value, int) and -(1 << 63) <= item.value < 1 << 64:
+                test.mode, test.is_unsigned = MODE_WHOLE, item.value >= 0
+                test.whole = <int64_t> <uint64_t> item.value if item.value >= 0 else <int64_t> item.value
+            else:
+                test.mode, test.real = MODE_REAL, float(item.value)
+    plan.condition_start[len(distinct)] = index
+    plan.ranges = <int64_t*> zeroed(2 * len(ranges), sizeof(int64_t))
+    for number, (low, high) in enumerate(ranges):
+        plan.ranges[2 * number], plan.ranges[2 * number + 1] = low, high
+
+
+cdef int condition_number(Plan plan, condition) except -2:
+    return -1 if not condition else plan.texts[0][condition]
+
+
+cdef build_expressions(Plan plan):
+    everything = list(plan.definition.expressions) + [field.encoding.size for field in plan.definition.fields]
+    lookups = [item for expression in everything for item in expression.lookup]
+    cdef int number, lookup = 0
+    plan.expressions = <ExpressionC*> zeroed(len(everything), sizeof(ExpressionC))
+    plan.lookups = <LookupC*> zeroed(len(lookups), sizeof(LookupC))
+    for number, expression in enumerate(everything):
+        # Bounded so that evaluate() cannot overflow.
+        if abs(expression.slope) > 8192 or abs(expression.intercept) > 1 << 40:
+            raise ValueError(f"a linear adjustment by {expression.slope} and {expression.intercept} is out of bounds")
+        plan.expressions[number].intercept, plan.expressions[number].slope = expression.intercept, expression.slope
+        plan.expressions[number].slot, plan.expressions[number].is_calibrated = expression.slot, expression.is_calibrated
+        plan.expressions[number].lookup, plan.expressions[number].lookup_count = lookup, len(expression.lookup)
+        for condition, value in expression.lookup:
+            plan.lookups[lookup].condition, plan.lookups[lookup].value = condition_number(plan, condition), value
+            lookup += 1
+
+
+cdef build_fields(Plan plan):
+    cdef int number, index
+    cdef FieldC* field
+    cdef int32_t label
+    fields = plan.definition.fields
+    labels, table, calibrators, numbers, math = [], [], [], [], []
+    plan.field_count = len(fields)
+    plan.fields = <FieldC*> zeroed(len(fields), sizeof(FieldC))
+    for number, source in enumerate(fields):
+        field, coded = &plan.fields[number], source.encoding
+        field.coding = KINDS.index(coded.kind)
+        field.is_unsigned = field.coding in (UNSIGNED, BCD, PACKED_BCD)
+        field.width, field.size = -1, -1
+        if coded.size.constant is not None:
+            field.width = coded.size.constant
+        else:
+            field.size = len(plan.definition.expressions) + number
+        field.is_little_endian, field.is_bit_reversed = coded.is_little_endian, coded.is_bit_reversed
+        field.order_count = len(coded.byte_order)
+        for index, significance in enumerate(coded.byte_order):
+            field.order[index] = significance
+        field.slot = plan.definition.slots.get(source.path, -1)
+        field.charset = CHARSETS.index(coded.charset)
+        field.leading_bits, field.termination_bytes = coded.leading_size_bits, len(coded.termination)
+        for index, octet in enumerate(coded.termination[:4]):
+            field.termination[index] = octet
+        field.offset_from, field.label_table = -1, -1
+        if source.labels:
+            words = list(dict.fromkeys(label for _, _, label in source.labels))
+            field.making, field.label, field.label_count = MAKE_LABEL, len(labels), len(source.labels)
+            labels += [(low, high, words.index(word)) for low, high, word in source.labels]
+            if field.coding == UNSIGNED and field.width <= LABEL_TABLE_BITS:
+                field.label_table = len(table)
+                filled = [-1] * (1 << field.width)
+                for low, high, word in reversed(source.labels):
+                    for value in range(max(low, 0), min(high, len(filled) - 1) + 1):
+                        filled[value] = words.index(word)
+                table += filled
+        elif source.time is not None:
+            time = source.time
+            field.making = MAKE_TIME if time.is_absolute else MAKE_SPAN
+            field.tick_ns, field.offset_ns, field.epoch_ns = time.tick_ns, time.offset_ns, time.epoch_ns
+            field.tick_whole = round(time.tick_ns) if abs(time.tick_ns - round(time.tick_ns)) < 1e-9 * abs(time.tick_ns) else 0
+            field.scale, field.offset_from = <Scale> <int> SCALES.index(time.scale), time.offset_from
+        elif source.is_number_as_text:
+            field.making = MAKE_TEXT
+        elif source.calibrators:
+            field.calibrator, field.calibrator_count = len(calibrators), len(source.calibrators)
+            single = len(source.calibrators) == 1 and not source.calibrators[0][0] and source.calibrators[0][1].kind == "polynomial"
+            field.making = MAKE_POLYNOMIAL if single else MAKE_CALIBRATED
+            for condition, calibrator in source.calibrators:
+                if calibrator.kind == "polynomial":
+                    calibrators.append((CALIBRATOR_POLYNOMIAL, condition, len(numbers), len(calibrator.coefficients), 0, False))
+                    numbers += calibrator.coefficients
+                elif calibrator.kind == "spline":
+                    calibrators.append((CALIBRATOR_SPLINE, condition, len(numbers), len(calibrator.points), calibrator.order, calibrator.is_extrapolated))
+                    numbers += [part for point in calibrator.points for part in point]
+                else:
+                    calibrators.append((CALIBRATOR_MATH, condition, len(math), len(calibrator.program), 0, False))
+                    math += [(MATH.index(item), 0.0) if isinstance(item, str) else (M_NUMBER, item) for item in calibrator.program]
+    plan.labels = <LabelC*> zeroed(len(labels), sizeof(LabelC))
+    for number, (low, high, word) in enumerate(labels):
+        plan.labels[number].low, plan.labels[number].high, plan.labels[number].index = low, high, word
+    plan.label_table = <int32_t*> zeroed(len(table), sizeof(int32_t))
+    for number, label in enumerate(table):
+        plan.label_table[number] = label
+    plan.numbers = <double*> zeroed(len(numbers), sizeof(double))
+    for number, value in enumerate(numbers):
+        plan.numbers[number] = value
+    plan.math = <MathC*> zeroed(len(math), sizeof(MathC))
+    for number, (operator, value) in enumerate(math):
+        plan.math[number].operator, plan.math[number].value = operator, value
+    plan.calibrators = <CalibratorC*> zeroed(len(calibrators), sizeof(CalibratorC))
+    for number, (kind, condition, start, count, order, extrapolated) in enumerate(calibrators):
+        plan.calibrators[number].kind, plan.calibrators[number].condition = kind, condition_number(plan, condition)
+        plan.calibrators[number].start, plan.calibrators[number].count = start, count
+        plan.calibrators[number].order, plan.calibrators[number].is_extrapolated = order, extrapolated
+
+
+# `cells`: the cell of each scalar, -1 where it is not asked for.
+cdef build_program(ProgramC* program, instructions, cells):
+    cdef InstructionC* step
+    program.steps = <InstructionC*> zeroed(len(instructions), sizeof(InstructionC))
+    program.count = len(instructions)
+    for number, (name, *parts) in enumerate(instructions):
+        step = &program.steps[number]
+        step.operation, step.cell, step.bit, step.expression = OPERATIONS[name], -1, -1, -1
+        if name == "read":
+            step.field, step.bit = parts[0], parts[2]
+            step.cell = cells[parts[1]]
+        elif name == "load":
+            step.field, step.bit = parts
+        elif name == "run":
+            step.domain, step.field, step.expression = parts[0], parts[1], parts[3]
+            step.cell = cells[parts[2]]
+        elif name == "item":
+            step.domain = parts[0]
+        elif name == "seek":
+            step.bit = parts[0]
+        elif name == "if":
+            step.field, step.jump = parts
+        elif name in ("loop", "next"):
+            step.expression, step.jump = parts
+        elif parts:
+            step.expression = parts[0]
+
+
+cdef build_layouts(Plan plan, wanted):
+    cdef LayoutC* layout
+    cdef FixedC* fixed
+    cdef FieldC* field
+    cdef int number
+    definition = plan.definition
+    plan.container_count, plan.layout_count = len(definition.containers), len(definition.layouts)
+    plan.layouts = <LayoutC*> zeroed(plan.container_count, sizeof(LayoutC))
+    plan.deciding = <ProgramC*> zeroed(plan.layout_count, sizeof(ProgramC))
+    for number, source in enumerate(definition.layouts):
+        build_program(&plan.deciding[number], source.full, [-1] * len(source.scalars))
+    for container in definition.containers:
+        source = definition.layouts[container.layout]
+        layout = &plan.layouts[container.index]
+        cells, kept = [], []
+        for scalar, (field_number, domain, optional) in enumerate(source.scalars):
+            if wanted is None or definition.fields[field_number].path in wanted or scalar == source.time_scalar:
+                cells.append(len(kept))
+                kept.append((field_number, domain, optional))
+            else:
+                cells.append(-1)
+        formats = []
+        for field_number, _, _ in kept:
+            field_source = definition.fields[field_number]
+            words = list(dict.fromkeys(label for _, _, label in field_source.labels)) or None
+            formats.append((field_source.raw_format, field_source.value_format, words))
+        columns = [column for column in (numbered(column, cells, wanted, source, definition) for column in source.columns) if column is not None]
+        tree = Tree(columns, kept, source.domains, formats)
+        plan.trees.append(tree)
+        layout.tree = <void*> tree
+        layout.time_cell = cells[source.time_scalar] if source.time_scalar >= 0 else -1
+        build_program(&layout.tail, source.tail, cells)
+        build_program(&layout.full, source.full, cells)
+        layout.fixed_bytes = (source.fixed_bits + 7) // 8
+        layout.fixed_count = len(source.fixed)
+        layout.fixed = <FixedC*> zeroed(len(source.fixed), sizeof(FixedC))
+        for number, (scalar, bit) in enumerate(source.fixed):
+            fixed = &layout.fixed[number]
+            fixed.cell, fixed.field, fixed.bit = cells[scalar], source.scalars[scalar][0], bit
+            field = &plan.fields[fixed.field]
+            fixed.width, fixed.window = field.width, -1
+            window = min(bit // 8, layout.fixed_bytes - 8)
+            plain = field.coding in (UNSIGNED, 1) or (field.coding == IEEE754 and field.width != 16)
+            if plain and not (field.order_count or field.is_little_endian or field.is_bit_reversed) and window >= 0 and bit + field.width <= 8 * window + 64:
+                fixed.window, fixed.lead, fixed.is_signed = window, bit - 8 * window, field.coding == 1
+        code = source.time_code
+        if code is not None:
+            layout.has_code = True
+            layout.code.kind, layout.code.bit = <CodeKind> 0, code.bit
+            layout.code.day_bits, layout.code.sub_bits = code.day_bits, code.submillisecond_bits
+            layout.code.epoch_ns, layout.code.scale = code.epoch_ns, <Scale> <int> SCALES.index(code.scale)
+
+
+def numbered(column, cells, wanted, layout, definition):
+    """The column with cells for scalars, without what is not asked for; None if nothing is left."""
+    from dataclasses import replace
+    if column.scalar >= 0:
+        path = definition.fields[layout.scalars[column.scalar][0]].path
+        return None if wanted is not None and path not in wanted else replace(column, scalar=cells[column.scalar])
+    members = tuple(member for member in (numbered(member, cells, wanted, layout, definition) for member in column.members) if member is not None)
+    return replace(column, members=members) if members else None
+
+
+cdef build_nodes(Plan plan):
+    cdef NodeC* node
+    cdef int number, index
+    plan.node_count = len(plan.definition.nodes)
+    plan.nodes = <NodeC*> zeroed(plan.node_count, sizeof(NodeC))
+    for number, source in enumerate(plan.definition.nodes):
+        node = &plan.nodes[number]
+        node.container, node.layout = source.container, source.layout
+        node.condition = condition_number(plan, source.condition)
+        node.child_count, node.load_count = len(source.children), len(source.loads)
+        node.children = <int*> zeroed(node.child_count, sizeof(int))
+        node.loads = <LoadC*> zeroed(node.load_count, sizeof(LoadC))
+        for index, child in enumerate(source.children):
+            node.children[index] = child
+        for index, (slot, field, bit) in enumerate(source.loads):
+            node.loads[index].slot, node.loads[index].field, node.loads[index].bit = slot, field, bit

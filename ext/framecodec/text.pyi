@@ -1,0 +1,3 @@
+CHARSETS: tuple[str, ...]
+
+def decode_text(data: bytes, charset: str) -> str: ...

@@ -1,0 +1,56 @@
+# Nested output columns that grow, and how they leave as Arrow. See trees.pyx.
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+# A scalar column: the raw value and, unless that is the same, the calibrated one. Blocks are counted: see trees.pyx.
+cdef struct Cells:
+    int domain
+    int raw_bytes            # bytes an item; 0: `ends` and `data`
+    int value_bytes          # the same for the value; -1: the value is the raw value
+    bint is_optional         # `valid` counts
+    uint8_t* raw
+    uint8_t* valid           # one byte an item, 1 = the parameter is there
+    int32_t* ends
+    uint8_t* data
+    int64_t data_used
+    int64_t data_capacity
+    int64_t filled           # items whose `ends` are written
+    uint8_t* value
+    uint8_t* value_valid     # 1 = it has a value: no label, no calibrated value otherwise
+    int32_t* value_ends
+    uint8_t* value_data
+    int64_t value_data_used
+    int64_t value_data_capacity
+    int64_t value_filled
+
+# Items that belong together: 0 has one a packet, every other one is the inside of a list.
+cdef struct Domain:
+    int parent
+    int64_t length
+    int64_t capacity
+    int64_t current          # the item being written
+    int32_t* ends            # of the list, one more than the parent has items
+    int64_t filled
+
+
+cdef class Tree:
+    cdef Cells* cells
+    cdef readonly int cell_count
+    cdef Domain* domains
+    cdef readonly int domain_count
+    cdef list columns        # streams.definitions.model.Column
+    cdef list formats        # (raw format, value format or "", labels or None) of each cells
+    cdef int64_t* packets    # which packet each item of domain 0 is
+    cdef bint has_gaps       # some packet was too short: every column may lack values
+
+    # Appends `count` items with nothing in them; the number of the first, or -1 when out of memory.
+    cdef int64_t add(self, int domain, int64_t count) noexcept nogil
+    # Appends an item to the list `domain` in its parent's current item; 0 or -1.
+    cdef int item(self, int domain) noexcept nogil
+    # `count` of them at once; the number of the first, or -1.
+    cdef int64_t items(self, int domain, int64_t count) noexcept nogil
+    # Writes bytes into the current item.
+    cdef int put_raw(self, int cell, const uint8_t* data, int64_t size) noexcept nogil
+    cdef int put_value(self, int cell, const uint8_t* data, int64_t size) noexcept nogil
+    cdef void fill_list(self, int domain, int64_t owner) noexcept nogil
+    cdef int reserve(self, int domain, int64_t capacity) noexcept nogil
+    cdef void clear(self) noexcept nogil

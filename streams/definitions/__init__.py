@@ -1,0 +1,28 @@
+"""Definitions of telemetry: XTCE 1.1 to 1.3, or a ccsdspy table.
+
+    definition = load(Path("jpss1.xml"))
+    plan = framecodec.plan.Plan(definition)
+
+What is used must be understood completely: an element, attribute or value that is not supported is a DefinitionError
+with file, line, XPath and a hint, and nothing is skipped. Broken elements that nothing in use refers to do no harm.
+Definitions know nothing about packets as bytes; framecodec.plan runs them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streams.definitions.compiler import compile_document
+from streams.definitions.document import Document
+from streams.definitions.model import Container, Definition, Parameter
+
+__all__ = ["Container", "Definition", "Parameter", "load"]
+
+
+def load(path: str | Path, container: str | None = None) -> Definition:
+    """Read and compile the definition at `path`.
+
+    `container` is the path or name of the container where decoding starts; without it, the base-less container with the
+    most heirs. DefinitionError says what is wrong and where.
+    """
+    return compile_document(Document(Path(path)), container)

@@ -1,0 +1,113 @@
+"""XTCE calibrators: polynomial, spline, math operation, and contexts that choose among them."""
+
+from __future__ import annotations
+
+from lxml import etree
+
+from streams.definitions.conditions import Conditions
+from streams.definitions.document import Document, Space, children, first, tag
+from streams.definitions.model import Calibrator, Condition
+
+__all__ = ["MATH_OPERATORS", "calibrators"]
+
+# XTCE 1.2 MathOperatorsType, with the number of operands each takes from the stack and how many it puts back.
+MATH_OPERATORS = {
+    "+": (2, 1), "-": (2, 1), "*": (2, 1), "/": (2, 1), "%": (2, 1), "^": (2, 1), "y^x": (2, 1), "ln": (1, 1), "log": (1, 1),
+    "e^x": (1, 1), "1/x": (1, 1), "x!": (1, 1), "tan": (1, 1), "cos": (1, 1), "sin": (1, 1), "atan": (1, 1),
+    "atan2": (2, 1), "acos": (1, 1), "asin": (1, 1), "tanh": (1, 1), "cosh": (1, 1), "sinh": (1, 1), "atanh": (1, 1),
+    "acosh": (1, 1), "asinh": (1, 1), "abs": (1, 1), "div": (2, 1), "int": (1, 1), "swap": (2, 2), "drop": (1, 0),
+    "dup": (1, 2), "over": (2, 3), "min": (2, 1), "max": (2, 1), "==": (2, 1), "!=": (2, 1), "<": (2, 1), ">": (2, 1),
+    "<=": (2, 1), ">=": (2, 1), "&&": (2, 1), "||": (2, 1), "!": (1, 1), "&": (2, 1), "|": (2, 1), "xor": (2, 1),
+    "<<": (2, 1), ">>": (2, 1), "~": (1, 1),
+}
+STACK_MAX = 32           # of a math operation; framecodec.plan reserves as many
+POWER_MAX = 64
+
+
+def calibrators(
+    encoding: etree._Element, document: Document, conditions: Conditions, space: Space
+) -> tuple[tuple[Condition, Calibrator], ...]:
+    """The calibrators of a data encoding, contexts first, in the order in which they are tried."""
+    found: list[tuple[Condition, Calibrator]] = []
+    contexts, default = first(encoding, "ContextCalibratorList"), first(encoding, "DefaultCalibrator")
+    if contexts is not None:
+        document.expect(contexts, "ContextCalibrator")
+        for context in children(contexts):
+            document.expect(context, "ContextMatch", "Calibrator")
+            match, chosen = first(context, "ContextMatch"), first(context, "Calibrator")
+            if match is None or chosen is None:
+                document.fail(context, "ContextCalibrator needs a ContextMatch and a Calibrator")
+            found.append((conditions.match(match, space), calibrator(chosen, document)))
+    if default is not None:
+        found.append(((), calibrator(default, document)))
+    return tuple(found)
+
+
+def calibrator(element: etree._Element, document: Document) -> Calibrator:
+    document.expect(element, "PolynomialCalibrator", "SplineCalibrator", "MathOperationCalibrator")
+    for child in children(element):
+        if tag(child) == "PolynomialCalibrator":
+            return polynomial(child, document)
+        if tag(child) == "SplineCalibrator":
+            return spline(child, document)
+        if tag(child) == "MathOperationCalibrator":
+            return math_operation(child, document)
+    document.fail(element, f"{tag(element)} is empty", "PolynomialCalibrator, SplineCalibrator or MathOperationCalibrator")
+
+
+def polynomial(element: etree._Element, document: Document) -> Calibrator:
+    document.expect(element, "Term")
+    terms: dict[int, float] = {}
+    for term in children(element):
+        if tag(term) == "Term":
+            power = document.integer(term, term.get("exponent"), 0, POWER_MAX)
+            terms[power] = terms.get(power, 0.0) + document.real(term, term.get("coefficient"))
+    if not terms:
+        document.fail(element, "PolynomialCalibrator has no Term")
+    return Calibrator("polynomial", coefficients=tuple(terms.get(power, 0.0) for power in range(max(terms) + 1)))
+
+
+def spline(element: etree._Element, document: Document) -> Calibrator:
+    document.expect(element, "SplinePoint")
+    order = document.integer(element, element.get("order", "1"))
+    if order not in (0, 1):
+        document.fail(element, f"splines of order {order} are not supported", "order 0 (steps) or 1 (lines)")
+    points = [
+        (document.real(point, point.get("raw")), document.real(point, point.get("calibrated")))
+        for point in children(element) if tag(point) == "SplinePoint"
+    ]
+    if len(points) < 2 - (order == 0):
+        document.fail(element, f"a spline of order {order} needs at least {2 - (order == 0)} points")
+    points.sort()
+    if any(left[0] == right[0] for left, right in zip(points, points[1:], strict=False)):
+        document.fail(element, "two spline points have the same raw value")
+    extrapolated = element.get("extrapolate", "false").strip() in ("true", "1")
+    return Calibrator("spline", points=tuple(points), order=order, is_extrapolated=extrapolated)
+
+
+def math_operation(element: etree._Element, document: Document) -> Calibrator:
+    """Postfix: operands first. `this` stands for the raw value."""
+    document.expect(element, "ValueOperand", "ThisParameterOperand", "Operator")
+    program: list[float | str] = []
+    depth = 0
+    for child in children(element):
+        if tag(child) == "ValueOperand":
+            program.append(document.real(child, child.text))
+            depth += 1
+        elif tag(child) == "ThisParameterOperand":
+            program.append("this")
+            depth += 1
+        elif tag(child) == "Operator":
+            name = (child.text or "").strip()
+            if name not in MATH_OPERATORS:
+                document.fail(child, f"'{name}' is no operator", f"one of {' '.join(MATH_OPERATORS)}")
+            taken, put = MATH_OPERATORS[name]
+            if depth < taken:
+                document.fail(child, f"'{name}' takes {taken} operands, {depth} are there", "operands come before their operator")
+            program.append(name)
+            depth += put - taken
+        if depth > STACK_MAX:
+            document.fail(child, f"more than {STACK_MAX} operands wait for an operator")
+    if depth < 1:
+        document.fail(element, "MathOperationCalibrator leaves no result")
+    return Calibrator("math", program=tuple(program))

@@ -1,0 +1,221 @@
+"""What a definition is once it is loaded: pure data that a worker can pickle and framecodec.plan turns into C structs.
+
+A definition is a tree of containers. For every container that a packet can end in there is a `Layout`: the columns that
+it fills and the instructions that fill them. Bit positions count from the start of the packet, the most significant bit
+of the first octet being bit 0. Nothing here knows XTCE's syntax; see xtce.py and table.py for where this comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = [
+    "Calibrator", "Column", "Comparison", "Condition", "Container", "Definition", "Encoding", "Expression", "Field",
+    "Instruction", "Layout", "Node", "Parameter", "TimeCode", "TimeScale",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One test of the parameter in `slot` (see Definition.slots). False where that parameter has no value in the packet."""
+
+    slot: int
+    is_calibrated: bool
+    operator: str                                        # == != < <= > >=
+    value: int | float | bytes | None = None             # bytes for text and binary
+    other: int = -1                                      # slot to compare with instead of `value`
+    other_is_calibrated: bool = True
+    ranges: tuple[tuple[int, int], ...] = ()             # a label: the raw values that have it; operator is == or !=
+
+
+# Postfix: a Comparison, or ("and" | "or", operand count). An empty one is true.
+Condition = tuple[Comparison | tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A number of bits or items: `slope` * parameter + `intercept`, or the first lookup that matches, or `intercept` alone."""
+
+    intercept: int = 0
+    slope: int = 0
+    slot: int = -1
+    is_calibrated: bool = True
+    lookup: tuple[tuple[Condition, int], ...] = ()
+
+    @property
+    def constant(self) -> int | None:
+        return self.intercept if self.slot < 0 and not self.lookup else None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a value lies in the packet."""
+
+    # unsigned twos_complement ones_complement sign_magnitude bcd packed_bcd ieee754 milstd_1750a binary string
+    kind: str
+    size: Expression                                     # bits; of a string: of its box, -1 for none
+    byte_order: tuple[int, ...] = ()                     # significance of each byte in the order of the stream; () most first
+    is_little_endian: bool = False                       # least significant byte first, at any width
+    is_bit_reversed: bool = False                        # least significant bit first
+    charset: str = "utf-8"
+    leading_size_bits: int = 0
+    termination: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrator:
+    """`polynomial`: coefficients by rising power. `spline`: points (raw, calibrated). `math`: postfix of numbers and names."""
+
+    kind: str
+    coefficients: tuple[float, ...] = ()
+    points: tuple[tuple[float, float], ...] = ()
+    order: int = 1
+    is_extrapolated: bool = False
+    program: tuple[float | str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TimeScale:
+    """Counts to time: `base` + (raw * scale + offset) * unit. Absolute times are int64 UTC ns, relative ones seconds."""
+
+    is_absolute: bool
+    tick_ns: float                                       # unit * scale, in ns
+    offset_ns: float = 0.0
+    epoch_ns: int = 0                                    # of the epoch, as a reading of its own scale since 1970
+    scale: str = "utc"                                   # utc, tai, gps, tt: what the clock counts
+    offset_from: int = -1                                # slot of the time that this one is relative to
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One scalar: how it is encoded and what is made of it."""
+
+    path: str                                            # XTCE path, members after a slash: the metric of its samples
+    kind: str                                            # gauge state text binary time
+    encoding: Encoding
+    unit: str | None = None
+    calibrators: tuple[tuple[Condition, Calibrator], ...] = ()   # contexts first; the default's condition is empty
+    labels: tuple[tuple[int, int, str], ...] = ()        # (lowest raw, highest raw, label), first match counts
+    time: TimeScale | None = None
+    is_number_as_text: bool = False                      # a string parameter with a numeric encoding
+
+    @property
+    def raw_format(self) -> str:
+        """Arrow format of the raw value: the narrowest that is exact."""
+        kind, bits = self.encoding.kind, self.encoding.size.constant or 64
+        if kind in ("binary", "string"):
+            return "z" if kind == "binary" else "u"
+        if kind == "ieee754":
+            return "g" if bits == 64 else "f"
+        if kind == "milstd_1750a":
+            return "g"
+        is_signed = kind in ("twos_complement", "ones_complement", "sign_magnitude")
+        return ("csil" if is_signed else "CSIL")[(bits > 8) + (bits > 16) + (bits > 32)]
+
+    @property
+    def value_format(self) -> str:
+        """Arrow format of the value: `label`, a time, float64 where calibrated; empty where it is the raw value itself."""
+        if self.labels:
+            return "label"
+        if self.time:
+            return "tsn:UTC" if self.time.is_absolute else "g"
+        if self.is_number_as_text:
+            return "u"
+        return "g" if self.calibrators else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One node of a layout's output: a scalar (its number), a struct (members), or a list (one member, its item)."""
+
+    name: str
+    domain: int                                          # 0: one value a packet; n: one value an item of list n
+    scalar: int = -1
+    list_domain: int = -1                                # of a list: the domain of its items
+    members: tuple[Column, ...] = ()
+
+
+# ("read", field, scalar column, bit or -1), ("run", list domain, field, column, count expression),
+# ("item", list domain), ("seek", bit), ("move_to" | "move_by" | "move_from_end", expression), ("if", condition, jump),
+# ("loop", count expression, jump), ("next", gap expression, jump), ("enter", size expression or -1), ("leave",),
+# ("save",), ("restore",): the place where entries go on after some that were placed from the end
+Instruction = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeCode:
+    """A CCSDS day segmented code at a fixed place of every packet (CCSDS 301.0-B-4 3.3)."""
+
+    bit: int
+    day_bits: int = 16
+    submillisecond_bits: int = 16
+    epoch_ns: int = -378_691_200_000_000_000             # 1958-01-01, 301.0-B-4 3.3.2.2
+    scale: str = "utc"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What one container fills and how. Scalar columns are numbered in the order of `scalars`."""
+
+    columns: tuple[Column, ...]
+    scalars: tuple[tuple[int, int, bool], ...]           # (field, domain, is optional)
+    domains: tuple[int, ...]                             # parent domain of each; domain 0 has -1
+    fixed: tuple[tuple[int, int], ...]                   # (scalar column, bit) at a constant place in every packet
+    fixed_bits: int                                      # what a packet must hold for `fixed`
+    tail: tuple[Instruction, ...]                        # everything else
+    full: tuple[Instruction, ...]                        # everything, for packets too short and for deciding
+    time_scalar: int = -1                                # scalar column with the packet's time
+    time_code: TimeCode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A container in the inheritance tree, seen from the root."""
+
+    container: int                                       # index in Definition.containers, -1 for an abstract one
+    layout: int                                          # index in Definition.layouts
+    condition: Condition                                 # to get here from the parent
+    children: tuple[int, ...]
+    # Parameters that the children's conditions need: (slot, field, bit), or bit -1: run the layout to find out.
+    loads: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a user can ask for. `raw_type` and `value_type` are Arrow type names."""
+
+    name: str
+    path: str
+    kind: str
+    unit: str | None
+    raw_type: str
+    value_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Where a packet can end up."""
+
+    index: int
+    name: str
+    path: str
+    layout: int
+    parameters: tuple[str, ...]                          # paths
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A loaded definition. `slots` maps a parameter that others refer to onto its number."""
+
+    file: str
+    name: str
+    root: str
+    containers: tuple[Container, ...]
+    parameters: tuple[Parameter, ...]
+    fields: tuple[Field, ...]
+    conditions: tuple[Condition, ...]
+    expressions: tuple[Expression, ...]
+    layouts: tuple[Layout, ...]
+    nodes: tuple[Node, ...]                              # nodes[0] is the root
+    slots: dict[str, int]
+    apids: frozenset[int] = field(default_factory=frozenset)   # that its conditions name; helps to find sync again
