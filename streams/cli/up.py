@@ -38,7 +38,7 @@ def command(demo: bool, only: str | None, data_dir: Path | None, port_offset: in
     config = configuration(session, demo, data_dir)
     options = Options(
         roles=parse_roles(only), port_offset=port_offset, exit_after_s=exit_after, log_format=session.log_format,
-        config_file=session.config_file,
+        config_file=session.config_file, is_demo=demo,
     )
     say = teller(session.log_format)
 

@@ -37,17 +37,19 @@ def resolve_jars(folder: str | None = None) -> str:
     if folder:
         jars = sorted(Path(folder).glob("*.jar"))
         if not jars:
-            raise DependencyError(f"no .jar file in {folder}", retryable=False, hint="ORBITRACK_KAFKA_JARS names a folder with Kafka's jars")
+            hint = "ORBITRACK_KAFKA_JARS names a folder with Kafka's jars"
+            raise DependencyError(f"no .jar file in {folder}", retryable=False, hint=hint)
         return ":".join(map(str, jars))
     try:
         import jgo
     except ImportError as error:
-        raise DependencyError("the embedded broker is not installed", retryable=False, hint="pip install 'orbitrack[embedded]'") from error
+        hint = "pip install 'orbitrack[embedded]'"
+        raise DependencyError("the embedded broker is not installed", retryable=False, hint=hint) from error
     started = time.monotonic()
     click.echo(f"kafka: resolving the jars of {KAFKA.split('+')[0]} (45 MB from Maven Central the first time)", err=True)
     try:
         environment = jgo.build(KAFKA)
-    except Exception as error:  # noqa: BLE001  jgo raises whatever its HTTP client and its parser raise
+    except Exception as error:               # jgo raises whatever its HTTP client and its parser raise
         raise DependencyError(
             f"Kafka's jars could not be downloaded: {error}",
             hint="without internet: set ORBITRACK_KAFKA_JARS to a folder with Kafka 4.3.1's libs/*.jar, "

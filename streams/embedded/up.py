@@ -47,6 +47,7 @@ class Options:
     exit_after_s: float | None = None
     log_format: str = "text"
     config_file: Path | None = None
+    is_demo: bool = False                  # the webhook receiver is ours too, and so is its port
 
 
 def parse_roles(text: str | None) -> dict[str, int]:
@@ -56,7 +57,8 @@ def parse_roles(text: str | None) -> dict[str, int]:
         role, _, count = word.strip().partition("=")
         if role not in ROLES or (count and not count.isdigit()):
             match = nearest(role, ROLES)
-            hint = f"did you mean '{match}'?" if match and match != role else f"one of {', '.join(ROLES)}, as ROLE or ROLE=COUNT"
+            known = f"one of {', '.join(ROLES)}, as ROLE or ROLE=COUNT"
+            hint = f"did you mean '{match}'?" if match and match != role else known
             raise UsageError(f"--only: no role '{word.strip()}'\n  hint: {hint}")
         wanted[role] = wanted.get(role, 0) + int(count or 1)
     return {role: wanted[role] for role in ROLES if role in wanted}
@@ -89,6 +91,8 @@ def shifted(config: Config, options: Options) -> Config:
         "web": config.web.model_copy(update={"listen": shift(config.web.listen, offset)}),
         "metrics": config.metrics.model_copy(update={"listen": metrics}),
     }
+    if options.is_demo:
+        changes["webhooks"] = [hook.model_copy(update={"url": shift_dsn(hook.url, offset)}) for hook in config.webhooks]
     if "kafka" in options.roles or is_loopback(config.kafka.bootstrap):
         changes["kafka"] = config.kafka.model_copy(update={"bootstrap": shift(config.kafka.bootstrap, offset)})
     if "database" in options.roles or is_loopback(urlsplit(config.database.dsn).netloc.rpartition("@")[2]):
@@ -157,7 +161,8 @@ class Up:
         if roles.keys() & {"database", "store", "alert", "serve"}:
             applied = await asyncio.to_thread(self.migrate)
             address = urlsplit(self.config.database.dsn).netloc.rpartition("@")[2]
-            self.say(f"database: http://{address}, " + (f"{len(applied)} migrations applied" if applied else "schema is current"))
+            state = f"{len(applied)} migrations applied" if applied else "schema is current"
+            self.say(f"database: http://{address}, {state}")
         names = []
         for role in ROLES[2:]:
             for number in range(1, roles.get(role, 0) + 1):
@@ -206,7 +211,8 @@ class Up:
     def command(self, role: str, number: int) -> list[str]:
         python = [sys.executable, "-m"]
         if role == "kafka":
-            return [*python, "streams.embedded.broker", "--data-dir", str(self.data_dir / "kafka"), "--port", str(self.kafka_port)]
+            folder = str(self.data_dir / "kafka")
+            return [*python, "streams.embedded.broker", "--data-dir", folder, "--port", str(self.kafka_port)]
         if role == "database":
             folder = str(self.data_dir / "database")
             return [*python, "streams.embedded.database", "--path", folder, "--port", str(self.database_port)]
@@ -226,6 +232,8 @@ class Up:
         for index, link in enumerate(config.links):
             if link.listen:
                 settings[f"LINK__{index}__LISTEN"] = link.listen
+        if self.options.is_demo:
+            settings |= {f"WEBHOOK__{index}__URL": hook.url for index, hook in enumerate(config.webhooks)}
         environment = os.environ | {f"ORBITRACK__{key}": value for key, value in settings.items()}
         if self.options.config_file:
             environment["ORBITRACK_CONFIG"] = str(self.options.config_file.absolute())
