@@ -1,0 +1,304 @@
+"""The alert role: rules on closed windows, events to the topic `alerts`, signed webhooks to receivers.
+
+    orbitrack alert
+
+`Alerter` is the role without Kafka and network: windows and time in, decisions into the outbox. The engine's state, the
+offset of the record that led there, the events and the messages are one transaction of the outbox, so a kill at any point
+neither loses nor doubles a decision: what was not committed is decided again from the same windows. Events go to Kafka
+and messages to receivers from the outbox, again and again until they are acknowledged: at least once, with a constant
+identity.
+
+One alert process serves an installation: the state of a rule is in its outbox, not in Kafka.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from streams.clickhouse.alerts import Records
+from streams.clock import NS, wall_clock_ns
+from streams.errors import ConfigError, DependencyError, nearest
+from streams.kafka import Producer, Topics, committed_offsets, create_topics, decode, encode, wait_for_broker
+from streams.model import WINDOWS
+from streams.rules import Maintenance, Rule, RuleEngine, load_rules
+from streams.telemetry import Telemetry
+from streams.webhooks import Outbox, Sender, make_messages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import faust
+
+    from streams.config import Config, Webhook
+
+__all__ = ["Alerter", "create_app", "outbox_path", "rules_of", "run"]
+
+log = logging.getLogger(__name__)
+
+# Without a decision to keep, progress is written this seldom; a restart reads these seconds of windows again.
+COMMIT_NS = 5 * NS
+TICK_S = 0.2
+PUBLISH_MAX = 500
+RECORD_S = 5.0
+PRUNE_S = 3600.0
+
+
+class Alerter:
+    """Windows and time in, decisions into the outbox. `take` and `tick` raise only what the outbox raises."""
+
+    def __init__(self, rules: Sequence[Rule], outbox: Outbox, webhooks: Sequence[Webhook], window_ns: int = 10 * NS) -> None:
+        self.outbox, self.webhooks = outbox, list(webhooks)
+        self.rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
+        self.engine = RuleEngine(rules, window_ns)
+        snapshot = outbox.snapshot()
+        if snapshot is not None:
+            self.engine.restore(snapshot)
+        self.applied = outbox.progress()
+        self.committed = dict(self.applied)
+        self.committed_ns = 0
+        self.decided: dict[str, int] = {}                  # events by state, for the metrics
+
+    def take(self, partition: int, offset: int, windows: pa.RecordBatch, now_ns: int) -> bool:
+        """One record of the topic `windows`. A record that was applied before is passed over. True: a decision was made."""
+        if offset <= self.applied.get(partition, -1):
+            return False
+        events = self.engine.feed(windows, now_ns)
+        self.applied[partition] = offset
+        return self.settle(events, now_ns)
+
+    def skip(self, partition: int, offset: int) -> None:
+        """A record that holds no windows."""
+        self.applied[partition] = max(offset, self.applied.get(partition, -1))
+
+    def tick(self, now_ns: int) -> bool:
+        """Time passed. True: a decision was made."""
+        return self.settle(self.engine.advance(now_ns), now_ns)
+
+    def suppress(self, maintenance: Iterable[Maintenance]) -> None:
+        self.engine.suppress(maintenance)
+
+    def settle(self, events: pa.RecordBatch, now_ns: int) -> bool:
+        if events.num_rows or now_ns - self.committed_ns >= COMMIT_NS:
+            self.commit(events, now_ns)
+        return bool(events.num_rows)
+
+    def commit(self, events: pa.RecordBatch, now_ns: int) -> None:
+        messages = make_messages(events, self.rules, self.webhooks)
+        rows = list(zip(identities(events), (encode(events.slice(row, 1)) for row in range(events.num_rows)), strict=True))
+        self.outbox.commit(self.engine.snapshot(), self.applied, rows, messages, now_ns)
+        self.committed, self.committed_ns = dict(self.applied), now_ns
+        for state in events.column("state").to_pylist():
+            self.decided[state] = self.decided.get(state, 0) + 1
+
+    def forget_progress(self, ends: Mapping[int, int]) -> list[int]:
+        """`ends` are the log ends of the topic's partitions. One that ends before what was applied is another topic than
+        the one that was read: begin again there. Returns those partitions."""
+        renewed = [partition for partition, offset in self.applied.items() if offset >= ends.get(partition, 0)]
+        for partition in renewed:
+            self.applied[partition] = -1
+        return renewed
+
+
+def identities(events: pa.RecordBatch) -> list[str]:
+    """RULE/FINGERPRINT/SEQ of every event: the key of its record."""
+    columns = (events.column(name).to_pylist() for name in ("rule", "fingerprint", "seq"))
+    return [f"{rule}/{number:016x}/{seq}" for rule, number, seq in zip(*columns, strict=True)]
+
+
+def outbox_path(config: Config) -> Path:
+    return config.data_dir / "alert" / "outbox.sqlite"
+
+
+def rules_of(config: Config) -> list[Rule]:
+    """The configured rules. DefinitionError in a file; ConfigError where one names a webhook that there is not."""
+    rules = load_rules(config.alert.rules)
+    known = [webhook.name for webhook in config.webhooks]
+    for rule in rules:
+        for name in rule.webhooks or ():
+            if name not in known:
+                near = nearest(name, known)
+                hint = f"did you mean '{near}'?" if near else f"configured: {' '.join(known) or 'none'}"
+                raise ConfigError(f"the rule '{rule.name}' names a webhook '{name}' that there is not", hint=hint)
+    return rules
+
+
+class AlertCounts:
+    """The role's own metrics."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.windows = telemetry.counter("windows_judged_total", "Closed windows that the rules have seen.")
+        self.bad = telemetry.counter("bad_records_total", "Records of the topic windows that hold none; passed over.")
+        self.events = telemetry.gauge("alert_events", "Changes of state since the start.", ["state"])
+        self.attempts = telemetry.counter("webhook_attempts_total", "Tries at a delivery.", ["webhook", "outcome"])
+        self.seconds = telemetry.histogram(
+            "webhook_seconds", "From a request to its answer.", ["webhook"], buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
+        )
+        self.waiting = telemetry.gauge("webhook_waiting_messages", "Messages that were not delivered yet.", ["webhook"])
+        self.dead = telemetry.gauge("webhook_dead_messages", "Dead letters in the outbox.", ["webhook"])
+        self.overflow = telemetry.gauge("unwatched_entities", "Entities not watched: their rule has too many.")
+
+    def attempt(self, webhook: str, outcome: str, latency_ms: float) -> None:
+        self.attempts.labels(webhook, outcome).inc()
+        self.seconds.labels(webhook).observe(latency_ms / 1000)
+
+    def follow(self, alerter: Alerter) -> None:
+        for state, number in alerter.decided.items():
+            self.events.labels(state).set(number)
+        self.overflow.set(alerter.engine.overflow)
+        for row in alerter.outbox.status():
+            self.waiting.labels(row["webhook"]).set(row["waiting"])
+            self.dead.labels(row["webhook"]).set(row["dead"])
+
+
+def read_windows(value: bytes) -> pa.RecordBatch | None:
+    """The windows in a record, checked all through; None if it holds none."""
+    try:
+        batch = decode(value)
+        batch.validate(full=True)
+        return batch if batch.schema.equals(WINDOWS) else batch.cast(WINDOWS)
+    except (pa.ArrowException, ValueError, TypeError, KeyError, OSError):
+        return None
+
+
+class Role:
+    """What runs beside the agent: time, publishing, the sender, the database's copy."""
+
+    def __init__(self, config: Config, alerter: Alerter, telemetry: Telemetry) -> None:
+        self.config, self.alerter, self.telemetry = config, alerter, telemetry
+        self.outbox = alerter.outbox
+        self.counts = AlertCounts(telemetry)
+        self.sender = Sender(
+            self.outbox, config.webhooks, clock=wall_clock_ns, dice=Random(), observe=self.counts.attempt
+        )
+        self.records = Records(config.database, telemetry.dependency("database"))
+
+    def take(self, message: Any) -> None:
+        """One record of the topic `windows`."""
+        windows = read_windows(message.value)
+        if windows is None:
+            log.error("%s-%d offset %d holds no windows; passed over", message.topic, message.partition, message.offset)
+            self.counts.bad.inc()
+            self.alerter.skip(message.partition, message.offset)
+            return
+        self.counts.windows.inc(windows.num_rows)
+        if self.alerter.take(message.partition, message.offset, windows, wall_clock_ns()):
+            self.sender.wake()
+
+    async def tick(self, app: faust.App) -> None:
+        """Timers, and the group's offsets after the outbox has them."""
+        from faust.types import TP
+
+        topic = Topics(self.config.kafka.prefix).windows
+        told: dict[int, int] = {}
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.telemetry.heartbeat("loop", within_s=60)
+            if self.alerter.tick(wall_clock_ns()):
+                self.sender.wake()
+            self.counts.follow(self.alerter)
+            mine = {place.partition for place in app.consumer.assignment() if place.topic == topic}
+            new = dict(self.alerter.committed.items() - told.items())
+            new = {partition: offset for partition, offset in new.items() if partition in mine and offset >= 0}
+            if new:
+                await app.consumer._commit({TP(topic, partition): offset + 1 for partition, offset in new.items()})
+                told |= new
+
+    async def publish(self) -> None:
+        """Events from the outbox to the topic, until Kafka has acknowledged them."""
+        topic = Topics(self.config.kafka.prefix).alerts
+        async with Producer(self.config.kafka) as producer:
+            while True:
+                waiting = self.outbox.unpublished(PUBLISH_MAX)
+                sent = []
+                for _, identity, content in waiting:
+                    batch = decode(content)
+                    partition = batch.column("fingerprint")[0].as_py() % self.config.kafka.partitions
+                    sent.append(await producer.send(topic, partition, batch, key=identity.encode()))
+                for each in sent:
+                    await each
+                self.outbox.published(number for number, _, _ in waiting)
+                if len(waiting) < PUBLISH_MAX:
+                    await asyncio.sleep(TICK_S)
+
+    async def deliver(self) -> None:
+        await self.sender.start()
+        try:
+            while True:
+                await self.sender.watch(PRUNE_S)
+                self.outbox.prune(wall_clock_ns())
+        finally:
+            await self.sender.stop()
+
+    async def follow_database(self) -> None:
+        """Attempts into `deliveries`, maintenance out of `maintenance`; without a database both wait."""
+        loop = asyncio.get_running_loop()
+        poll_at = loop.time()
+        while True:
+            try:
+                attempts = self.outbox.unrecorded(PUBLISH_MAX)
+                if attempts:
+                    await asyncio.to_thread(self.records.write, attempts)
+                    self.outbox.recorded(attempt.number for attempt in attempts)
+                if loop.time() >= poll_at:
+                    self.alerter.suppress(await asyncio.to_thread(self.records.maintenance))
+                    poll_at = loop.time() + self.config.alert.poll_ns / NS
+            except DependencyError as error:
+                log.warning("%s (next try in %.0f s)", error, RECORD_S)
+            await asyncio.sleep(RECORD_S)
+
+
+def create_app(config: Config, ends: Mapping[int, int] | None = None) -> faust.App:
+    """The Faust app of the alert role, ready to run. ConfigError for rules and secrets that cannot be used.
+
+    `ends`: the log ends of the topic `windows`, see `Alerter.forget_progress`.
+    """
+    from streams.pipeline import WINDOW_NS
+    from streams.shell import die_on_failure, make_app
+
+    telemetry = Telemetry("alert")
+    alerter = Alerter(rules_of(config), Outbox(outbox_path(config)), config.webhooks, WINDOW_NS)
+    for partition in alerter.forget_progress(ends) if ends is not None else ():
+        log.warning("windows-%d ends before what was read of it: it is a new topic, and is read from its start", partition)
+    role = Role(config, alerter, telemetry)
+    app = make_app(config, "alert", stream_buffer_maxsize=16)
+
+    @app.agent(app.topic(Topics(config.kafka.prefix).windows, key_type=bytes, value_type=bytes))
+    @die_on_failure
+    async def judge_windows(stream: Any) -> None:
+        async for event in stream.noack().events():
+            role.take(event.message)
+
+    @app.task
+    @die_on_failure
+    async def advance_time() -> None:
+        await telemetry.start(config.metrics.listen["alert"])
+        telemetry.dependency("kafka").up()
+        await role.tick(app)
+
+    for task in (role.publish, role.deliver, role.follow_database):
+        app.task(die_on_failure(task))
+    return app
+
+
+def run(config: Config, log_level: str = "WARNING") -> None:
+    """Waits for Kafka, then judges and delivers until SIGTERM. Does not return."""
+    from streams.shell import EXIT_FAILED, run_app
+
+    rules_of(config)                                       # a mistake is told before anything is waited for
+
+    async def prepare() -> dict[int, int]:
+        await wait_for_broker(config.kafka)
+        await create_topics(config.kafka)
+        topic = Topics(config.kafka.prefix).windows
+        offsets = await committed_offsets(config.kafka, f"{config.kafka.prefix}alert", topic)
+        return {partition: end for partition, (_, end) in enumerate(offsets)}
+
+    run_app(create_app(config, asyncio.run(prepare())), log_level)
+    os._exit(EXIT_FAILED)
