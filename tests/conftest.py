@@ -6,8 +6,12 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.databases import Database
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -67,3 +71,21 @@ def database(database_server: str, request: pytest.FixtureRequest) -> Iterator[s
     yield dsn
     with connect_to_server(dsn) as server:
         server.command(f"DROP DATABASE `{database_of(dsn)}`")
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The embedded database with passwords, asked over plain HTTP: for tests of the gateway itself."""
+    from tests.databases import database_process
+
+    with database_process(tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+@pytest.fixture
+def schema(gateway: Database, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of an empty SQL database in `gateway` that goes with the test."""
+    name = "t_" + "".join(letter if letter.isalnum() else "_" for letter in request.node.name)[:60]
+    gateway.value(f"CREATE DATABASE {name}")
+    yield name
+    gateway.value(f"DROP DATABASE {name}")

@@ -63,6 +63,7 @@ class Statement:
     is_kill: bool = False
     has_outfile: bool = False
     has_infile: bool = False
+    has_settings: bool = False  # from there on no clause can follow but FORMAT
 
     @property
     def is_select(self) -> bool:
@@ -110,6 +111,9 @@ def read_statement(source: bytes) -> Statement:
                 return found
             if before.is_word(b"FORMAT") and token.kind == "word":
                 found.output_format = token.text.decode()
+            elif token.text != b";" and not token.is_word(b"SETTINGS") and not found.has_settings:
+                found.output_format = None  # it was a column of that name
+            found.has_settings |= token.is_word(b"SETTINGS")
             found.is_kill |= before.is_word(b"KILL") and token.is_word(b"QUERY")
             found.has_outfile |= before.is_word(b"INTO") and token.is_word(b"OUTFILE")
         may_insert = may_insert and not token.is_word(b"SELECT")

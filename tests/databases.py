@@ -1,0 +1,109 @@
+"""The embedded database for tests: a real gateway over a real chDB, as a process of its own on a free port."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.processes import end, environment
+
+ANALYST_PASSWORD = "night shift"
+WRITER_PASSWORD = "day shift"
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_complete: bool = True
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def code(self) -> int:
+        """The exception's, 0 if there is none."""
+        return int(self.headers.get("X-ClickHouse-Exception-Code", 0))
+
+    @property
+    def summary(self) -> dict[str, int]:
+        return {name: int(value) for name, value in json.loads(self.headers["X-ClickHouse-Summary"]).items()}
+
+
+@dataclass
+class Database:
+    process: subprocess.Popen[bytes]
+    port: int
+    path: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def ask(
+        self,
+        body: str | bytes = b"",
+        *,
+        user: str | None = "writer",
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        **parameters: object,
+    ) -> Reply:
+        """One request on a connection of its own; parameters go into the URL."""
+        password = {"writer": WRITER_PASSWORD, "analyst": ANALYST_PASSWORD, "default": WRITER_PASSWORD}.get(user or "")
+        own = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password or ""} if user else {}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            data = body.encode() if isinstance(body, str) else body
+            connection.request(method, "/?" + urllib.parse.urlencode(parameters), data, {**own, **(headers or {})})
+            response = connection.getresponse()
+            try:
+                return Reply(response.status, dict(response.headers), response.read())
+            except http.client.IncompleteRead as cut:
+                return Reply(response.status, dict(response.headers), cut.partial, is_complete=False)
+        finally:
+            connection.close()
+
+    def value(self, query: str, **parameters: object) -> str:
+        """What a query returns, which must succeed."""
+        reply = self.ask(query, **parameters)  # type: ignore[arg-type]
+        assert reply.status == 200, reply.text
+        return reply.text.rstrip("\n")
+
+
+def start_database(path: Path, *, port: int = 0, host: str = "127.0.0.1", **variables: str) -> Database:
+    """Starts the process and waits for its ready line."""
+    passwords = {"ORBITRACK_WRITER_PASSWORD": WRITER_PASSWORD, "ORBITRACK_ANALYST_PASSWORD": ANALYST_PASSWORD}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streams.embedded.database", "--path", path, "--port", str(port), "--host", host],
+        env=environment() | passwords | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, f"the database ended with status {process.wait(10)}"
+    ready = json.loads(line)
+    assert ready["event"] == "database_ready"
+    return Database(process, ready["port"], path)
+
+
+@contextmanager
+def running_database(path: Path) -> Iterator[Database]:
+    database = start_database(path)
+    try:
+        yield database
+    finally:
+        end(database.process)
+        if database.process.stdout is not None:
+            database.process.stdout.close()
