@@ -21,7 +21,7 @@ __all__ = ["AddressRefused", "GuardedResolver", "check_literal", "refused_kind"]
 Network = IPv4Network | IPv6Network
 # They carry an IPv4 address that could be private: NAT64 (RFC 6052, 8215), 6to4 (RFC 3056), Teredo (RFC 4380).
 TUNNELS = tuple(ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
-KINDS = ("unspecified", "loopback", "link_local", "multicast", "reserved", "private")
+KINDS = ("unspecified", "loopback", "link_local", "multicast", "reserved", "private", "site_local")
 
 
 class AddressRefused(OSError):
@@ -34,7 +34,7 @@ def refused_kind(address: IPv4Address | IPv6Address, allow: Sequence[Network]) -
         address = address.ipv4_mapped
     if any(address.version == network.version and address in network for network in allow):
         return None
-    kind = next((kind for kind in KINDS if getattr(address, f"is_{kind}")), None)
+    kind = next((kind for kind in KINDS if getattr(address, f"is_{kind}", False)), None)
     if kind is None and any(address in network for network in TUNNELS if network.version == address.version):
         kind = "tunnel"
     if kind is None and not address.is_global:
@@ -50,10 +50,16 @@ def check(host: str, address: str, allow: Sequence[Network]) -> None:
 
 
 def check_literal(host: str, allow: Sequence[Network]) -> None:
-    """AddressRefused if `host` is an address that is not allowed. Names are left to the resolver."""
+    """AddressRefused if `host` is an address that is not allowed. Names are left to the resolver.
+
+    aiohttp takes every host of digits and dots for an address and asks no resolver; the C library then reads 2130706433
+    and 127.1 as 127.0.0.1. Only the usual form is an address here.
+    """
     try:
         ip_address(host)
     except ValueError:
+        if ":" in host or host.replace(".", "").isdigit():
+            raise AddressRefused(f"refused: {host} is not an address in the usual form") from None
         return
     check(host, host, allow)
 

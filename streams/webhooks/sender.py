@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from streams.clock import NS, Clock
 from streams.webhooks.guard import AddressRefused, GuardedResolver, check_literal
@@ -62,8 +62,9 @@ async def post(session: aiohttp.ClientSession, webhook: Webhook, webhook_id: str
     }
     begin = time.perf_counter()
     try:
-        check_literal(urlsplit(webhook.url).hostname or "", webhook.allow)
-        async with session.post(webhook.url, data=body, headers=headers, allow_redirects=False) as response:
+        url = URL(webhook.url)                              # the same reading of the host for the check and the connection
+        check_literal(url.raw_host or "", webhook.allow)
+        async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
             text = "" if response.ok else (await response.content.read(ANSWER_BYTES_MAX)).decode(errors="replace")
             status, retry_after = response.status, response.headers.get("retry-after")
     except AddressRefused as refused:
