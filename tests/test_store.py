@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from streams import model
@@ -51,6 +52,12 @@ def open_store(dsn: str, **settings: object) -> Store:
 def scalar(dsn: str, query: str) -> object:
     with connect(dsn) as client:
         return client.command(query)
+
+
+def in_one_day(samples: pa.RecordBatch) -> pa.RecordBatch:
+    """With times that need one partition, not hundreds."""
+    times = pa.array(range(NOW, NOW + samples.num_rows * NS, NS), model.TIME)
+    return samples.set_column(0, samples.schema.field(0), times)
 
 
 def test_offsets_are_given_out_once_after_the_rows_are_there(database: str, store: Store) -> None:
@@ -146,7 +153,7 @@ def test_outage_of_the_database_loses_nothing_and_bounds_memory(tmp_path: Path, 
     dsn = f"http://127.0.0.1:{port}/orbitrack"
     database = start_database(tmp_path / "data", port)
     store = open_store(dsn)
-    batches = [random_batch(model.SAMPLES, 500, SEED + number, names=5) for number in range(40)]
+    batches = [in_one_day(random_batch(model.SAMPLES, 500, SEED + number, names=5)) for number in range(40)]
     taken = 0
 
     async def feed() -> None:
