@@ -106,6 +106,7 @@ class Link(Section):
     codec: Codec
     definition: FilePath | None = Field(default=None, description="XTCE, or a ccsdspy table (.csv)")
     container: str | None = Field(default=None, description="the root; default: the base-less one with the most heirs")
+    parameters: list[str] = Field(default=[], description="only these become samples, by name or XTCE path; empty: all")
     spacecraft: str | None = Field(default=None, description="entity of the samples; default: the link's name")
     listen: ListenFrames | None = None
     allow: Networks = Field(default=[], description="senders that are taken; empty: everybody")
@@ -138,11 +139,11 @@ class Link(Section):
                 if getattr(self, key) is not None:
                     raise KeyProblem(key, f"means nothing for codec {self.codec}")
             if self.listen and not self.listen.startswith("udp://"):
-                raise KeyProblem("listen", f"{self.codec} comes in datagrams: write udp://HOST:PORT")
+                raise KeyProblem("listen", f"is not udp://HOST:PORT, but {self.codec} comes in datagrams")
         if self.container and not self.definition:
             raise KeyProblem("container", "names a container, but there is no definition")
         if self.listen and self.codec in ("tm", "aos") and self.frame_length is None:
-            raise KeyProblem("codec", f"{self.codec} frames need frame_length")
+            raise KeyProblem("codec", f"{self.codec} needs frame_length")
         return self
 
 
@@ -287,7 +288,7 @@ def describe_error(error: Any) -> tuple[KeyPath, str, str | None]:
 def describe(path: KeyPath, error: Any, cause: Exception | None) -> tuple[str, str | None]:
     key, kind = path[-1] if path else "", error["type"]
     if kind == "extra_forbidden":
-        return f"unknown key '{key}'", unknown_key_hint(path)
+        return f"unknown {'section' if isinstance(error['input'], dict) else 'key'} '{key}'", unknown_key_hint(path)
     if kind == "literal_error" and error["loc"][-1] == "[key]":
         return f"unknown key '{key}'", choice_hint(str(key), error)
     if kind == "missing":
@@ -297,7 +298,13 @@ def describe(path: KeyPath, error: Any, cause: Exception | None) -> tuple[str, s
         return (text if text.startswith(("'", "there", "the ")) else f"'{key}' {text}"), None
     if kind == "literal_error":
         return f"'{key}' cannot be {error['input']!r}", choice_hint(str(error["input"]), error)
+    if kind == "list_type" and isinstance(error["input"], dict):
+        return f"'{key}' is a list of tables", f"write [[{key}]]"
+    if kind == "model_type" and isinstance(error["input"], list):
+        return f"'{key}' is one table", f"write [{key}]"
     found = "" if key in ("secret", "password", "dsn") else f" {error['input']!r}"
+    if kind == "string_pattern_mismatch":
+        return f"'{key}' cannot be{found[:80]}", "letters, digits and . _ - only, at most 64"
     return f"'{key}' cannot be{found[:80]}", error["msg"][:1].lower() + error["msg"][1:]
 
 

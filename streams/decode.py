@@ -140,7 +140,7 @@ def open_space_packets(link: Link) -> Decoder:
     return CoreDecoder(
         SpacePacketDecoder(
             definition, spacecraft=link.entity, link=link.name, boundaries="datagrams" if datagrams else "frames",
-            emit=("samples", "derived"), join_segments=link.join_segments,
+            emit=("samples", "derived"), parameters=link.parameters or None, join_segments=link.join_segments,
         )
     )
 

@@ -27,7 +27,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExists
 from streams.errors import DependencyError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Iterable
 
     from streams.config import Kafka
 
@@ -125,6 +125,11 @@ class Producer:
             topic, encode(batch), key=key, partition=partition, headers=ARROW_HEADERS
         )
         return sent
+
+    async def send_raw(self, topic: str, values: Iterable[bytes], partition: int = 0) -> None:
+        """Single raw frames, one a record, as other people's producers write them; waits until they are there."""
+        assert self.producer is not None, "send_raw before start"
+        await asyncio.gather(*[await self.producer.send(topic, value, partition=partition) for value in values])
 
     async def put_aside(self, topic: str, partition: int, key: str, value: bytes, error: str) -> None:
         """Writes a raw record with the error that it caused, and waits until it is there."""
