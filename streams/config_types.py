@@ -6,6 +6,7 @@ need `context={"base": folder, "environ": mapping}` when they are validated; str
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -77,7 +78,7 @@ def format_size(size_bytes: int) -> str:
 
 
 def format_duration(duration_ns: int) -> str:
-    """The shortest exact way to write a duration, in one unit: `"90s"`."""
+    """A duration in the largest unit, days at most, that gives a whole number: `"90s"`."""
     if duration_ns == 0:
         return "0"
     unit, factor = next((u, f) for u, f in reversed([*UNITS_NS.items()][:-1]) if duration_ns % f == 0)
@@ -87,7 +88,7 @@ def format_duration(duration_ns: int) -> str:
 def duration(value: object) -> int:
     if isinstance(value, str) or value == 0:
         return parse_duration_ns(str(value))
-    raise ValueError(f"{value!r} has no unit; write for example \"{value}s\"")
+    raise ValueError(f"'{value}' has no unit; write for example \"{value}s\"")
 
 
 def size(value: object) -> int:
@@ -105,7 +106,7 @@ def absolute(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value):
         raise ValueError("a path is a text in quotes")
     base = info.context["base"] if info.context and not isinstance(value, FromEnvironment) else Path()
-    return (base / Path(str(value)).expanduser()).absolute()
+    return Path(os.path.normpath(base / Path(str(value)).expanduser())).absolute()
 
 
 def existing(value: object, info: ValidationInfo) -> Path:
@@ -149,7 +150,7 @@ def secret(value: object, info: ValidationInfo) -> Secret:
         try:
             return Secret(path.read_text().strip())
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the secret's file {path} cannot be read: {error}") from None
+            raise ValueError(f"the secret's file {path} cannot be read: {getattr(error, 'strerror', 'no text')}") from None
     return Secret(value)
 
 

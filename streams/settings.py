@@ -89,7 +89,8 @@ def syntax_error(error: tomllib.TOMLDecodeError, file: Path, text: str) -> Confi
     place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", what)
     line = int(place[1]) if place and place[1] else text.count("\n") + 1
     what = what[: place.start()] if place else what
-    return ConfigError(f"is not TOML: {what[:1].lower()}{what[1:]}", file=file, line=line, hint=syntax_hint(text, line))
+    hint = None if "overwrite" in what or "declare" in what else syntax_hint(text, line)
+    return ConfigError(f"is not TOML: {what[:1].lower()}{what[1:]}", file=file, line=line, hint=hint)
 
 
 def syntax_hint(text: str, line: int) -> str | None:
@@ -97,7 +98,7 @@ def syntax_hint(text: str, line: int) -> str | None:
     wrong = lines[line - 1] if line <= len(lines) else ""
     if re.match(r"\s*[\w-]+\s*:", wrong):
         return "TOML writes `key = value`, not `key: value`"
-    if re.match(r"\s*[\w.-]+\s*=\s*[A-Za-z/.]", wrong):
+    if re.match(r"\s*[\w.-]+\s*=\s*[^\s\"'\[{#]", wrong):
         return 'text stands in quotes: key = "text"'
     return None
 
@@ -116,6 +117,8 @@ def key_lines(text: str) -> Iterator[tuple[KeyPath, int]]:
                 names, _ = keys_before(line.lstrip().lstrip("["), "]")
                 if is_array:
                     key = (*resolve(names[:-1], arrays), names[-1])
+                    if key not in arrays:
+                        yield key, number
                     arrays[key] = arrays.get(key, -1) + 1
                     table = (*key, arrays[key])
                 else:
