@@ -216,7 +216,7 @@ def main() -> None:
     peer_rate, peer_cpu = peer["count"] / peer["seconds"], peer["cpu_seconds"] / peer["count"]
     for name, rate, cpu in (("ours", our_rate, our_cpu), ("faust", peer_rate, peer_cpu)):
         print(f"{name:6} {rate:12,.0f} frames/s {1e6 * cpu:8.2f} us CPU a frame   (counts and sums of the windows are right)")
-    print(f"ratio  {our_rate / peer_rate:10,.0f} x      {peer_cpu / our_cpu:10,.0f} x                (floor 200 x, ambition 600 x)")
+    print(f"ratio  {our_rate / peer_rate:10,.0f} x      {peer_cpu / our_cpu:10,.0f} x     (floor 200 x, ambition 600 x)")
     print(f"cores for 1 M frames/s x 5 metrics: {our_cpu * 1e6:.2f}   (floor 1.5, ambition 0.8)")
 
 
