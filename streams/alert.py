@@ -29,7 +29,7 @@ from streams.kafka import Producer, Topics, committed_offsets, create_topics, de
 from streams.model import WINDOWS
 from streams.rules import Maintenance, Rule, RuleEngine, load_rules
 from streams.telemetry import Telemetry
-from streams.webhooks import Outbox, Sender, make_messages
+from streams.webhooks import Outbox, Sender, check_webhooks, make_messages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -291,7 +291,8 @@ def run(config: Config, log_level: str = "WARNING") -> None:
     """Waits for Kafka, then judges and delivers until SIGTERM. Does not return."""
     from streams.shell import EXIT_FAILED, run_app
 
-    rules_of(config)                                       # a mistake is told before anything is waited for
+    rules_of(config)                                       # mistakes are told before anything is waited for
+    check_webhooks(config.webhooks)
 
     async def prepare() -> dict[int, int]:
         await wait_for_broker(config.kafka)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -68,7 +69,7 @@ class Server:
 
 def webhook(url: str, **settings: Any) -> Webhook:
     values = {"name": "ops", "secret": Secret(SECRET), "allow": LOOPBACK, "timeout": "5s", **settings}
-    return Webhook.model_validate({"url": url, **values}, context={"base": None, "environ": {}})
+    return Webhook.model_validate({"url": url, **values}, context={"base": Path(), "environ": {}})
 
 
 def message(number: int, lane: str = "rule", name: str = "ops") -> Message:

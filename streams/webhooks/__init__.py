@@ -13,6 +13,6 @@
 from streams.webhooks.messages import Message, make_messages
 from streams.webhooks.outbox import Outbox
 from streams.webhooks.receiver import receive_webhooks
-from streams.webhooks.sender import Sender
+from streams.webhooks.sender import Sender, check_webhooks
 
-__all__ = ["Message", "Outbox", "Sender", "make_messages", "receive_webhooks"]
+__all__ = ["Message", "Outbox", "Sender", "check_webhooks", "make_messages", "receive_webhooks"]

@@ -10,18 +10,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams.clock import NS, format_time
+from streams.errors import ConfigError
 from streams.rules.alert import fill
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streams.config import Webhook
 
-__all__ = ["PAYLOADS", "SINGLE", "Notice", "notices"]
+__all__ = ["PAYLOADS", "SINGLE", "Notice", "load_template", "notices"]
 
 # Alertmanager's "not yet": Go's zero time.
 NO_TIME = "0001-01-01T00:00:00Z"
@@ -191,7 +195,20 @@ def template(webhook: Webhook, group: Sequence[Notice]) -> bytes:
             return [filled(each) for each in part]
         return {name: filled(each) for name, each in part.items()} if isinstance(part, dict) else part
 
-    return dump(filled(json.loads(webhook.template.read_text(encoding="utf-8"))))
+    return dump(filled(load_template(webhook.template)))
+
+
+@cache
+def load_template(file: Path) -> Any:
+    """The JSON of a template, as it is at the first use. ConfigError where it is none."""
+    try:
+        return json.loads(file.read_bytes())
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"is not JSON: {error.msg}", file=file, line=error.lineno) from error
+    except RecursionError as error:
+        raise ConfigError("is nested too deep", file=file) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=file) from error
 
 
 PAYLOADS: dict[str, Callable[[Webhook, Sequence[Notice]], bytes]] = {

@@ -23,6 +23,7 @@ from yarl import URL
 
 from streams.clock import NS, Clock
 from streams.webhooks.guard import AddressRefused, GuardedResolver, check_literal
+from streams.webhooks.payloads import load_template
 from streams.webhooks.retry import circuit_pause_ns, is_permanent, retry_after_ns, retry_pause_ns
 from streams.webhooks.signature import check_secret, signed_headers
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from streams.config import Webhook
     from streams.webhooks.outbox import Outbox, Waiting
 
-__all__ = ["Answer", "Sender", "post"]
+__all__ = ["Answer", "Sender", "check_webhooks", "post"]
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,15 @@ class Answer:
 
     def __init__(self, status: int | None, error: str | None, latency_ms: float, retry_after: str | None = None) -> None:
         self.status, self.error, self.latency_ms, self.retry_after = status, error, latency_ms, retry_after
+
+
+def check_webhooks(webhooks: Sequence[Webhook]) -> None:
+    """ConfigError where a secret cannot sign or a template is not JSON."""
+    for webhook in webhooks:
+        if webhook.secret and webhook.format != "pagerduty":
+            check_secret(webhook.secret.reveal(), webhook.name)
+        if webhook.template is not None:
+            load_template(webhook.template)
 
 
 def open_session(webhook: Webhook) -> aiohttp.ClientSession:
@@ -106,10 +116,7 @@ class Sender:
         self.tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """ConfigError where a secret cannot sign."""
-        for webhook in self.webhooks:
-            if webhook.secret and webhook.format != "pagerduty":
-                check_secret(webhook.secret.reveal(), webhook.name)
+        check_webhooks(self.webhooks)
         buried = self.outbox.bury([webhook.name for webhook in self.webhooks], self.clock())
         if buried:
             log.error("%d messages for webhooks that are not configured any more are dead letters now", buried)
