@@ -172,6 +172,14 @@ def test_sketch_key_is_the_documented_formula(value: float) -> None:
     assert sketch_key(value) == oracle.sketch_key(value)
 
 
+def test_sketch_keys_of_random_values_and_of_bucket_edges_are_exact() -> None:
+    generator = random.Random(7)
+    values = [generator.lognormvariate(0, 30) for _ in range(200_000)]
+    edges = [(1.01 / 0.99) ** power for power in range(-900, 900)]
+    values += edges + [math.nextafter(edge, 0) for edge in edges] + [math.nextafter(edge, math.inf) for edge in edges]
+    assert [value for value in values if sketch_key(value) != oracle.sketch_key(value)] == []
+
+
 def random_rows(generator: random.Random, count: int) -> list[dict[str, Any]]:
     """A few entities, gauges and counters, over two minutes, somewhat out of order."""
     rows = []
