@@ -39,6 +39,7 @@ cdef class Tree:
     cdef readonly int domain_count
     cdef list columns        # streams.definitions.model.Column
     cdef list formats        # (raw format, value format or "", labels or None) of each cells
+    cdef list field_numbers  # of each cells, in the definition
     cdef int64_t* packets    # which packet each item of domain 0 is
     cdef bint has_gaps       # some packet was too short: every column may lack values
 

@@ -60,6 +60,7 @@ cdef class Tree:
     def __cinit__(self, columns, scalars, domains, formats):
         cdef int index
         self.columns, self.formats = list(columns), list(formats)
+        self.field_numbers = [field for field, _, _ in scalars]
         self.cell_count, self.domain_count = len(scalars), len(domains)
         self.cells = <Cells*> calloc(self.cell_count + 1, sizeof(Cells))
         self.domains = <Domain*> calloc(self.domain_count, sizeof(Domain))

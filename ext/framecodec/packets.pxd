@@ -1,0 +1,76 @@
+# Space packets to rows. See packets.pyx.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+
+from framecodec.columns cimport Names, Rows
+from framecodec.melt cimport Melter
+from framecodec.plan cimport Plan
+from framecodec.sync cimport Found, Packet, Sync
+
+# What has been seen of one APID in one virtual channel.
+cdef struct Sequence:
+    int32_t last             # -1: nothing yet
+    uint64_t seen            # bit n: the count `last` - n was received, or was before the first
+    int64_t packets
+
+cdef struct Channel:
+    int32_t scid             # -1: unknown, the packets did not come in frames
+    int32_t vcid
+    int64_t packets
+    int64_t bytes
+    int64_t gaps
+    int64_t lost
+    Sequence* sequences      # owned; one for each APID
+
+cdef enum Boundaries:
+    BOUNDARIES_STREAM
+    BOUNDARIES_FRAMES
+    BOUNDARIES_DATAGRAMS
+
+
+cdef class SpacePacketDecoder:
+    cdef readonly object definition
+    cdef Plan plan
+    cdef Melter melter
+    cdef dict syncs                      # source -> Sync
+    cdef Boundaries boundaries
+    cdef int record_header
+    cdef bint keeps_idle
+    cdef bint emits_samples
+    cdef bint emits_derived
+    cdef bint emits_packets
+    cdef bint emits_values
+    cdef bint needs_times
+    cdef int64_t clock_limit_ns          # -1: none
+    cdef str entity
+    cdef Rows samples
+    cdef Rows derived
+    cdef Rows packets
+    cdef Rows rejects
+    cdef Names sources
+    cdef Channel* channels
+    cdef int channel_count
+    cdef int channel_capacity
+    cdef int64_t input_bytes
+    cdef int64_t reject_counts[4]
+    cdef int64_t packet_base             # packets of this call that have a row already
+    cdef object joiner
+    cdef int32_t gaps_metric
+    cdef int32_t gaps_unit
+
+    cdef Sync sync_of(self, str name)
+    cdef run_sync(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers)
+
+    cdef Channel* channel_of(self, int32_t scid, int32_t vcid) noexcept nogil
+    cdef int process(self, Found* found) except -1
+    cdef int write(
+        self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts,
+    ) noexcept nogil
+    cdef int write_packet(
+        self, const Packet* packet, int32_t container, int64_t row, bint is_short, int64_t number,
+    ) noexcept nogil
+    cdef int write_derived(
+        self, Rows rows, int metric, double value, int64_t time_ns, int64_t received_ns, int32_t source, int quality,
+    ) noexcept nogil
+    cdef int write_reject(
+        self, int reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
+    ) noexcept nogil

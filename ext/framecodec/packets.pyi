@@ -1,0 +1,45 @@
+from collections.abc import Buffer, Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from streams.definitions.model import Definition
+
+EMITTED: tuple[str, ...]
+METRICS: tuple[str, ...]
+PACKET_FIELDS: tuple[tuple[str, str, bool], ...]
+REASONS: tuple[str, ...]
+
+class Decoded:
+    samples: list[pa.RecordBatch]
+    derived: list[pa.RecordBatch]
+    flows: list[pa.RecordBatch]
+    rejects: list[pa.RecordBatch]
+    packets: list[pa.RecordBatch]
+    containers: list[tuple[int, pa.RecordBatch]]
+    def __init__(self) -> None: ...
+
+class SpacePacketDecoder:
+    definition: Definition | None
+    counts: dict[str, Any]
+    def __init__(
+        self,
+        definition: Definition | None = None,
+        *,
+        spacecraft: str = "",
+        link: str = "",
+        boundaries: str = "frames",
+        emit: Iterable[str] = ...,
+        parameters: Iterable[str] | None = None,
+        clock_limit_ns: int | None = ...,
+        idle: bool = True,
+        record_header_bytes: int = 0,
+        join_segments: bool = False,
+    ) -> None: ...
+    def decode(self, frames: pa.RecordBatch) -> Decoded: ...
+    def decode_bytes(self, data: Buffer, received_ns: int | None = None, source: str = "") -> Decoded: ...
+    def decode_packets(self, packets: pa.RecordBatch) -> Decoded: ...
+    def finish(self) -> Decoded: ...
+    def reset_counts(self) -> None: ...
+    def snapshot(self) -> bytes: ...
+    def restore(self, state: bytes) -> None: ...

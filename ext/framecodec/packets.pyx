@@ -1,0 +1,705 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""CCSDS space packets (133.0-B-2): bytes to packet rows, values, samples, and what was lost.
+
+    decoder = SpacePacketDecoder(definition, spacecraft="JPSS-1", link="jpss1", boundaries="stream")
+    out = decoder.decode(frames)              # a FRAMES batch; or decode_bytes(data), or decode_packets(batch)
+    out = decoder.finish()                    # the end of a file
+
+`out` is a `Decoded` with lists of record batches:
+
+- `samples` (model.SAMPLES): one row a value; entity the spacecraft, metric the parameter's XTCE path; and `sequence_gaps` with
+  the size of each gap.
+- `derived` (model.SAMPLES), for windows only: `packets_rx` 1 a packet, `packets_lost` the size of the gap before a packet, -1 for
+  one of a gap that comes late after all. Windows then do not depend on how the input was cut.
+- `rejects` (model.REJECTS): `garbage` and `truncated` tile the input together with the packets; `no_container` and
+  `short_for_definition` are remarks of size 0 about a packet.
+- `packets`: a row each, `PACKET_FIELDS`. `container` is an index into definition.containers, null where none matched.
+- `containers`: (container index, batch of `packet`, `raw`, `values`); `packet` is the row in this call's `packets`. A null in
+  `raw` means that the packet does not have the parameter; a null in `values` beside a raw value, that it has no label or lies
+  outside its calibration.
+
+`boundaries` says what the frames are. `stream`: pieces of a byte stream, cut anywhere. `frames`: a byte stream too, but a frame
+that is exactly a packet is believed at once (TCP collectors, replay). `datagrams`: every frame is closed in itself (UDP). In the
+last two, offsets count from the frame's beginning, plus the `offset` column of the batch if it has one.
+
+A sample's time is the packet's own, if the definition says which it is and it is within `clock_limit_ns` of the receive time
+(or no receive time is known); else the receive time with quality bit 1; with neither, 0 and that bit.
+
+Sequence gaps are counted modulo 2**14 for each spacecraft id, virtual channel and APID; the same count again is no loss, and a
+packet up to 63 counts late is taken as reordered by the network. Nothing here knows Kafka, files or the time of day.
+"""
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset, strlen
+
+import json
+
+from framecodec.arrow cimport ArrowArray, ArrowSchema
+from framecodec.columns cimport Column, Names, Rows
+from framecodec.melt cimport Melter
+from framecodec.plan cimport NO_CONTAINER, Plan
+from framecodec.records cimport (
+    QUALITY_TIME_SUBSTITUTED, REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES, REJECT_SOURCE, REJECT_TIME, SAMPLE_ENTITY,
+    SAMPLE_KIND, SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TIME, SAMPLE_UNIT, SAMPLE_VALUE,
+)
+from framecodec.sync cimport APIDS, IDLE_APID, Found, Packet, Sync, Waste, free_found, new_packet, new_waste
+from framecodec.timecodes cimport NO_TIME
+
+from framecodec.records import REJECTS_FIELDS, SAMPLES_FIELDS
+
+__all__ = ["Decoded", "SpacePacketDecoder"]
+
+cdef enum:
+    HEADER_BYTES = 6
+    COUNTS = 16384                       # 4.1.3.4.3: the sequence count's modulus
+    # A packet that comes after packets with up to 63 higher counts was overtaken; further back the counter has jumped.
+    LATE_COUNTS = 64
+    SOURCES_MAX = 1024
+    # The dictionary of senders starts anew with the next batch when it has more than this.
+    SOURCE_NAMES_MAX = 65536
+
+cdef enum:
+    PACKET_OFFSET
+    PACKET_SCID
+    PACKET_VCID
+    PACKET_APID
+    PACKET_TYPE
+    PACKET_SEQUENCE_FLAGS
+    PACKET_SEQUENCE_COUNT
+    PACKET_SIZE_BYTES
+    PACKET_TIME
+    PACKET_RECEIVED
+    PACKET_SOURCE
+    PACKET_LOST_BEFORE
+    PACKET_CONTAINER
+
+# In the order of the column numbers above.
+PACKET_FIELDS = (
+    ("offset", "l", False), ("scid", "i", True), ("vcid", "i", True), ("apid", "S", False), ("packet_type", "C", False),
+    ("sequence_flags", "C", False), ("sequence_count", "S", False), ("size_bytes", "i", False), ("time", "tsn:UTC", True),
+    ("received", "tsn:UTC", True), ("source", "name", False), ("lost_before", "i", False), ("container", "i", True),
+)
+
+cdef enum Reason:
+    GARBAGE
+    TRUNCATED
+    NO_SUCH_CONTAINER
+    SHORT_FOR_DEFINITION
+
+REASONS = ("garbage", "truncated", "no_container", "short_for_definition")
+
+cdef enum Metric:
+    PACKETS_RX
+    PACKETS_LOST
+    SEQUENCE_GAPS
+
+METRICS = ("packets_rx", "packets_lost", "sequence_gaps")
+EMITTED = ("samples", "derived", "packets", "values")
+
+
+class Decoded:
+    """What came out of some input; every list holds pyarrow.RecordBatch, `containers` pairs of (container index, batch)."""
+
+    def __init__(self):
+        self.samples, self.derived, self.flows, self.rejects, self.packets, self.containers = [], [], [], [], [], []
+
+
+cdef class SpacePacketDecoder:
+    """`emit` names what is built (EMITTED); `parameters` those to compute, all if None. See the module for the rest.
+
+    ValueError for an unknown word, or a parameter that the definition does not have.
+    """
+
+    def __cinit__(
+        self, definition=None, *, spacecraft="", link="", boundaries="frames", emit=EMITTED, parameters=None,
+        clock_limit_ns=86_400_000_000_000, bint idle=True, int record_header_bytes=0, bint join_segments=False,
+    ):
+        unknown = set(emit) - set(EMITTED)
+        if unknown or boundaries not in ("stream", "frames", "datagrams"):
+            raise ValueError(f"emit {sorted(unknown)} or boundaries '{boundaries}' is not known")
+        self.definition = definition
+        self.boundaries = <Boundaries> ("stream", "frames", "datagrams").index(boundaries)
+        self.entity = spacecraft or link
+        self.record_header, self.keeps_idle = record_header_bytes, idle
+        self.clock_limit_ns = -1 if clock_limit_ns is None else clock_limit_ns
+        self.emits_samples, self.emits_derived = "samples" in emit, "derived" in emit
+        self.emits_packets, self.emits_values = "packets" in emit, "values" in emit
+        if definition is not None:
+            # Without samples and values only the packet's time is needed.
+            wanted = parameters if self.emits_samples or self.emits_values else ()
+            self.plan = Plan(definition, wanted)
+        self.syncs = {}
+        if join_segments:
+            from framecodec.segments import Joiner
+            self.joiner = Joiner()
+        self.open_rows()
+
+    def __dealloc__(self):
+        cdef int index
+        for index in range(self.channel_count):
+            free(self.channels[index].sequences)
+        free(self.channels)
+
+    def open_rows(self):
+        """Fresh rows and dictionaries."""
+        cdef Names entities = Names(), derived_metrics = Names(), kinds = Names(), units = Names(), reasons = Names()
+        self.sources = Names()
+        entities.add(self.entity)
+        if self.plan is not None and self.emits_samples:
+            self.melter = Melter(self.plan)
+            metrics, kinds, units, texts = self.melter.metrics, self.melter.kinds, self.melter.units, self.melter.texts
+        else:
+            metrics, texts = Names(), Names()
+            kinds.add("gauge")
+        for metric in METRICS:
+            derived_metrics.add(metric)
+        # sequence_gaps goes among the samples: its id there is not that among the derived.
+        self.gaps_metric = metrics.add("sequence_gaps")
+        self.gaps_unit = units.add("packets")
+        for reason in REASONS:
+            reasons.add(reason)
+        shared = {"entity": entities, "metric": metrics, "text": texts, "kind": kinds, "unit": units, "source": self.sources}
+        self.samples = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
+        shared["metric"] = derived_metrics
+        self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
+        self.packets = Rows([(*field, self.sources if field[0] == "source" else None) for field in PACKET_FIELDS])
+        names = {"source": self.sources, "reason": reasons}
+        self.rejects = Rows([(*field, names.get(field[0])) for field in REJECTS_FIELDS])
+
+    # -- input ---------------------------------------------------------------------------------------------------------
+    def decode(self, frames) -> Decoded:
+        """Decode a batch of model.FRAMES (a pyarrow.RecordBatch), all of one link."""
+        capsules = frames.__arrow_c_array__()
+        cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsules[0], "arrow_schema")
+        cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsules[1], "arrow_array")
+        check_columns(schema, {0: b"l", 1: b"i", 4: b"z"}, 5)
+        cdef ArrowArray* received = array.children[0]
+        cdef ArrowArray* source = array.children[1]
+        cdef ArrowArray* frame = array.children[4]
+        cdef const int32_t* ids = <const int32_t*> source.buffers[1] + source.offset + array.offset
+        cdef const int32_t* ends = <const int32_t*> frame.buffers[1] + frame.offset + array.offset
+        cdef const uint8_t* data = <const uint8_t*> frame.buffers[2]
+        cdef int64_t row = 0, first, at, packets, wastes
+        cdef const int64_t* offsets = NULL
+        cdef Found found
+        cdef Sync sync
+        cdef int32_t number
+        cdef list buffers = []
+        if array.n_children > 5 and schema.children[5].name == b"offset":
+            offsets = <const int64_t*> array.children[5].buffers[1] + array.children[5].offset + array.offset
+        self.begin()
+        memset(&found, 0, sizeof(Found))
+        try:
+            while row < array.length:
+                first = row
+                while row < array.length and ids[row] == ids[first]:
+                    row += 1
+                name = dictionary_name(source, ids[first])
+                number = self.sources.add(name)
+                self.input_bytes += ends[row] - ends[first]
+                if self.boundaries == BOUNDARIES_DATAGRAMS:
+                    sync = self.sync_of("")
+                    for at in range(first, row):
+                        packets, wastes = found.packet_count, found.waste_count
+                        sync.forget()
+                        if (
+                            sync.add_segment(ends[at + 1] - ends[at], received_at(received, array.offset + at)) < 0
+                            or sync.run(data + ends[at], ends[at + 1] - ends[at], True, number, &found) < 0
+                        ):
+                            raise MemoryError
+                        if offsets != NULL:
+                            shift(&found, packets, wastes, offsets[at])
+                    continue
+                sync = self.sync_of(name)
+                for at in range(first, row):
+                    if sync.add_segment(ends[at + 1] - ends[at], received_at(received, array.offset + at)) < 0:
+                        raise MemoryError
+                self.run_sync(sync, data + ends[first], ends[row] - ends[first], False, number, &found, buffers)
+            self.process(&found)
+        finally:
+            free_found(&found)
+        return self.hand_over()
+
+    def decode_bytes(self, data, received_ns=None, str source="") -> Decoded:
+        """The same for a piece of a byte stream (any buffer)."""
+        cdef Py_buffer view
+        cdef Found found
+        cdef Sync sync
+        cdef list buffers = []
+        self.begin()
+        memset(&found, 0, sizeof(Found))
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self.input_bytes += view.len
+            sync = self.sync_of(source)
+            if sync.add_segment(view.len, -1 if received_ns is None else received_ns) < 0:
+                raise MemoryError
+            self.run_sync(sync, <const uint8_t*> view.buf, view.len, False, self.sources.add(source), &found, buffers)
+            self.process(&found)
+        finally:
+            PyBuffer_Release(&view)
+            free_found(&found)
+        return self.hand_over()
+
+    def decode_packets(self, packets) -> Decoded:
+        """Decode packets that are already cut: a batch of received_ns int64?, source dictionary, packet binary, offset int64,
+        scid int32?, vcid int32?. A row that is not exactly one packet of version 0 is rejected as garbage or truncated."""
+        capsules = packets.__arrow_c_array__()
+        cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsules[0], "arrow_schema")
+        cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsules[1], "arrow_array")
+        check_columns(schema, {0: b"l", 1: b"i", 2: b"z", 3: b"l", 4: b"i", 5: b"i"}, 6)
+        cdef ArrowArray* received = array.children[0]
+        cdef ArrowArray* source = array.children[1]
+        cdef ArrowArray* frame = array.children[2]
+        cdef const int32_t* ids = <const int32_t*> source.buffers[1] + source.offset + array.offset
+        cdef const int32_t* ends = <const int32_t*> frame.buffers[1] + frame.offset + array.offset
+        cdef const uint8_t* data = <const uint8_t*> frame.buffers[2]
+        cdef const int64_t* offsets = <const int64_t*> array.children[3].buffers[1] + array.children[3].offset + array.offset
+        cdef Found found
+        cdef Packet* packet
+        cdef Waste* waste
+        cdef int64_t row, size
+        cdef const uint8_t* header
+        cdef int32_t last_id = -1, number = 0
+        self.begin()
+        memset(&found, 0, sizeof(Found))
+        try:
+            for row in range(array.length):
+                if ids[row] != last_id:
+                    last_id = ids[row]
+                    number = self.sources.add(dictionary_name(source, last_id))
+                header, size = data + ends[row], ends[row + 1] - ends[row]
+                self.input_bytes += size
+                if size >= HEADER_BYTES and header[0] >> 5 == 0 and size == HEADER_BYTES + 1 + ((<int64_t> header[4] << 8) | header[5]):
+                    packet = new_packet(&found)
+                    if packet == NULL:
+                        raise MemoryError
+                    packet.data, packet.size, packet.source, packet.offset = header, <int32_t> size, number, offsets[row]
+                    packet.received_ns = received_at(received, array.offset + row)
+                    packet.scid = number_at(array.children[4], array.offset + row)
+                    packet.vcid = number_at(array.children[5], array.offset + row)
+                else:
+                    waste = new_waste(&found)
+                    if waste == NULL:
+                        raise MemoryError
+                    waste.offset, waste.size, waste.source = offsets[row], size, number
+                    waste.received_ns = received_at(received, array.offset + row)
+                    waste.is_truncated = size < HEADER_BYTES or (header[0] >> 5 == 0 and size < HEADER_BYTES + 1 + ((<int64_t> header[4] << 8) | header[5]))
+            self.process(&found)
+        finally:
+            free_found(&found)
+        return self.hand_over()
+
+    def finish(self) -> Decoded:
+        """The end of the input: what is undecided is decided, and everything but the counts is forgotten."""
+        cdef Found found
+        cdef Sync sync
+        cdef int index, apid
+        cdef list buffers = []
+        self.begin()
+        memset(&found, 0, sizeof(Found))
+        try:
+            for name, sync in self.syncs.items():
+                self.run_sync(sync, NULL, 0, True, self.sources.add(name), &found, buffers)
+            self.process(&found)
+        finally:
+            free_found(&found)
+        self.syncs = {}
+        for index in range(self.channel_count):
+            for apid in range(APIDS):
+                self.channels[index].sequences[apid].last = -1
+        return self.hand_over()
+
+    cdef Sync sync_of(self, str name):
+        cdef Sync sync = self.syncs.get(name)
+        if sync is None:
+            if len(self.syncs) >= SOURCES_MAX:           # the one that has been silent longest goes, with what it left
+                self.syncs.pop(next(iter(self.syncs)))
+            apids = self.definition.apids if self.definition is not None else ()
+            sync = Sync(apids, self.record_header, self.boundaries != BOUNDARIES_STREAM)
+        else:
+            del self.syncs[name]
+        self.syncs[name] = sync
+        return sync
+
+    # `buffers` keeps what the packets in `found` point into until they are processed.
+    cdef run_sync(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers):
+        cdef bytearray joined
+        cdef const uint8_t* at = data
+        cdef int64_t total = size
+        cdef int status
+        if sync.kept_size:
+            total = sync.kept_size + size
+            joined = bytearray(total)
+            at = <const uint8_t*> <char*> joined
+            memcpy(<void*> at, sync.kept, sync.kept_size)
+            if size:
+                memcpy(<void*> (at + sync.kept_size), data, size)
+            buffers.append(joined)
+        cdef int64_t begin = sync.position
+        with nogil:
+            status = sync.run(at, total, is_final, source, found)
+            if status == 0:
+                status = sync.keep(at + (sync.position - begin), total - (sync.position - begin))
+        if status < 0:
+            raise MemoryError
+
+    # -- output --------------------------------------------------------------------------------------------------------
+    def begin(self):
+        if self.sources.count > SOURCE_NAMES_MAX or (self.melter is not None and self.melter.texts_are_many()):
+            self.open_rows()
+        self.packet_base = 0
+
+    def hand_over(self):
+        """The rows as Arrow; rows of nothing are left out."""
+        import pyarrow
+        out = Decoded()
+        for name in ("samples", "derived", "rejects", "packets"):
+            rows = getattr(self, name + "_rows")()
+            if len(rows):
+                getattr(out, name).append(pyarrow.record_batch(rows.flush()))
+        if self.plan is not None:
+            for index, tree in enumerate(self.plan.trees):
+                if len(tree):
+                    batch = tree.export()
+                    if self.emits_values:
+                        out.containers.append((index, pyarrow.record_batch(batch)))
+        return out
+
+    def samples_rows(self):
+        return self.samples
+
+    def derived_rows(self):
+        return self.derived
+
+    def rejects_rows(self):
+        return self.rejects
+
+    def packets_rows(self):
+        return self.packets
+
+    cdef int process(self, Found* found) except -1:
+        cdef int64_t count = found.packet_count
+        cdef int64_t index, kept = 0
+        cdef int status = 0
+        cdef const uint8_t** packets = <const uint8_t**> malloc((count + 1) * sizeof(uint8_t*))
+        cdef int32_t* sizes = <int32_t*> malloc((count + 1) * sizeof(int32_t))
+        cdef int32_t* containers = <int32_t*> malloc((count + 1) * sizeof(int32_t))
+        cdef int64_t* rows = <int64_t*> malloc((count + 1) * sizeof(int64_t))
+        cdef uint8_t* shorts = <uint8_t*> malloc(count + 1)
+        try:
+            if packets == NULL or sizes == NULL or containers == NULL or rows == NULL or shorts == NULL:
+                raise MemoryError
+            with nogil:
+                if self.plan is not None:
+                    for index in range(count):
+                        packets[index], sizes[index] = found.packets[index].data, found.packets[index].size
+                        # Idle packets carry nothing (4.1.3.3.4.4): an empty packet is no container.
+                        if is_idle(&found.packets[index]):
+                            sizes[index] = 0
+                    status = self.plan.decode_packets(packets, sizes, count, containers, rows, shorts)
+                else:
+                    for index in range(count):
+                        containers[index], rows[index], shorts[index] = NO_CONTAINER, -1, 0
+                if status == 0:
+                    status = self.write(found, containers, rows, shorts)
+            if status < 0:
+                raise MemoryError
+        finally:
+            free(packets)
+            free(sizes)
+            free(containers)
+            free(rows)
+            free(shorts)
+        return 0
+
+    cdef int write(self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts) noexcept nogil:
+        cdef int64_t index
+        cdef const Waste* waste
+        for index in range(found.packet_count):
+            if self.write_packet(&found.packets[index], containers[index], rows[index], shorts[index], index) < 0:
+                return -1
+        for index in range(found.waste_count):
+            waste = &found.wastes[index]
+            if self.write_reject(
+                TRUNCATED if waste.is_truncated else GARBAGE, waste.offset, waste.size, waste.received_ns, waste.source,
+                "the input ends inside a packet" if waste.is_truncated else "no packet begins here",
+            ) < 0:
+                return -1
+        return 0
+
+    cdef int write_packet(self, const Packet* packet, int32_t container, int64_t row, bint is_short, int64_t number) noexcept nogil:
+        cdef const uint8_t* header = packet.data
+        cdef int apid = ((header[0] & 7) << 8) | header[1]
+        cdef int count = ((header[2] & 0x3F) << 8) | header[3]
+        cdef Channel* channel = self.channel_of(packet.scid, packet.vcid)
+        cdef int64_t time_ns = NO_TIME, stamp
+        cdef int lost, quality = 0
+        cdef char detail[96]
+        cdef Column* out
+        if channel == NULL:
+            return -1
+        channel.packets += 1
+        channel.bytes += packet.size
+        channel.sequences[apid].packets += 1
+        lost = 0 if apid == IDLE_APID else note_count(&channel.sequences[apid], count)
+        if lost > 0:
+            channel.gaps += 1
+        channel.lost += lost
+        if container != NO_CONTAINER:
+            time_ns = self.plan.time_of(container, row, packet.data, packet.size)
+        stamp = time_ns
+        if packet.received_ns >= 0 and (
+            time_ns == NO_TIME or (self.clock_limit_ns >= 0 and not packet.received_ns - self.clock_limit_ns <= time_ns <= packet.received_ns + self.clock_limit_ns)
+        ):
+            stamp, quality = packet.received_ns, QUALITY_TIME_SUBSTITUTED
+        elif time_ns == NO_TIME:
+            stamp, quality = 0, QUALITY_TIME_SUBSTITUTED
+        if self.emits_derived:
+            if self.write_derived(self.derived, PACKETS_RX, 1, stamp, packet.received_ns, packet.source, quality) < 0:
+                return -1
+            if lost and self.write_derived(self.derived, PACKETS_LOST, lost, stamp, packet.received_ns, packet.source, quality) < 0:
+                return -1
+        if self.emits_samples:
+            if lost > 0 and self.write_derived(self.samples, self.gaps_metric, lost, stamp, packet.received_ns, packet.source, quality) < 0:
+                return -1
+            if container != NO_CONTAINER and self.melter.melt(
+                self.samples, container, row, stamp, packet.received_ns, 0, packet.source, <uint16_t> quality,
+            ) < 0:
+                return -1
+        if self.plan is not None and container == NO_CONTAINER and apid != IDLE_APID:
+            snprintf(detail, sizeof(detail), "APID %d, count %d: no container of the definition fits", apid, count)
+            if self.write_reject(NO_SUCH_CONTAINER, packet.offset, 0, packet.received_ns, packet.source, detail) < 0:
+                return -1
+        if is_short:
+            snprintf(detail, sizeof(detail), "APID %d, count %d: the packet of %d bytes ends before its container does", apid, count, packet.size)
+            if self.write_reject(SHORT_FOR_DEFINITION, packet.offset, 0, packet.received_ns, packet.source, detail) < 0:
+                return -1
+        if not self.emits_packets or (apid == IDLE_APID and not self.keeps_idle):
+            return 0
+        if self.packets.reserve(1) < 0:
+            return -1
+        out = self.packets.columns
+        row = self.packets.length
+        (<int64_t*> out[PACKET_OFFSET].values)[row] = packet.offset
+        if packet.scid >= 0:
+            (<int32_t*> out[PACKET_SCID].values)[row] = packet.scid
+            out[PACKET_SCID].valid[row] = 1
+        if packet.vcid >= 0:
+            (<int32_t*> out[PACKET_VCID].values)[row] = packet.vcid
+            out[PACKET_VCID].valid[row] = 1
+        (<uint16_t*> out[PACKET_APID].values)[row] = <uint16_t> apid
+        out[PACKET_TYPE].values[row] = (header[0] >> 4) & 1
+        out[PACKET_SEQUENCE_FLAGS].values[row] = header[2] >> 6
+        (<uint16_t*> out[PACKET_SEQUENCE_COUNT].values)[row] = <uint16_t> count
+        (<int32_t*> out[PACKET_SIZE_BYTES].values)[row] = packet.size
+        if time_ns != NO_TIME:
+            (<int64_t*> out[PACKET_TIME].values)[row] = time_ns
+            out[PACKET_TIME].valid[row] = 1
+        if packet.received_ns >= 0:
+            (<int64_t*> out[PACKET_RECEIVED].values)[row] = packet.received_ns
+            out[PACKET_RECEIVED].valid[row] = 1
+        (<int32_t*> out[PACKET_SOURCE].values)[row] = packet.source
+        (<int32_t*> out[PACKET_LOST_BEFORE].values)[row] = lost
+        if container != NO_CONTAINER:
+            (<int32_t*> out[PACKET_CONTAINER].values)[row] = container
+            out[PACKET_CONTAINER].valid[row] = 1
+        self.packets.length += 1
+        return 0
+
+    cdef int write_derived(
+        self, Rows rows, int metric, double value, int64_t time_ns, int64_t received_ns, int32_t source, int quality,
+    ) noexcept nogil:
+        cdef int64_t row = rows.length
+        cdef Column* out
+        if rows.reserve(1) < 0:
+            return -1
+        out = rows.columns
+        (<int64_t*> out[SAMPLE_TIME].values)[row] = time_ns
+        if received_ns >= 0:
+            (<int64_t*> out[SAMPLE_RECEIVED].values)[row] = received_ns
+            out[SAMPLE_RECEIVED].valid[row] = 1
+        (<int32_t*> out[SAMPLE_ENTITY].values)[row] = 0
+        (<int32_t*> out[SAMPLE_METRIC].values)[row] = metric
+        (<double*> out[SAMPLE_VALUE].values)[row] = value
+        out[SAMPLE_VALUE].valid[row] = 1
+        (<int32_t*> out[SAMPLE_KIND].values)[row] = 0
+        (<int32_t*> out[SAMPLE_UNIT].values)[row] = self.gaps_unit
+        out[SAMPLE_UNIT].valid[row] = 1
+        (<int32_t*> out[SAMPLE_SOURCE].values)[row] = source
+        (<uint16_t*> out[SAMPLE_QUALITY].values)[row] = <uint16_t> quality
+        rows.length += 1
+        return 0
+
+    cdef int write_reject(
+        self, int reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
+    ) noexcept nogil:
+        cdef int64_t row = self.rejects.length
+        cdef Column* out
+        self.reject_counts[reason] += 1
+        if self.rejects.reserve(1) < 0:
+            return -1
+        out = self.rejects.columns
+        if received_ns >= 0:
+            (<int64_t*> out[REJECT_TIME].values)[row] = received_ns
+            out[REJECT_TIME].valid[row] = 1
+        (<int32_t*> out[REJECT_SOURCE].values)[row] = source
+        (<int32_t*> out[REJECT_REASON].values)[row] = reason
+        (<int64_t*> out[REJECT_OFFSET].values)[row] = offset
+        (<int64_t*> out[REJECT_SIZE_BYTES].values)[row] = size
+        if self.rejects.put_bytes(REJECT_DETAIL, <const uint8_t*> detail, strlen(detail)) < 0:
+            return -1
+        self.rejects.next_row()
+        return 0
+
+    # -- counts and state ----------------------------------------------------------------------------------------------
+    cdef Channel* channel_of(self, int32_t scid, int32_t vcid) noexcept nogil:
+        cdef int index
+        cdef void* moved
+        cdef Channel* channel
+        for index in range(self.channel_count):
+            if self.channels[index].scid == scid and self.channels[index].vcid == vcid:
+                return &self.channels[index]
+        if self.channel_count == self.channel_capacity:
+            moved = realloc(self.channels, (2 * self.channel_capacity + 4) * sizeof(Channel))
+            if moved == NULL:
+                return NULL
+            self.channels = <Channel*> moved
+            self.channel_capacity = 2 * self.channel_capacity + 4
+        channel = &self.channels[self.channel_count]
+        memset(channel, 0, sizeof(Channel))
+        channel.scid, channel.vcid = scid, vcid
+        channel.sequences = <Sequence*> calloc(APIDS, sizeof(Sequence))
+        if channel.sequences == NULL:
+            return NULL
+        for index in range(APIDS):
+            channel.sequences[index].last = -1
+        self.channel_count += 1
+        return channel
+
+    @property
+    def counts(self) -> dict:
+        """Totals since the start or the last reset_counts(), as `decode --summary` wants them."""
+        cdef int index, apid
+        links = []
+        for index in range(self.channel_count):
+            channel = &self.channels[index]
+            if channel.packets:
+                links.append({
+                    "scid": None if channel.scid < 0 else channel.scid, "vcid": None if channel.vcid < 0 else channel.vcid,
+                    "packets": channel.packets, "packet_bytes": channel.bytes, "sequence_gaps": channel.gaps, "packets_lost": channel.lost,
+                    "apids": {apid: channel.sequences[apid].packets for apid in range(APIDS) if channel.sequences[apid].packets},
+                })
+        return {
+            "input_bytes": self.input_bytes, "links": links,
+            "rejects": {reason: self.reject_counts[index] for index, reason in enumerate(REASONS) if self.reject_counts[index]},
+        }
+
+    def reset_counts(self) -> None:
+        cdef int index, apid
+        self.input_bytes = 0
+        memset(self.reject_counts, 0, sizeof(self.reject_counts))
+        for index in range(self.channel_count):
+            self.channels[index].packets = self.channels[index].bytes = self.channels[index].gaps = self.channels[index].lost = 0
+            for apid in range(APIDS):
+                self.channels[index].sequences[apid].packets = 0
+
+    def snapshot(self) -> bytes:
+        """All state that later batches depend on."""
+        cdef int index, apid
+        cdef Sync sync
+        channels = []
+        for index in range(self.channel_count):
+            channel = &self.channels[index]
+            channels.append([
+                channel.scid, channel.vcid,
+                {apid: [channel.sequences[apid].last, channel.sequences[apid].seen] for apid in range(APIDS) if channel.sequences[apid].last >= 0},
+            ])
+        state = {"version": 1, "sources": [[name, sync.state()] for name, sync in self.syncs.items()], "channels": channels}
+        if self.boundaries == BOUNDARIES_DATAGRAMS:
+            state["sources"] = []
+        return json.dumps(state, separators=(",", ":")).encode()
+
+    def restore(self, state: bytes) -> None:
+        """Go on where `snapshot` was taken. ValueError for a state of another version."""
+        cdef Channel* channel
+        cdef Sync sync
+        read = json.loads(state) if state else {"version": 1, "sources": [], "channels": []}
+        if read["version"] != 1:
+            raise ValueError(f"decoder state of version {read['version']}; this program writes 1")
+        self.syncs = {}
+        for name, inner in read["sources"]:
+            sync = self.sync_of(name)
+            sync.set_state(inner)
+        for scid, vcid, sequences in read["channels"]:
+            channel = self.channel_of(scid, vcid)
+            if channel == NULL:
+                raise MemoryError
+            for apid, (last, seen) in sequences.items():
+                channel.sequences[int(apid)].last, channel.sequences[int(apid)].seen = last, seen
+
+
+cdef inline bint is_idle(const Packet* packet) noexcept nogil:
+    return ((packet.data[0] & 7) << 8 | packet.data[1]) == IDLE_APID
+
+
+# How many packets are missing before this one; -1: it is one that was missing.
+cdef int note_count(Sequence* sequence, int count) noexcept nogil:
+    cdef int ahead, behind
+    if sequence.last < 0:
+        sequence.last, sequence.seen = count, 0xFFFFFFFFFFFFFFFFULL
+        return 0
+    ahead = (count - sequence.last) & (COUNTS - 1)
+    if ahead == 0:
+        return 0
+    behind = COUNTS - ahead
+    if behind < LATE_COUNTS:
+        if (sequence.seen >> behind) & 1:
+            return 0
+        sequence.seen |= <uint64_t> 1 << behind
+        return -1
+    sequence.seen = 1 if ahead >= 64 else (sequence.seen << ahead) | 1
+    sequence.last = count
+    return ahead - 1
+
+
+cdef inline int64_t received_at(const ArrowArray* column, int64_t row) noexcept nogil:
+    cdef const uint8_t* valid = <const uint8_t*> column.buffers[0]
+    row += column.offset
+    if valid != NULL and not (valid[row >> 3] >> (row & 7)) & 1:
+        return -1
+    return (<const int64_t*> column.buffers[1])[row]
+
+
+cdef inline int32_t number_at(const ArrowArray* column, int64_t row) noexcept nogil:
+    cdef const uint8_t* valid = <const uint8_t*> column.buffers[0]
+    row += column.offset
+    if valid != NULL and not (valid[row >> 3] >> (row & 7)) & 1:
+        return -1
+    return (<const int32_t*> column.buffers[1])[row]
+
+
+cdef str dictionary_name(const ArrowArray* column, int32_t index):
+    cdef const int32_t* ends = <const int32_t*> column.dictionary.buffers[1] + column.dictionary.offset
+    cdef const char* text = <const char*> column.dictionary.buffers[2]
+    return text[ends[index]:ends[index + 1]].decode("utf-8", "replace")
+
+
+# Moves what one datagram gave (from `packets` and `wastes` on) to the datagram's place in the file.
+cdef void shift(Found* found, int64_t packets, int64_t wastes, int64_t offset) noexcept nogil:
+    cdef int64_t index
+    for index in range(packets, found.packet_count):
+        found.packets[index].offset += offset
+    for index in range(wastes, found.waste_count):
+        found.wastes[index].offset += offset
+
+
+cdef check_columns(const ArrowSchema* schema, dict formats, int least):
+    if schema.n_children < least:
+        raise TypeError(f"a batch of {schema.n_children} columns, {least} are needed")
+    for index, form in formats.items():
+        if schema.children[index].format != form:
+            raise TypeError(f"column {index} is '{schema.children[index].format.decode()}', it should be '{form.decode()}'")

@@ -1,0 +1,89 @@
+# Where space packets begin and end in a stream of bytes. See sync.pyx.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+
+cdef enum:
+    APIDS = 2048
+    IDLE_APID = 2047         # CCSDS 133.0-B-2 4.1.3.3.4.4
+
+# A packet in the buffers that Sync was fed. `data` is valid until the buffers go.
+cdef struct Packet:
+    const uint8_t* data
+    int64_t offset           # of its first byte: in the stream, or in the frame in which it begins (frames, datagrams)
+    int64_t received_ns      # of the frame that completed it, -1 unknown
+    int32_t size
+    int32_t source           # what the caller gave
+    int32_t scid             # -1 unknown
+    int32_t vcid
+
+# Input given up.
+cdef struct Waste:
+    int64_t offset
+    int64_t size
+    int64_t received_ns
+    int32_t source
+    bint is_truncated        # a packet that the end of the input cut; else garbage
+
+# Bytes that arrived together.
+cdef struct Segment:
+    int64_t start            # in the stream
+    int64_t end
+    int64_t received_ns
+
+# What a step found out.
+cdef enum Verdict:
+    ACCEPT
+    REJECT
+    WAIT
+
+# Growing arrays, owned by the Sync's user.
+cdef struct Found:
+    Packet* packets
+    int64_t packet_count
+    int64_t packet_capacity
+    Waste* wastes
+    int64_t waste_count
+    int64_t waste_capacity
+
+cdef void free_found(Found* found) noexcept nogil
+cdef Packet* new_packet(Found* found) noexcept nogil
+cdef Waste* new_waste(Found* found) noexcept nogil
+
+
+cdef class Sync:
+    cdef readonly int record_header
+    cdef readonly bint uses_frames       # the ends of segments are hints
+    cdef readonly bint is_locked
+    cdef readonly int64_t position       # in the stream, of the first byte not yet decided on
+    cdef int64_t needed                  # stream position up to which bytes must be there before anything can change
+    cdef int64_t garbage_start
+    cdef int64_t garbage_size
+    cdef int64_t garbage_received_ns
+    cdef uint8_t* known                  # 1 for an APID that the definition or an accepted packet has
+    cdef int32_t known_count
+    cdef int32_t* last                   # sequence count of each APID's last packet, -1 none
+    cdef uint8_t* kept                   # undecided bytes, from `position` on
+    cdef int64_t kept_size
+    cdef int64_t kept_capacity
+    cdef Segment* segments               # those of the undecided bytes and of the input at hand
+    cdef int64_t segment_count
+    cdef int64_t segment_capacity
+    cdef int64_t segment_at              # the segment of the last look-up
+    cdef const uint8_t* data             # the bytes at hand: position `base` on
+    cdef int64_t base
+    cdef int64_t end
+    cdef bint is_final
+
+    # Adds bytes that arrive next, as one segment. Call before run(); 0 or -1.
+    cdef int add_segment(self, int64_t size, int64_t received_ns) noexcept nogil
+    # Decides on everything that can be decided: `data` is what was kept and then the new bytes; 0 or -1 (memory).
+    cdef int run(self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found) noexcept nogil
+    cdef int accept(self, int64_t at, int32_t source, Found* found) noexcept nogil
+    cdef int close_garbage(self, int32_t source, Found* found) noexcept nogil
+    cdef int waste(self, int64_t start, int64_t size, bint is_truncated, int32_t source, Found* found) noexcept nogil
+    cdef Segment* segment_of(self, int64_t position) noexcept nogil
+    cdef bint is_whole_segment(self, int64_t at, int64_t size) noexcept nogil
+    cdef Verdict judge(self, int64_t at) noexcept nogil
+    cdef Verdict score(self, int64_t at, bint is_expected) noexcept nogil
+    cdef int64_t better_inside(self, int64_t at, int64_t end) noexcept nogil
+    cdef int keep(self, const uint8_t* data, int64_t size) noexcept nogil
+    cdef void forget(self) noexcept nogil

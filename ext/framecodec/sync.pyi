@@ -1,0 +1,11 @@
+from collections.abc import Iterable
+from typing import Any
+
+class Sync:
+    record_header: int
+    uses_frames: bool
+    is_locked: bool
+    position: int
+    def __init__(self, apids: Iterable[int] = (), record_header: int = 0, uses_frames: bool = False) -> None: ...
+    def state(self) -> dict[str, Any]: ...
+    def set_state(self, state: dict[str, Any]) -> None: ...

@@ -1,0 +1,417 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Space packets (CCSDS 133.0-B-2) in a stream of bytes that may be cut anywhere and damaged anywhere.
+
+A packet is believed if the next one begins where it ends. Where that fails, candidates are scored along the chain of up to
+four headers that they lead to: version number, APIDs that are known (from the definition, from accepted packets, from the
+chain itself), sequence counts that go on, and the chain's arrival at the end of the input. A packet whose successor is not
+where it should be is kept unless a better chain begins inside it. So three bytes too many cost no packet, or the one hit.
+
+Every decision depends on the bytes alone, not on how they were cut: what cannot be decided yet is kept (four packets at
+most) until enough bytes are there. Frames are a hint in one case: one that is exactly a packet is believed at once, so that
+a live link does not lag by a packet. Every byte ends in a packet or in a `Waste`.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memmove, memset
+
+cdef enum:
+    HEADER_BYTES = 6             # 133.0-B-2 4.1.3
+    SEQUENCE_COUNTS = 16384      # 4.1.3.4.3
+    CHAIN_PACKETS = 4
+    # Scores. A candidate without history needs two known packets with counts that go on, or four unknown ones in a chain
+    # that was expected here; random bytes have version 0 in one of 8 places, a given APID in one of 16,384.
+    BELIEVED = 8
+    SUCCESSORS = 3               # of which by what follows: one known packet, three unknown ones, or the end of the input
+    EXPECTED = 4                 # it begins where an accepted packet ended
+    IS_VERSION_0 = 1
+    APID_KNOWN = 2
+    COUNT_GOES_ON = 2
+    COUNT_STANDS_STILL = -3      # the same APID again with the same count: runs of zeros look like that
+    ENDS_WITH_INPUT = 4
+    ENDS_WITH_FRAME = 6
+    IS_BROKEN = -4
+    PASSES_END = -2
+    COUNT_AHEAD_MAX = 1024
+
+
+cdef inline int64_t packet_size(const uint8_t* header) noexcept nogil:
+    # 4.1.3.5: the length field counts the octets after the header, minus one.
+    return HEADER_BYTES + 1 + ((<int64_t> header[4] << 8) | header[5])
+
+
+cdef inline int apid_of(const uint8_t* header) noexcept nogil:
+    return ((header[0] & 7) << 8) | header[1]
+
+
+cdef inline int count_of(const uint8_t* header) noexcept nogil:
+    return ((header[2] & 0x3F) << 8) | header[3]
+
+
+cdef void free_found(Found* found) noexcept nogil:
+    free(found.packets)
+    free(found.wastes)
+    memset(found, 0, sizeof(Found))
+
+
+cdef Packet* new_packet(Found* found) noexcept nogil:
+    cdef void* moved
+    if found.packet_count == found.packet_capacity:
+        moved = realloc(found.packets, (2 * found.packet_capacity + 256) * sizeof(Packet))
+        if moved == NULL:
+            return NULL
+        found.packets = <Packet*> moved
+        found.packet_capacity = 2 * found.packet_capacity + 256
+    found.packet_count += 1
+    return &found.packets[found.packet_count - 1]
+
+
+cdef Waste* new_waste(Found* found) noexcept nogil:
+    cdef void* moved
+    if found.waste_count == found.waste_capacity:
+        moved = realloc(found.wastes, (2 * found.waste_capacity + 16) * sizeof(Waste))
+        if moved == NULL:
+            return NULL
+        found.wastes = <Waste*> moved
+        found.waste_capacity = 2 * found.waste_capacity + 16
+    found.waste_count += 1
+    return &found.wastes[found.waste_count - 1]
+
+
+cdef class Sync:
+    """The state of one stream. `apids` are those that the definition knows; `record_header` bytes precede each packet."""
+
+    def __cinit__(self, apids=(), int record_header=0, bint uses_frames=False):
+        if not 0 <= record_header <= 65536:
+            raise ValueError(f"a record header of {record_header} bytes")
+        self.record_header, self.uses_frames = record_header, uses_frames
+        self.known = <uint8_t*> calloc(APIDS, 1)
+        self.last = <int32_t*> malloc(APIDS * sizeof(int32_t))
+        if self.known == NULL or self.last == NULL:
+            raise MemoryError
+        for apid in apids:
+            if 0 <= apid < APIDS:
+                self.known[apid] = 1
+        self.known_count = sum(self.known[index] for index in range(APIDS))
+        self.known[IDLE_APID] = 1
+        self.forget()
+
+    def __dealloc__(self):
+        free(self.known)
+        free(self.last)
+        free(self.kept)
+        free(self.segments)
+
+    cdef void forget(self) noexcept nogil:
+        cdef int apid
+        for apid in range(APIDS):
+            self.last[apid] = -1
+        self.is_locked = True            # a stream begins with a packet until it turns out otherwise
+        self.position = self.needed = 0
+        self.garbage_size = 0
+        self.kept_size = 0
+        self.segment_count = self.segment_at = 0
+
+    cdef int add_segment(self, int64_t size, int64_t received_ns) noexcept nogil:
+        cdef void* moved
+        cdef int64_t start = self.segments[self.segment_count - 1].end if self.segment_count else self.position + self.kept_size
+        if size == 0:
+            return 0
+        if self.segment_count == self.segment_capacity:
+            moved = realloc(self.segments, (2 * self.segment_capacity + 64) * sizeof(Segment))
+            if moved == NULL:
+                return -1
+            self.segments = <Segment*> moved
+            self.segment_capacity = 2 * self.segment_capacity + 64
+        self.segments[self.segment_count].start = start
+        self.segments[self.segment_count].end = start + size
+        self.segments[self.segment_count].received_ns = received_ns
+        self.segment_count += 1
+        return 0
+
+    cdef Segment* segment_of(self, int64_t position) noexcept nogil:
+        if self.segment_at >= self.segment_count or self.segments[self.segment_at].start > position:
+            self.segment_at = 0
+        while self.segment_at + 1 < self.segment_count and self.segments[self.segment_at].end <= position:
+            self.segment_at += 1
+        return &self.segments[self.segment_at]
+
+    cdef bint is_whole_segment(self, int64_t at, int64_t size) noexcept nogil:
+        cdef Segment* segment
+        if not self.uses_frames:
+            return False
+        segment = self.segment_of(at)
+        return segment.start == at and segment.end == at + size
+
+    # `at`, `end` and `base` are positions in the stream; bytes are there from base to end.
+    cdef int run(self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found) noexcept nogil:
+        cdef int64_t at = self.position
+        cdef int64_t header = self.record_header
+        cdef int64_t inside, after
+        cdef const uint8_t* here
+        cdef Verdict verdict
+        cdef Segment* segment
+        self.data, self.base, self.end, self.is_final = data, at, at + size, is_final
+        if not is_final and self.end < self.needed:
+            return 0
+        while at < self.end:
+            if self.is_locked:
+                if self.end - at < header + HEADER_BYTES:
+                    if not is_final:
+                        self.needed = at + header + HEADER_BYTES
+                        break
+                    if self.close_garbage(source, found) < 0:
+                        return -1
+                    # Less than a header: what is left of a packet if it begins like one.
+                    here = data + (at - self.base) + header
+                    inside = self.end - at - header
+                    if self.waste(at, self.end - at, inside < 1 or (here[0] >> 5 == 0 and (inside < 2 or self.known_count == 0 or self.known[apid_of(here)])), source, found) < 0:
+                        return -1
+                    at = self.end
+                    break
+                here = data + (at - self.base) + header
+                after = at + header + packet_size(here)
+                verdict = REJECT
+                if here[0] >> 5 == 0:
+                    verdict = self.judge(at)
+                    if verdict == WAIT:
+                        break
+                if verdict == ACCEPT:
+                    if after > self.end:                     # only at the end of the input: nothing better inside
+                        if self.close_garbage(source, found) < 0 or self.waste(at, self.end - at, True, source, found) < 0:
+                            return -1
+                        at = self.end
+                        break
+                    if self.accept(at, source, found) < 0:
+                        return -1
+                    at = after
+                    continue
+                self.is_locked = False
+                inside = -1
+            else:
+                verdict = REJECT
+                if self.end - at >= header + HEADER_BYTES:
+                    here = data + (at - self.base) + header
+                    if here[0] >> 5 == 0 and (self.known_count == 0 or self.known[apid_of(here)]):
+                        verdict = self.score(at, False)
+                elif not is_final:
+                    self.needed = at + header + HEADER_BYTES
+                    break
+                if verdict == WAIT:
+                    break
+                if verdict == ACCEPT:
+                    self.is_locked = True
+                    continue
+            if self.garbage_size == 0:
+                self.garbage_start = at
+                self.garbage_received_ns = self.segment_of(at).received_ns if self.segment_count else -1
+            self.garbage_size += 1
+            at += 1
+        if is_final and self.close_garbage(source, found) < 0:
+            return -1
+        self.position = at
+        # Segments that ended are done with.
+        if self.segment_count:
+            segment = self.segment_of(at)
+            inside = segment - self.segments
+            if segment.end <= at:
+                inside += 1
+            if inside:
+                memmove(self.segments, self.segments + inside, (self.segment_count - inside) * sizeof(Segment))
+                self.segment_count -= inside
+                self.segment_at = 0
+        return 0
+
+    cdef int accept(self, int64_t at, int32_t source, Found* found) noexcept nogil:
+        cdef const uint8_t* header = self.data + (at - self.base) + self.record_header
+        cdef Packet* packet
+        cdef Segment* segment
+        cdef int apid = apid_of(header)
+        if self.close_garbage(source, found) < 0:
+            return -1
+        packet = new_packet(found)
+        if packet == NULL:
+            return -1
+        packet.data = header
+        packet.size = <int32_t> packet_size(header)
+        packet.source = source
+        packet.scid = packet.vcid = -1
+        packet.offset = at + self.record_header
+        packet.received_ns = -1
+        if self.segment_count:
+            if self.uses_frames:
+                packet.offset -= self.segment_of(at).start
+            segment = self.segment_of(at + self.record_header + packet.size - 1)
+            packet.received_ns = segment.received_ns
+        if not self.known[apid]:
+            self.known[apid] = 1
+            self.known_count += 1
+        self.last[apid] = count_of(header)
+        return 0
+
+    cdef int close_garbage(self, int32_t source, Found* found) noexcept nogil:
+        cdef int64_t size = self.garbage_size
+        if size == 0:
+            return 0
+        self.garbage_size = 0
+        return self.waste(self.garbage_start, size, False, source, found)
+
+    cdef int waste(self, int64_t start, int64_t size, bint is_truncated, int32_t source, Found* found) noexcept nogil:
+        cdef Waste* waste = new_waste(found)
+        if waste == NULL:
+            return -1
+        waste.offset, waste.size, waste.is_truncated, waste.source = start, size, is_truncated, source
+        waste.received_ns = self.garbage_received_ns if not is_truncated else -1
+        if self.segment_count and start >= self.segments[0].start:
+            if self.uses_frames:
+                waste.offset -= self.segment_of(start).start
+            waste.received_ns = self.segment_of(start).received_ns
+        elif self.uses_frames:
+            waste.offset = 0                                 # its frame is long gone
+        return 0
+
+    # A packet of version 0 at the expected place `at`: ACCEPT (also one that the end of the input cuts), REJECT or WAIT.
+    cdef Verdict judge(self, int64_t at) noexcept nogil:
+        cdef const uint8_t* header = self.data + (at - self.base) + self.record_header
+        cdef const uint8_t* following
+        cdef int64_t after = at + self.record_header + packet_size(header)
+        cdef bint is_known = self.known[apid_of(header)]
+        cdef Verdict verdict
+        cdef int64_t inside
+        if self.is_whole_segment(at, after - at):
+            return ACCEPT
+        if after + self.record_header + HEADER_BYTES <= self.end:
+            following = self.data + (after - self.base) + self.record_header
+            if is_known and following[0] >> 5 == 0 and self.known[apid_of(following)]:
+                return ACCEPT
+        elif not self.is_final:
+            self.needed = after + self.record_header + HEADER_BYTES
+            return WAIT
+        elif after == self.end:
+            return ACCEPT
+        verdict = self.score(at, True)
+        if verdict == WAIT or verdict == ACCEPT:
+            return verdict
+        if not is_known and after <= self.end:
+            return REJECT
+        inside = self.better_inside(at, after if after < self.end else self.end)
+        if inside == -1:
+            return WAIT
+        return REJECT if inside else ACCEPT
+
+    # Whether a chain that can be believed begins between `at` and `end`: its place, 0 for none, -1 for not known yet.
+    cdef int64_t better_inside(self, int64_t at, int64_t end) noexcept nogil:
+        cdef int64_t place
+        cdef const uint8_t* header
+        cdef Verdict verdict
+        for place in range(at + 1, end):
+            if place + self.record_header + HEADER_BYTES > self.end:
+                break
+            header = self.data + (place - self.base) + self.record_header
+            if header[0] >> 5 or not self.known[apid_of(header)]:
+                continue
+            verdict = self.score(place, False)
+            if verdict == WAIT:
+                return -1
+            if verdict == ACCEPT:
+                return place
+        return 0
+
+    # Walks the chain of headers from `at`: ACCEPT as soon as it can be believed, and not for its first header alone.
+    cdef Verdict score(self, int64_t at, bint is_expected) noexcept nogil:
+        cdef int apids[CHAIN_PACKETS]
+        cdef int counts[CHAIN_PACKETS]
+        cdef int own = EXPECTED if is_expected else 0
+        cdef int total = 0
+        cdef int depth, index, apid, last, ahead, points
+        cdef bint is_in_chain
+        cdef int64_t place = at
+        cdef int64_t size
+        cdef const uint8_t* header
+        for depth in range(CHAIN_PACKETS):
+            if place + self.record_header + HEADER_BYTES > self.end:
+                if not self.is_final:
+                    self.needed = place + self.record_header + HEADER_BYTES
+                    return WAIT
+                total += ENDS_WITH_INPUT if place == self.end else PASSES_END
+                break
+            header = self.data + (place - self.base) + self.record_header
+            if header[0] >> 5:
+                total += IS_BROKEN
+                break
+            apid = apid_of(header)
+            size = self.record_header + packet_size(header)
+            points = IS_VERSION_0
+            last = self.last[apid]
+            is_in_chain = False
+            for index in range(depth):
+                if apids[index] == apid:
+                    last = counts[index]
+                    is_in_chain = True
+            if self.known[apid] or is_in_chain:
+                points += APID_KNOWN
+            if last >= 0:
+                ahead = (count_of(header) - last) & (SEQUENCE_COUNTS - 1)
+                if 1 <= ahead <= COUNT_AHEAD_MAX:
+                    points += COUNT_GOES_ON
+                elif ahead == 0 and is_in_chain:
+                    points += COUNT_STANDS_STILL
+            apids[depth], counts[depth] = apid, count_of(header)
+            if self.is_whole_segment(place, size):
+                points += ENDS_WITH_FRAME
+                if depth == 0 and own + points >= BELIEVED:
+                    return ACCEPT
+            if depth == 0:
+                own += points
+            else:
+                total += points
+            place += size
+            if own + total >= BELIEVED and total >= SUCCESSORS:
+                return ACCEPT
+        return ACCEPT if own + total >= BELIEVED and total >= SUCCESSORS else REJECT
+
+    def state(self) -> dict:
+        """Everything that must survive, as JSON can hold it."""
+        return {
+            "locked": bool(self.is_locked), "position": self.position, "needed": self.needed, "garbage_start": self.garbage_start,
+            "garbage_size": self.garbage_size, "garbage_received_ns": self.garbage_received_ns,
+            "known": [apid for apid in range(APIDS) if self.known[apid]],
+            "last": {str(apid): self.last[apid] for apid in range(APIDS) if self.last[apid] >= 0},
+            "kept": (<bytes> (<char*> self.kept)[:self.kept_size]).hex() if self.kept_size else "",
+            "segments": [[self.segments[index].start, self.segments[index].end, self.segments[index].received_ns] for index in range(self.segment_count)],
+        }
+
+    def set_state(self, state: dict) -> None:
+        """Go on where `state` was taken."""
+        cdef bytes kept = bytes.fromhex(state["kept"])
+        self.forget()
+        self.is_locked, self.position, self.needed = state["locked"], state["position"], state["needed"]
+        self.garbage_start, self.garbage_size = state["garbage_start"], state["garbage_size"]
+        self.garbage_received_ns = state["garbage_received_ns"]
+        for apid in state["known"]:
+            if not self.known[apid]:
+                self.known[apid] = 1
+                self.known_count += 1
+        for apid, count in state["last"].items():
+            self.last[int(apid)] = count
+        if self.keep(<const uint8_t*> <char*> kept, len(kept)) < 0:
+            raise MemoryError
+        for start, end, received_ns in state["segments"]:
+            if self.add_segment(end - start, received_ns) < 0:
+                raise MemoryError
+            self.segments[self.segment_count - 1].start, self.segments[self.segment_count - 1].end = start, end
+
+    # Remember the undecided bytes.
+    cdef int keep(self, const uint8_t* data, int64_t size) noexcept nogil:
+        cdef void* moved
+        if size > self.kept_capacity:
+            moved = malloc(2 * size)
+            if moved == NULL:
+                return -1
+            memcpy(moved, data, size)
+            free(self.kept)
+            self.kept = <uint8_t*> moved
+            self.kept_capacity = 2 * size
+        else:
+            memmove(self.kept, data, size)
+        self.kept_size = size
+        return 0
