@@ -32,6 +32,8 @@ cdef class Fragments:
     # The slot of this datagram, or one to give it. If `is_used` is set and the key differs, or it is stale, report it,
     # then `open` it.
     cdef Slot* find(self, const uint8_t* key) noexcept nogil
+    # The slot in use that was opened first; NULL when none is in use.
+    cdef Slot* oldest(self) noexcept nogil
     cdef bint is_stale(self, const Slot* slot, int64_t received_ns) noexcept nogil
     cdef void open(self, Slot* slot, const uint8_t* key, int64_t received_ns, int64_t offset) noexcept nogil
     cdef Assembly put(

@@ -31,14 +31,22 @@ cdef class Fragments:
     cdef Slot* find(self, const uint8_t* key) noexcept nogil:
         cdef int index
         cdef Slot* slot
-        cdef Slot* oldest = &self.slots[0]
+        cdef Slot* unused = NULL
         for index in range(FRAGMENT_SLOTS):
             slot = &self.slots[index]
-            if slot.is_used and memcmp(slot.key, key, FRAGMENT_KEY_BYTES) == 0:
+            if not slot.is_used:
+                unused = slot
+            elif memcmp(slot.key, key, FRAGMENT_KEY_BYTES) == 0:
                 return slot
-            if oldest.is_used and (not slot.is_used or slot.offset < oldest.offset):
-                oldest = slot
-        return oldest
+        return unused if unused != NULL else self.oldest()
+
+    cdef Slot* oldest(self) noexcept nogil:
+        cdef int index
+        cdef Slot* found = NULL
+        for index in range(FRAGMENT_SLOTS):
+            if self.slots[index].is_used and (found == NULL or self.slots[index].offset < found.offset):
+                found = &self.slots[index]
+        return found
 
     cdef bint is_stale(self, const Slot* slot, int64_t received_ns) noexcept nogil:
         return slot.received_ns >= 0 and received_ns - slot.received_ns > STALE_NS

@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset, strlen
 
 from framecodec.columns cimport Names, Rows
 from framecodec.fragments cimport (
-    ASSEMBLY_BROKEN, ASSEMBLY_WAITS, FRAGMENT_KEY_BYTES, FRAGMENT_SLOTS, Assembly, Fragments, Slot,
+    ASSEMBLY_BROKEN, ASSEMBLY_WAITS, FRAGMENT_KEY_BYTES, Assembly, Fragments, Slot,
 )
 from framecodec.records cimport (
     FRAME_FRAME, FRAME_RECEIVED_NS, FRAME_SOURCE, REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES,
@@ -99,11 +99,11 @@ cdef class UdpReader:
         return taken
 
     cdef PacketStatus finish(self) noexcept nogil:
-        cdef int index
+        cdef Slot* slot = self.fragments.oldest()
         cdef PacketStatus status = PACKET_OK
-        for index in range(FRAGMENT_SLOTS):
-            if status == PACKET_OK and self.fragments.slots[index].is_used:
-                status = self.give_up(&self.fragments.slots[index], b"fragments are missing")
+        while status == PACKET_OK and slot != NULL:
+            status = self.give_up(slot, b"fragments are missing")
+            slot = self.fragments.oldest()
         return status
 
     cdef PacketStatus take_packet(

@@ -1,0 +1,12 @@
+from typing import Self, final
+
+from framecodec.columns import Batch
+
+REASONS: tuple[str, ...]
+
+@final
+class UdpReader:
+    datagrams: int
+    passed: int
+    def __new__(cls, link: str, codec: str, *, port: int = 0) -> Self: ...
+    def take(self) -> tuple[Batch, Batch]: ...
