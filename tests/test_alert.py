@@ -184,7 +184,7 @@ def test_second_writer_is_refused_and_readers_are_not(outbox):
         Outbox(outbox.path)
     assert caught.value.exit_status == 3
     Alerter([HOT], outbox, [HOOK]).take(0, 0, record(0, a=90), now(0))
-    reader = Outbox(outbox.path, is_reader=True)
+    reader = Outbox(outbox.path, "read")
     assert reader.status()[0]["waiting"] == 1
     with pytest.raises(sqlite3.OperationalError):
         reader.revive("ops", 0)
@@ -193,7 +193,7 @@ def test_second_writer_is_refused_and_readers_are_not(outbox):
 
 def test_outbox_that_is_absent_or_foreign_is_named(tmp_path):
     with pytest.raises(InputError, match=r"no outbox can be read there"):
-        Outbox(tmp_path / "absent.sqlite", is_reader=True)
+        Outbox(tmp_path / "absent.sqlite", "read")
     (tmp_path / "foreign.sqlite").write_bytes(b"no database at all, but long enough to look at" * 100)
     with pytest.raises(DependencyError, match="cannot be used"):
         Outbox(tmp_path / "foreign.sqlite")

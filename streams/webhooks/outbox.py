@@ -7,8 +7,8 @@
 
 Why a file and not the topic `alerts` alone: the engine's state, the offsets that led to it, the events and the messages
 must change together, and attempts and due times change with every delivery; one local transaction does that exactly.
-WAL with synchronous=FULL: what `commit` returned from survives kill -9 and a power cut. One process writes (a lock beside
-the file); others may read (`is_reader=True`).
+WAL with synchronous=FULL: what `commit` returned from survives kill -9 and a power cut. One process owns it (a lock beside
+the file); `orbitrack alerts` comes as a guest, to read or to revive dead letters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from streams.clock import NS
 from streams.errors import DependencyError, InputError
@@ -30,6 +30,7 @@ from streams.webhooks.retry import CIRCUIT_FAILURES
 __all__ = ["Attempt", "Outbox", "Waiting"]
 
 FORMAT = 1
+Access = Literal["own", "read", "write"]
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS progress (partition INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
@@ -91,13 +92,15 @@ class Attempt:
 
 
 class Outbox:
-    def __init__(self, path: Path, *, is_reader: bool = False) -> None:
-        """DependencyError if another process writes to it or the disk refuses; InputError if there is nothing to read."""
+    def __init__(self, path: Path, access: Access = "own") -> None:
+        """The owner creates what is missing. DependencyError if there is another owner or the disk refuses; InputError if
+        there is nothing to `read` or `write`."""
         self.path = path
         self.lock: int | None = None
         try:
-            if is_reader:
-                self.database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+            if access != "own":
+                mode = "ro" if access == "read" else "rw"
+                self.database = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None)
                 self.database.execute("SELECT count(*) FROM messages")
                 return
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,7 +111,7 @@ class Outbox:
             self.database.execute("PRAGMA synchronous = FULL")
             self.create()
         except (sqlite3.Error, OSError) as error:
-            if is_reader:
+            if access != "own":
                 raise InputError(f"{path}: no outbox can be read there: {error}") from error
             raise DependencyError(f"the outbox {path} cannot be used: {error}", retryable=False) from error
 
