@@ -42,6 +42,7 @@ EPOCH_1958_S = -378_691_200
 METRICS = [f"P{number}" for number in range(5)]
 PACKET = np.dtype([("head", ">u2"), ("sequence", ">u2"), ("length", ">u2"), ("day", ">u2"), ("ms", ">u4"), ("us", ">u2"),
                    ("values", ">f4", 5), ("rest", "u1", 30)])
+PEER_PREFIX = "plain."
 PER_SECOND = 2000                                     # packets of one spacecraft in a second of event time
 
 
@@ -128,6 +129,7 @@ def settings(folder: Path, bootstrap: str) -> Config:
 async def fill(config: Config, per_spacecraft: int, peer_topic: str, peer_records: int) -> dict[str, float]:
     """Everything into Kafka before anybody is timed; returns the truth about our part."""
     await create_topics(config.kafka)
+    await create_topics(config.kafka.model_copy(update={"prefix": PEER_PREFIX, "partitions": 1}))
     truth = {"count": 0.0, "sum": 0.0}
     topic = Topics(config.kafka.prefix).frames_satellite
     async with Producer(config.kafka) as producer:
@@ -203,12 +205,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, running_broker(Path(name) / "kafka") as bootstrap:
         folder = Path(name)
         config = settings(folder, bootstrap)
-        truth = asyncio.run(fill(config, per_spacecraft, "plain", options.peer_frames))
+        peer_topic = Topics(PEER_PREFIX).frames_rack
+        truth = asyncio.run(fill(config, per_spacecraft, peer_topic, options.peer_frames))
         ours = asyncio.run(time_ours(config, folder, batches))
         found = asyncio.run(our_windows(config))
         assert found["count"] == truth["count"], (found, truth)
         assert np.isclose(found["sum"], truth["sum"], rtol=1e-12), (found, truth)
-        peer = time_peer(bootstrap, "plain", options.peer_frames)
+        peer = time_peer(bootstrap, peer_topic, options.peer_frames)
         expected = float(packets(0, per_spacecraft)[: options.peer_frames]["values"][:, 0].astype(np.float64).sum())
         assert peer["count"] == options.peer_frames and np.isclose(peer["sum"], expected), (peer, expected)
     frames_timed = options.frames * ours["share"]

@@ -38,8 +38,6 @@ __all__ = ["create_app", "run"]
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 1.0
-# A delta of this many rows is about one record; a replay at full speed gets here many times a second.
-PENDING_MAX = 50_000
 TICK_S = 0.05
 GAP_TIMEOUT_S = 30
 
@@ -104,7 +102,7 @@ class Worker:
         except Exception:                 # ours: the record is put aside, and the process ends
             await self.quarantine(partition, message, traceback.format_exc())
             raise
-        if partition.pipeline.pending > PENDING_MAX:
+        if partition.pipeline.is_full:
             await partition.checkpoint()
 
     async def is_real_gap(self, partition: SourcePartition, message: Any) -> bool:
