@@ -24,7 +24,7 @@ from streams.gateway import access
 from streams.gateway.access import User, quoted
 from streams.gateway.errors import GatewayError, from_engine
 from streams.gateway.forms import ExternalTable
-from streams.gateway.sql import find_call
+from streams.gateway.sql import find_call, settings_start
 
 __all__ = ["Answer", "Connection", "Engine"]
 
@@ -241,20 +241,24 @@ class Connection:
                 blocks.close()
 
     def insert(self, head: bytes, format: str, params: Mapping[str, str], data: Iterator[bytes]) -> Answer:
-        """INSERT with its data in pieces; if `data` raises, what the engine has not written yet is dropped."""
+        """INSERT with its data in pieces; nothing is written if `data` raises.
+
+        The data becomes a file for a moment. chDB's own streaming inserter swallows every error of the table that it
+        writes to (a violated constraint, too many partitions, a full disk) and reports the rows as written.
+        """
         self.set({f"param_{name}": value for name, value in params.items()})
-        with self.translated_errors():
-            inserter = self.handle.send_insert(head, format)
-            try:
-                for piece in data:
-                    inserter.append(piece)
-                done = inserter.finish()
-            except BaseException:
-                with contextlib.suppress(RuntimeError, chdb.ChdbError):
-                    inserter.cancel()
-                raise
-        rows, size_bytes = done.rows_written, done.bytes_written
-        return Answer(b"", rows, rows, size_bytes, rows, size_bytes, int(done.elapsed * 1e9))
+        if not format.isidentifier():
+            raise GatewayError(73, "UNKNOWN_FORMAT", f"Unknown format {format}")
+        place = settings_start(head)
+        with tempfile.TemporaryFile(dir=self.engine.private) as spool:
+            for piece in data:
+                spool.write(piece)
+            spool.flush()
+            source = f"\nFROM INFILE '/dev/fd/{spool.fileno()}' COMPRESSION 'none' ".encode()
+            with self.translated_errors():
+                done = self.handle.query(head[:place] + source + head[place:] + f" FORMAT {format}".encode(), "Null")
+            rows, size_bytes = done.rows_read(), spool.tell()
+        return Answer(b"", rows, rows, size_bytes, rows, size_bytes, int(done.elapsed() * 1e9))
 
     def insert_selected(self, head: bytes, format: str, params: Mapping[str, str], data: Iterator[bytes]) -> Answer:
         """INSERT ... SELECT ... FROM input('structure'): chDB has no input(), so the data becomes a file for a moment."""

@@ -13,7 +13,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Insert", "Statement", "Token", "find_call", "names", "read_statement", "replaced", "tokens", "unquoted"]
+__all__ = [
+    "Insert", "Statement", "Token", "find_call", "names", "read_statement", "replaced", "settings_start", "tokens", "unquoted",
+]
 
 # Src/Parsers/Lexer.cpp of ClickHouse: `--`, `//` and `#!`/`# ` start comments, a heredoc is $tag$...$tag$ (from memory).
 TOKEN = re.compile(
@@ -163,6 +165,17 @@ def data_start(source: bytes, end: int) -> int:
     """First byte of data after `FORMAT name`: past spaces, an optional semicolon and one end of line."""
     match = re.compile(rb"[ \t\f]*;?[ \t\f]*(?:\r?\n)?").match(source, end)
     return match.end() if match else end
+
+
+def settings_start(head: bytes) -> int:
+    """Where the SETTINGS clause of an INSERT's head starts, or its end."""
+    before: Token | None = None
+    for token in tokens(head):
+        is_name = before is None or before.is_word(b"INTO", b"TABLE", b"FUNCTION") or before.text == b"."
+        if token.is_word(b"SETTINGS") and not token.depth and not is_name:
+            return token.start
+        before = token
+    return len(head)
 
 
 def replaced(source: bytes, name: str, by: bytes) -> bytes:
