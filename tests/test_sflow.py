@@ -114,7 +114,8 @@ def expected_flow(datagram: dict[str, Any], one: dict[str, Any]) -> dict[str, An
     }
     names: dict[str, tuple[str, Any]] = {
         "srcMAC": ("src_mac", mac), "dstMAC": ("dst_mac", mac), "decodedVLAN": ("vlan_id", int),
-        "ethernet_type": ("ethertype", int), "ip.tot_len": ("bytes", int), "srcIP": ("src_addr", str), "dstIP": ("dst_addr", str),
+        "ethernet_type": ("ethertype", int), "ip.tot_len": ("bytes", int), "srcIP": ("src_addr", str),
+        "dstIP": ("dst_addr", str),
         "IPProtocol": ("protocol", int), "IPTOS": ("tos", int), "IPTTL": ("ttl", int), "TCPSrcPort": ("src_port", int),
         "TCPDstPort": ("dst_port", int), "UDPSrcPort": ("src_port", int), "UDPDstPort": ("dst_port", int),
         "TCPFlags": ("tcp_flags", int), "ICMPType": ("icmp_type", int), "ICMPCode": ("icmp_code", int),
@@ -502,7 +503,8 @@ def test_foreign_and_short_datagrams_have_reasons() -> None:
     bodies = [b"", b"\0\0", b"\0\5\0\1" + bytes(40), words(4, 1), words(5), words(5, 1), words(5, 9, 0, 0), sflow() + b"\0"]
     out = rows_of(SflowDecoder(), [(1, "192.0.2.9", body) for body in bodies])
     assert [row["reason"] for row in out["rejects"]] == [
-        "truncated", "truncated", "unknown_version", "unknown_version", "truncated", "truncated", "bad_length", "trailing_bytes",
+        "truncated", "truncated", "unknown_version", "unknown_version", "truncated", "truncated", "bad_length",
+        "trailing_bytes",
     ]  # fmt: skip
     assert [row["size_bytes"] for row in out["rejects"]] == [0, 2, 44, 8, 4, 8, 16, 1]
 

@@ -79,8 +79,8 @@ cdef enum EntityClass:
     ENTITY_LANE
     ENTITY_QUEUE
     ENTITY_ADAPTER
+    ENTITY_VRF
     ENTITY_EXPORTER
-    ENTITY_CLASSES
 
 # Metrics that both decoders write; the order of SHARED_METRICS in rack.pyx.
 cdef enum SharedMetric:
@@ -105,6 +105,13 @@ cdef enum SharedUnit:
     UNIT_DATAGRAMS
     UNIT_FLOWS
     UNIT_SAMPLES
+
+# The order of CODECS in rack.pyx.
+cdef enum Codec:
+    CODEC_SFLOW
+    CODEC_NETFLOW5
+    CODEC_NETFLOW9
+    CODEC_IPFIX
 
 cdef enum:
     NO_UNIT = -1
@@ -168,8 +175,14 @@ cdef class RackDecoder:
     # Opens a flow row with what the datagram says of all its rows; its index, or -1: out of memory or over the limit.
     cdef int64_t open_flow(self, int32_t codec, uint32_t domain, uint32_t sequence) noexcept nogil
     cdef int close_flow(self, int64_t row) noexcept nogil
+    # Follows the messages of a domain; `protocol` tells those of one sender and number apart. 0, or -1.
     cdef int count_sequence(
-        self, uint32_t domain, uint32_t sequence, uint32_t uptime_ms, uint32_t step, int32_t lost_metric, int32_t unit,
+        self, uint32_t protocol, uint32_t domain, uint32_t sequence, uint32_t uptime_ms, uint32_t step, int32_t lost_metric,
+        int32_t unit,
+    ) noexcept nogil
+    # Where only the message's own records tell the next number: adds them; `is_known` False: the next one sets anew.
+    cdef void advance_sequence(
+        self, uint32_t protocol, uint32_t domain, uint32_t sequence, uint32_t step, bint is_known,
     ) noexcept nogil
 
 
@@ -178,6 +191,10 @@ cdef class RackDecoder:
 cdef int64_t follow(Slot* slot, bint is_new, uint32_t sequence, uint32_t uptime_ms, uint32_t step) noexcept nogil
 
 cdef void put_detail(char* out, size_t size, const char* form, uint64_t a, uint64_t b) noexcept nogil
+
+
+# How much of bytes[:size] is well-formed UTF-8 without control characters.
+cdef int64_t utf8_prefix(const uint8_t* bytes, int64_t size) noexcept nogil
 
 
 cdef inline void put8(Rows rows, int column, int64_t row, uint8_t value) noexcept nogil:

@@ -30,8 +30,8 @@ cdef extern from *:
     """
     /* Path words of EntityClass, and the word before a sub-index. */
     static const char* const fc_entity_words[] = {
-        "if", "vlan", "physical", "logical", "host", "domain", "if", "if", "host/adapter", ""};
-    static const char* const fc_entity_sub_words[] = {"", "", "", "", "", "", "lane", "queue", "", ""};
+        "if", "vlan", "physical", "logical", "host", "domain", "if", "if", "host/adapter", "vrf", ""};
+    static const char* const fc_entity_sub_words[] = {"", "", "", "", "", "", "lane", "queue", "", "", ""};
     """
     const char** ENTITY_WORDS "fc_entity_words"
     const char** ENTITY_SUB_WORDS "fc_entity_sub_words"
@@ -224,7 +224,7 @@ cdef class Decoded:
 cdef class RackDecoder:
     """Base of the rack decoders. `derive=False` leaves the window-only contributions out."""
 
-    def __cinit__(self, *, bint derive=True):
+    def __cinit__(self, *, bint derive=True, **others):
         kinds, codecs, reasons = Names(), Names(), Names()
         self.entities, self.exporters, self.texts, self.metrics, self.units = Names(), Names(), Names(), Names(), Names()
         for names, words in (
@@ -485,16 +485,20 @@ cdef class RackDecoder:
         return 0
 
     cdef int count_sequence(
-        self, uint32_t domain, uint32_t sequence, uint32_t uptime_ms, uint32_t step, int32_t lost_metric, int32_t unit,
+        self, uint32_t protocol, uint32_t domain, uint32_t sequence, uint32_t uptime_ms, uint32_t step, int32_t lost_metric,
+        int32_t unit,
     ) noexcept nogil:
         cdef bint is_new
-        cdef Slot* slot = self.sequences.find(self.address_high, self.address_low, (<uint64_t> 1 << 63) | domain, 0, &is_new)
+        cdef Slot* slot = self.sequences.find(
+            self.address_high, self.address_low, (<uint64_t> 1 << 63) | domain, protocol, &is_new,
+        )
         cdef int64_t lost
         cdef int32_t entity
         if slot == NULL:
             self.out_of_memory = True
             return -1
-        lost = follow(slot, is_new, sequence, uptime_ms, step)
+        lost = follow(slot, is_new or slot.extra, sequence, uptime_ms, step)
+        slot.extra = 0
         if lost <= 0 and lost != -2 and not self.derive:
             return 0
         entity = self.entity(ENTITY_DOMAIN, domain, 0)
@@ -509,6 +513,17 @@ cdef class RackDecoder:
         if lost == -2:
             return self.sample(entity, METRIC_SEQUENCE_RESETS, 1, GAUGE, NO_UNIT)
         return 0
+
+    cdef void advance_sequence(
+        self, uint32_t protocol, uint32_t domain, uint32_t sequence, uint32_t step, bint is_known,
+    ) noexcept nogil:
+        cdef bint is_new
+        cdef Slot* slot = self.sequences.find(
+            self.address_high, self.address_low, (<uint64_t> 1 << 63) | domain, protocol, &is_new,
+        )
+        if slot != NULL and slot.number == sequence:
+            slot.number += step
+            slot.extra = not is_known
 
 
 cdef inline int fill_sample(RackDecoder self, Rows rows, int32_t entity, int32_t metric, Kind kind, int32_t unit) noexcept nogil:
@@ -535,6 +550,37 @@ cdef void write_address(const uint8_t* address, char* text) noexcept nogil:
         inet_ntop(AF_INET, address + 12, text, 64)
     else:
         inet_ntop(AF_INET6, address, text, 64)
+
+
+# How much of p[:size] is well-formed UTF-8 without control characters: names go into Arrow strings as they are.
+cdef int64_t utf8_prefix(const uint8_t* p, int64_t size) noexcept nogil:
+    cdef int64_t at = 0
+    cdef int64_t more, index
+    while at < size:
+        if 0x20 <= p[at] < 0x7F:
+            at += 1
+            continue
+        if 0xC2 <= p[at] < 0xE0:
+            more = 1
+        elif 0xE0 <= p[at] < 0xF0:
+            more = 2
+        elif 0xF0 <= p[at] < 0xF5:
+            more = 3
+        else:
+            return at
+        if size - at <= more:
+            return at
+        for index in range(1, more + 1):
+            if p[at + index] & 0xC0 != 0x80:
+                return at
+        # Overlong forms, surrogates and beyond U+10FFFF (RFC 3629 section 4).
+        if (
+            (p[at] == 0xE0 and p[at + 1] < 0xA0) or (p[at] == 0xED and p[at + 1] >= 0xA0)
+            or (p[at] == 0xF0 and p[at + 1] < 0x90) or (p[at] == 0xF4 and p[at + 1] >= 0x90)
+        ):
+            return at
+        at += more + 1
+    return at
 
 
 cdef check_frames(ArrowSchema* schema):

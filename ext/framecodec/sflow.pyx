@@ -21,12 +21,12 @@ from libc.string cimport memcpy, memset
 from framecodec.columns cimport Names
 from framecodec.headers cimport MPLS_LABELS_MAX, read_packet
 from framecodec.rack cimport (
-    BAD_LENGTH, COUNTER, ENTITY_ADAPTER, ENTITY_HOST, ENTITY_INTERFACE, ENTITY_LANE, ENTITY_LOGICAL, ENTITY_PHYSICAL,
+    BAD_LENGTH, CODEC_SFLOW, COUNTER, ENTITY_ADAPTER, ENTITY_HOST, ENTITY_INTERFACE, ENTITY_LANE, ENTITY_LOGICAL, ENTITY_PHYSICAL,
     ENTITY_QUEUE, ENTITY_VLAN, EntityClass, GAUGE, Kind, METRIC_DATAGRAMS_LOST, METRIC_DISCARDED_PACKETS, METRIC_DROPS,
     METRIC_FLOW_IN_BYTES, METRIC_FLOW_IN_PACKETS, METRIC_FLOW_OUT_BYTES, METRIC_FLOW_OUT_PACKETS, METRIC_SAMPLE_GAPS, METRIC_UP,
     NO_UNIT, ROWS_LIMIT, RackDecoder, STATE, Slot, TEXT, TRAILING_BYTES, TRUNCATED, UNIT_BYTES, UNIT_DATAGRAMS, UNIT_PACKETS,
     UNIT_SAMPLES, UNKNOWN_VERSION, be16, be32, be64, follow, is_set, put16, put32, put64, put8, put_detail, put_ipv4, put_ipv6,
-    put_mac,
+    put_mac, utf8_prefix,
 )
 from framecodec.records cimport (
     FLOW_BGP_NEXT_HOP, FLOW_BYTES, FLOW_DISCARD_REASON, FLOW_DST_ADDR, FLOW_DST_AS, FLOW_DST_MAC, FLOW_DST_MASK, FLOW_DST_PORT,
@@ -39,7 +39,6 @@ from framecodec.sflow_counters import LANE, RECORDS
 __all__ = ["SflowDecoder"]
 
 cdef enum:
-    CODEC_SFLOW = 0
     FIELDS_MAX = 40
     RECORDS_MAX = 48
     # ifIndex 0x3FFFFFFF: sent or consumed by the agent itself, no interface [5, "interface"].
@@ -213,7 +212,9 @@ cdef class SflowDecoder(RackDecoder):
         if not self.has_received:
             self.time_ns = 1_000_000 * <int64_t> self.uptime_ms
             self.time_quality = QUALITY_TIME_SUBSTITUTED
-        if self.count_sequence(self.sub_agent, self.sequence, self.uptime_ms, 1, METRIC_DATAGRAMS_LOST, UNIT_DATAGRAMS) < 0:
+        if self.count_sequence(
+            CODEC_SFLOW, self.sub_agent, self.sequence, self.uptime_ms, 1, METRIC_DATAGRAMS_LOST, UNIT_DATAGRAMS,
+        ) < 0:
             return -1
         for index in range(count):
             if size - at < 8:
@@ -779,37 +780,6 @@ cdef void write_mac(char* text, const uint8_t* p) noexcept nogil:
         text, 64, b"%02x:%02x:%02x:%02x:%02x:%02x", <unsigned int> p[0], <unsigned int> p[1], <unsigned int> p[2],
         <unsigned int> p[3], <unsigned int> p[4], <unsigned int> p[5],
     )
-
-
-# How much of p[:size] is well-formed UTF-8 without control characters: names go into Arrow strings as they are.
-cdef int64_t utf8_prefix(const uint8_t* p, int64_t size) noexcept nogil:
-    cdef int64_t at = 0
-    cdef int64_t more, index
-    while at < size:
-        if 0x20 <= p[at] < 0x7F:
-            at += 1
-            continue
-        if 0xC2 <= p[at] < 0xE0:
-            more = 1
-        elif 0xE0 <= p[at] < 0xF0:
-            more = 2
-        elif 0xF0 <= p[at] < 0xF5:
-            more = 3
-        else:
-            return at
-        if size - at <= more:
-            return at
-        for index in range(1, more + 1):
-            if p[at + index] & 0xC0 != 0x80:
-                return at
-        # Overlong forms, surrogates and beyond U+10FFFF (RFC 3629 section 4).
-        if (
-            (p[at] == 0xE0 and p[at + 1] < 0xA0) or (p[at] == 0xED and p[at + 1] >= 0xA0)
-            or (p[at] == 0xF0 and p[at + 1] < 0x90) or (p[at] == 0xF4 and p[at + 1] >= 0x90)
-        ):
-            return at
-        at += more + 1
-    return at
 
 
 # Known records without a column of ours: users, URLs, NAT, MPLS details, 802.11, tunnels, queues, access lists, functions,
