@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy as np
 import pytest
 
 from streams.clickhouse.client import connect
