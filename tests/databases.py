@@ -99,7 +99,7 @@ def start_database(path: Path, *, port: int = 0, host: str = "127.0.0.1", **vari
 
 
 @contextmanager
-def running_database(path: Path) -> Iterator[Database]:
+def database_process(path: Path) -> Iterator[Database]:
     database = start_database(path)
     try:
         yield database

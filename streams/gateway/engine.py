@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,7 +225,7 @@ class Connection:
         with self.translated_errors():
             return answer(self.handle.query(statement, format, params=dict(params)))
 
-    def stream(self, statement: bytes, format: str, params: Mapping[str, str]) -> Iterator[Answer]:
+    def stream(self, statement: bytes, format: str, params: Mapping[str, str]) -> Generator[Answer]:
         """Runs a query block by block, for formats whose blocks can simply be put behind one another."""
         with self.translated_errors():
             blocks = self.handle.send_query(statement, format, params=dict(params))
@@ -277,7 +277,7 @@ class Connection:
     def translated_errors(self) -> Iterator[None]:
         try:
             yield
-        except (RuntimeError, chdb.ChdbError) as error:
+        except (RuntimeError, chdb.ChdbError, UnicodeDecodeError) as error:
             raise from_engine(error, self.engine.version) from error
 
 

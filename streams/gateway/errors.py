@@ -50,7 +50,8 @@ class EngineError(GatewayError):
 
 def from_engine(error: BaseException, version: str = "") -> GatewayError:
     """The engine's error, without what its Python binding put around it, ending like a server's."""
-    text = str(error)
+    # The binding cannot decode messages that quote bytes of the statement; then its error has them.
+    text = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
     codes = list(CODE.finditer(text))
     if not codes:
         return EngineError(UNKNOWN_EXCEPTION, f"Code: {UNKNOWN_EXCEPTION}. DB::Exception: {text} (UNKNOWN_EXCEPTION)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
@@ -20,7 +20,8 @@ from streams.gateway.errors import GatewayError
 from streams.gateway.formats import Joiner, content_type, joiner_for
 from streams.gateway.forms import ExternalTable
 from streams.gateway.request import PIECE_BYTES, Body, Request
-from streams.gateway.sql import Insert, Statement, read_statement, replaced
+from streams.gateway.rewrites import show_create_system_table, with_client_query_ids
+from streams.gateway.sql import Insert, Statement, read_statement
 
 if TYPE_CHECKING:
     from streams.gateway.server import Gateway
@@ -30,7 +31,6 @@ __all__ = ["Exchange"]
 QUERY_BYTES_MAX = 16 << 20  # of SQL text; data of an INSERT does not count
 HEAD_BYTES_MAX = 1 << 20  # where FORMAT or VALUES of an INSERT must be found
 HOLD_S = 0.05  # how long rows wait for more of them before they leave
-MARK_QUERY_ID = b"splitByChar('\\n', Settings['log_comment'])[1]"
 Result = TypeVar("Result")
 
 
@@ -118,17 +118,30 @@ class Exchange:
     async def execute(self, connection: Connection, statement: Statement, kind: str, source: bytes) -> web.StreamResponse:
         request, params = self.request, self.request.params
         if statement.is_kill:
-            source = replaced(source, "query_id", MARK_QUERY_ID)
+            source = with_client_query_ids(source)
         format = statement.output_format or request.default_format or "TabSeparated"
         joiner = joiner_for(format) if kind == "READ_ONLY" and statement.is_select else None
         if joiner is not None:
             blocks = connection.stream(source, format, params)
         else:
             joiner = Joiner()
-            blocks = (connection.execute(source, format, params) for _ in range(1))
+            blocks = self.executed(connection, source, format)
         return await self.send(blocks, joiner, format, has_rows=kind == "READ_ONLY" or statement.is_kill)
 
-    async def send(self, blocks: Iterator[Answer], joiner: Joiner, format: str, *, has_rows: bool) -> web.StreamResponse:
+    def executed(self, connection: Connection, source: bytes, format: str) -> Generator[Answer]:
+        """The one answer of a statement that is not streamed."""
+        try:
+            yield connection.execute(source, format, self.request.params)
+        except GatewayError as error:
+            if "There is no metadata of table" not in error.text:
+                raise
+            instead = show_create_system_table(source, self.request.database)
+            answer = connection.execute(instead, format, {}) if instead else None
+            if answer is None or not answer.rows:
+                raise
+            yield answer
+
+    async def send(self, blocks: Generator[Answer], joiner: Joiner, format: str, *, has_rows: bool) -> web.StreamResponse:
         """Sends blocks as they come, with the next one under way meanwhile; what is over soon is sent in one piece."""
         encoder = encoder_for(self.request.encoding, self.request.native_compression)
         total = Progress()
@@ -170,7 +183,7 @@ class Exchange:
             if not task.done():
                 task.cancel()
                 await asyncio.wait((task,))
-            await self.in_thread(blocks.close)  # type: ignore[attr-defined]  # both are generators
+            await self.in_thread(blocks.close)
         if total.result_bytes or response is not None:
             held += encoder.compress(joiner.end()) + encoder.flush()
         if response is None:

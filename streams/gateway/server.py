@@ -7,6 +7,7 @@ statement runs (exchange.py) in a thread of the pool here (engine.py), and its a
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ __all__ = ["Gateway"]
 QUERIES_MAX = 32  # at once; more are told to come back
 KILL_RETRY_S = 0.2
 Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -74,8 +76,12 @@ class Gateway:
             headers["X-ClickHouse-Exception-Tag"] = uuid.uuid4().hex[:16]
             return await self.run(Exchange(self, http, user, request, tables, headers))
         except GatewayError as error:
-            headers["X-ClickHouse-Exception-Code"] = str(error.code)
-            return web.Response(status=error.status, text=error.text + "\n", headers=headers)
+            return failure(error, headers)
+        except ConnectionError:
+            raise  # the client is gone
+        except Exception:
+            log.exception("request %s failed", headers.get("X-ClickHouse-Query-Id", "?"))
+            return failure(GatewayError(1002, "UNKNOWN_EXCEPTION", "the gateway failed; see its log"), headers)
 
     async def run(self, exchange: Exchange) -> web.StreamResponse:
         request = exchange.request
@@ -111,3 +117,8 @@ class Gateway:
                 await asyncio.wait((future,), timeout=KILL_RETRY_S)
             future.exception()
             raise
+
+
+def failure(error: GatewayError, headers: dict[str, str]) -> web.Response:
+    headers["X-ClickHouse-Exception-Code"] = str(error.code)
+    return web.Response(status=error.status, text=error.text + "\n", headers=headers)

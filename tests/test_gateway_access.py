@@ -1,0 +1,288 @@
+"""What a read-only user cannot do, and what nobody can do without a password."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from streams.errors import ConfigError
+from streams.gateway.access import Access, User, check_ast, check_read_settings, users_xml
+from streams.gateway.errors import GatewayError
+from tests.databases import ANALYST_PASSWORD, Database
+from tests.processes import end, environment
+
+REFUSED = (164, 497)  # READONLY, ACCESS_DENIED
+
+READS_OUTSIDE = [
+    "SELECT file('/etc/hostname')",
+    "SELECT FILE('/etc/hostname')",
+    "SELECT `file`('/etc/hostname')",
+    "SELECT /* x */ file /* y */ ('/etc/hostname')",
+    "SELECT * APPLY(file) FROM (SELECT '/etc/hostname')",
+    "SELECT * APPLY(x -> file(x)) FROM (SELECT '/etc/hostname')",
+    "SELECT COLUMNS('a') APPLY `file` FROM (SELECT '/etc/hostname' AS a)",
+    "SELECT arrayMap(x -> file(x), ['/etc/hostname'])",
+    "SELECT 1 LIMIT length(file('/etc/hostname'))",
+    "SELECT 1 ORDER BY file('/etc/hostname')",
+    "SELECT sum(1) OVER (ORDER BY file('/etc/hostname'))",
+    "WITH file('/etc/hostname') AS x SELECT x",
+    "EXPLAIN SELECT file('/etc/hostname')",
+    "EXPLAIN SYNTAX SELECT file('/etc/hostname')",
+    "DESCRIBE (SELECT file('/etc/hostname') AS a)",
+    "SELECT * FROM (EXPLAIN SELECT file('/etc/hostname'))",
+    "SELECT * FROM view(SELECT file('/etc/hostname'))",
+    "FROM file('/etc/hostname', 'LineAsString') SELECT *",
+    "DESCRIBE TABLE file('/etc/hostname', 'LineAsString')",
+    "SELECT * FROM fileCluster('default', '/etc/hostname', 'LineAsString')",
+    "SELECT * FROM `/etc/hostname`",
+    'SELECT * FROM "/etc/hostname"',
+    "SELECT * FROM default.`/etc/hostname`",
+    "SELECT * FROM {t:Identifier}",
+    "SELECT * FROM url('http://127.0.0.1:9/', 'LineAsString')",
+    "SELECT * FROM remote('127.0.0.1', system.one)",
+    "SELECT * FROM s3('http://127.0.0.1:9/x', 'CSV')",
+    "SELECT * FROM mysql('127.0.0.1:9', 'd', 't', 'u', 'p')",
+    "SELECT * FROM postgresql('127.0.0.1:9', 'd', 't', 'u', 'p')",
+    "SELECT * FROM sqlite('/etc/hostname', 't')",
+    "SELECT * FROM executable('id', 'TSV', 'a String')",
+    "SELECT * FROM Python(users)",
+    "SELECT * FROM Python('sys')",
+    "SELECT addressToLine(1)",
+    "SELECT 1 INTO OUTFILE '/tmp/out'",
+]
+CHANGES = [
+    "CREATE TABLE t (a Int8) ENGINE = Memory",
+    "CREATE TEMPORARY TABLE t (a Int8)",
+    "CREATE VIEW v AS SELECT 1",
+    "CREATE FUNCTION f AS x -> x",
+    "INSERT INTO t VALUES (1)",
+    "INSERT INTO FUNCTION file('/tmp/out', 'CSV', 'a Int8') VALUES (1)",
+    "INSERT INTO FUNCTION file('/tmp/out', 'CSV', 'a Int8') SELECT 1",
+    "DROP DATABASE default",
+    "ALTER TABLE t DELETE WHERE 1",
+    "OPTIMIZE TABLE t",
+    "TRUNCATE TABLE t",
+    "BACKUP DATABASE default TO File('/tmp/out')",
+    "SYSTEM SHUTDOWN",
+    "KILL QUERY WHERE 1",
+    "SET ROLE gateway_writer",
+    "SET ROLE ALL",
+    "SET readonly = 0",
+    "SET max_execution_time = 0",
+    "USE system",
+    "SELECT 1 SETTINGS readonly = 0",
+    "SELECT 1 SETTINGS max_memory_usage = 0",
+    "SELECT 1 SETTINGS max_threads = 64",
+    "SELECT 1; DROP DATABASE default",
+]
+TELLS_OF_OTHERS = [
+    "SELECT * FROM system.query_log",
+    "SELECT * FROM `system`.`processes` AS p",
+    "SELECT 1 IN system.processes",
+    "SELECT * FROM loop(system.processes)",
+    "SELECT * FROM merge('system', 'query_log')",
+    "WITH q AS (SELECT * FROM system.query_log_engine) SELECT * FROM q",
+    "SHOW PROCESSLIST",
+]
+
+
+@pytest.mark.parametrize("query", READS_OUTSIDE + CHANGES + TELLS_OF_OTHERS)
+def test_analyst_is_refused(gateway: Database, query: str) -> None:
+    reply = gateway.ask(query, user="analyst", param_t="/etc/hostname")
+
+    assert reply.code in (*REFUSED, 62, 358), reply.text
+    assert reply.code != 62 or query.startswith(("SELECT 1; DROP", "SET"))
+
+
+def test_analyst_is_refused_the_process_list_from_inside_its_database(gateway: Database) -> None:
+    assert gateway.ask("SELECT * FROM processes", user="analyst", database="system").code == 497
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM numbers(1)",
+        "SELECT 'file(''/etc/hostname'')' AS file",
+        "SELECT * APPLY(sum) FROM numbers(2)",
+        "WITH t AS (SELECT 1 AS a) SELECT * FROM t",
+        "SELECT count() FROM system.tables",
+        "SHOW TABLES",
+        "EXISTS TABLE t",
+        "DESCRIBE system.one",
+        "SHOW CREATE TABLE system.one",
+        "EXPLAIN SELECT 1",
+        "SELECT * FROM values('a Int8', 1)",
+        "SELECT * FROM generateRandom('a Int8') LIMIT 1",
+        "SELECT toString(1) SETTINGS readonly = 1",
+    ],
+)
+def test_analyst_may_read(gateway: Database, query: str) -> None:
+    assert gateway.ask(query, user="analyst").status == 200
+
+
+def test_analyst_reads_what_writers_prepared(gateway: Database, schema: str) -> None:
+    gateway.value(f"CREATE TABLE {schema}.t (a Int8, b String) ENGINE = MergeTree ORDER BY a")
+    gateway.value(f"INSERT INTO {schema}.t VALUES (1, 'x')")
+    source = f"SOURCE(CLICKHOUSE(DB '{schema}' TABLE 't'))"
+    gateway.value(f"CREATE DICTIONARY {schema}.d (a UInt64, b String) PRIMARY KEY a {source} LAYOUT(FLAT()) LIFETIME(0)")
+    gateway.value(f"CREATE VIEW {schema}.v AS SELECT count() AS n FROM {schema}.t")
+
+    assert gateway.value(f"SELECT n, dictGet('{schema}.d', 'b', 1) FROM {schema}.v", user="analyst") == "1\tx"
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "settings"),
+    [
+        ("SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) = 1", 159, {"max_execution_time": 1}),
+        ("SELECT count() FROM (SELECT number FROM numbers(300000000) GROUP BY number)", 241, {"max_memory_usage": 10**8}),
+        ("SELECT number FROM numbers(3000000)", 396, {}),
+        ("SELECT number FROM numbers(3000000)", 396, {"result_overflow_mode": "throw", "max_result_rows": 10}),
+    ],
+)
+def test_caps_end_a_query_of_an_analyst(gateway: Database, query: str, code: int, settings: dict[str, object]) -> None:
+    reply = gateway.ask(query, user="analyst", wait_end_of_query=1, **settings)  # type: ignore[arg-type]
+
+    assert reply.code == code, reply.text[:300]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_memory_usage", "2000000001"),
+        ("max_memory_usage", "0"),
+        ("max_execution_time", "0.5e9"),
+        ("max_threads", "3"),
+        ("readonly", "0"),
+        ("additional_table_filters", "{}"),
+        ("dialect", "kusto"),
+        ("allow_introspection_functions", "1"),
+        ("format_schema", "/etc/passwd"),
+        ("output_format_schema", "/tmp/x"),
+        ("format_template_row", "/etc/passwd"),
+    ],
+)
+def test_settings_that_would_lift_a_limit_are_refused(name: str, value: str) -> None:
+    with pytest.raises(GatewayError, match=f"Cannot modify '{name}' setting in readonly mode"):
+        check_read_settings(User("analyst", read_only=True), {name: value})
+
+
+def test_settings_of_the_answer_and_lower_caps_are_allowed() -> None:
+    settings = {"max_threads": "1", "max_rows_to_read": "10", "output_format_json_quote_64bit_integers": "1"}
+
+    check_read_settings(User("analyst", read_only=True), settings | {"session_timezone": "Asia/Tokyo", "extremes": "1"})
+
+
+@pytest.mark.parametrize(
+    ("headers", "url"),
+    [
+        ({}, ""),
+        ({}, "&user=analyst&password=wrong"),
+        ({"X-ClickHouse-User": "analyst"}, ""),
+        ({"X-ClickHouse-User": "nobody", "X-ClickHouse-Key": ANALYST_PASSWORD}, ""),
+        ({"Authorization": "Basic !!!"}, ""),
+        ({"Authorization": "Bearer token"}, ""),
+        ({"Authorization": "Basic YW5hbHlzdDp3cm9uZw=="}, ""),
+    ],
+)
+def test_nobody_gets_in_without_password(gateway: Database, headers: dict[str, str], url: str) -> None:
+    request = urllib.request.Request(f"{gateway.url}?query=SELECT+1{url}", headers=headers)
+
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    with caught.value as answer:
+        assert (answer.code, answer.headers["X-ClickHouse-Exception-Code"]) == (403, "516")
+        assert ANALYST_PASSWORD not in answer.read().decode()
+
+
+def test_password_may_come_in_each_of_three_ways(gateway: Database) -> None:
+    url = f"{gateway.url}?query=SELECT+1&user=analyst&password={urllib.parse.quote(ANALYST_PASSWORD)}"
+    basic = base64.b64encode(f"analyst:{ANALYST_PASSWORD}".encode()).decode()
+
+    assert urllib.request.urlopen(url).read() == b"1\n"
+    assert gateway.value("SELECT 1", user="analyst") == "1"
+    assert gateway.ask("SELECT 1", user=None, headers={"Authorization": f"Basic {basic}"}).text == "1\n"
+
+
+def test_passwords_are_never_shown() -> None:
+    user = User("analyst", "hush", read_only=True)
+
+    assert "hush" not in repr(user) + str(user) + users_xml([user])
+
+
+def test_unknown_name_and_wrong_password_look_the_same() -> None:
+    access = Access([User("analyst", "right")])
+
+    texts = []
+    for name, password in (("analyst", "wrong"), ("nobody", ""), ("analyst", "\udcff")):
+        with pytest.raises(GatewayError) as caught:
+            access.authenticate(name, password)
+        texts.append(caught.value.text.replace(name, "NAME"))
+    assert len(set(texts)) == 1
+    assert access.authenticate("analyst", "right").name == "analyst"
+
+
+def test_roles_are_only_ones_own(gateway: Database) -> None:
+    assert gateway.ask("SELECT 1", user="analyst", role="gateway_writer").code == 512
+    assert gateway.value("SELECT currentRoles()", user="analyst", role="gateway_analyst") == "['gateway_analyst']"
+
+
+def test_tree_of_a_harmless_statement_passes() -> None:
+    check_ast(b"SELECT a", "SelectQuery (children 1)\n Identifier a\n Function plus (alias file) (children 1)\n", None)
+
+
+def test_user_with_row_filter_must_not_write() -> None:
+    with pytest.raises(ConfigError, match="has row filters but may write"):
+        User("customer", row_filters={"t": "1"})
+    with pytest.raises(ConfigError, match="cannot be a user's name"):
+        User("a</role>")
+
+
+SERVE_CUSTOMER = """
+import asyncio, sys
+from pathlib import Path
+from streams.embedded.database import serve_database
+from streams.gateway import User
+customer = User("customer", "c", read_only=True, row_filters={"shop.t": "owner = 'customer'"}, caps={"max_result_rows": 5},
+                grants=("GRANT SELECT ON shop.*",))
+asyncio.run(serve_database(Path(sys.argv[1]), "127.0.0.1", 0, [User("default", "w"), customer]))
+"""
+
+
+def test_row_filters_and_grants_hold_for_one_user(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE_CUSTOMER, str(tmp_path / "data")], env=environment(), stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        database = Database(process, json.loads(process.stdout.readline())["port"], tmp_path)
+
+        def ask(name: str, password: str, query: str) -> str:
+            headers = {"X-ClickHouse-User": name, "X-ClickHouse-Key": password}
+            return database.ask(query, user=None, headers=headers).text.rstrip("\n")
+
+        for query in (
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.t (owner String, a Int8) ENGINE = MergeTree ORDER BY a",
+            "INSERT INTO shop.t VALUES ('customer', 1), ('other', 2)",
+            "CREATE VIEW shop.v AS SELECT * FROM shop.t",
+            "CREATE TABLE secret (a Int8) ENGINE = MergeTree ORDER BY a",
+        ):
+            assert ask("default", "w", query) == ""
+
+        assert ask("default", "w", "SELECT sum(a) FROM shop.t") == "3"
+        assert ask("customer", "c", "SELECT sum(a) FROM shop.t AS x") == "1"
+        assert ask("customer", "c", "SELECT sum(a) FROM shop.v") == "1"
+        assert "ACCESS_DENIED" in ask("customer", "c", "SELECT * FROM default.secret")
+        assert "TOO_MANY_ROWS" in ask("customer", "c", "SELECT number FROM numbers(10)")
+    finally:
+        end(process)
+        if process.stdout is not None:
+            process.stdout.close()
