@@ -44,7 +44,8 @@ def receiver(directory):
 
 def write_config(directory, url, **settings):
     lines = ['data_dir = "data"', "[database]", 'dsn = "http://127.0.0.1:1/orbitrack"', "[[webhook]]", 'name = "ops"']
-    lines += [f'url = "{url}"', f'secret = "{settings.get("secret", SECRET)}"', f"allow = {json.dumps(settings.get('allow', ['127.0.0.0/8']))}"]
+    lines.append(f'url = "{url}"')
+    lines += [f'secret = "{settings.get("secret", SECRET)}"', f"allow = {json.dumps(settings.get('allow', ['127.0.0.0/8']))}"]
     (directory / "orbitrack.toml").write_text("\n".join(lines) + "\n")
 
 
@@ -56,7 +57,8 @@ def test_test_alert_arrives_signed_and_is_verified_by_the_receiver(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"firing: HTTP 204 \(\d+ ms, msg_test_\w+\)\nresolved: HTTP 204 \(\d+ ms, msg_test_\w+\)\n", done.stdout)
+    answer = r"HTTP 204 \(\d+ ms, msg_test_\w+\)\n"
+    assert re.fullmatch(f"firing: {answer}resolved: {answer}", done.stdout)
     assert shown[0].startswith("FIRING OrbitrackTest test: This is a test")
     assert "signature ok" in shown[1]
 
