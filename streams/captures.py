@@ -10,6 +10,7 @@ mid-file where a capture turns out to be damaged: what was good before has been 
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,13 @@ class Capture:
                 yield Piece(frames, pa.RecordBatch.from_arrays(rejects.columns, schema=REJECTS))
         if damage is not None:
             raise damage
+
+    def read_again(self, offset: int, size: int) -> bytes:
+        """Bytes at a place in the file; InputError where it is a pipe."""
+        try:
+            return os.pread(self.stream.fileno(), size, offset)
+        except OSError as error:
+            raise InputError(f"{self.name}: cannot be read a second time: {error.strerror}") from error
 
     def read(self, size: int) -> bytes:
         """`size` bytes, fewer only at the end."""

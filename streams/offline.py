@@ -68,12 +68,12 @@ class Details:
 
 @dataclass(frozen=True)
 class Lines:
-    """Rows of one kind with exactly the columns of their line. `payload`: the bytes of each packet or frame."""
+    """Rows of one kind with exactly the columns of their line. `payload`: the bytes of their packets, back to back."""
 
     kind: str
     batch: pa.RecordBatch
     details: list[Details] = field(default_factory=list)
-    payload: pa.Array | None = None
+    payload: bytes = b""
 
 
 class Offline:
@@ -123,24 +123,25 @@ class Offline:
         yield from rack_lines(decoder.finish())
 
     def satellite(self, capture: Capture) -> Iterator[Lines]:
-        decoder = satellite_decoder(self.link, self.definition, capture.is_capture, self.kinds, self.payload)
+        decoder = satellite_decoder(self.link, self.definition, capture.is_capture, self.kinds)
         for piece in capture:
             if piece.frames is None:
-                yield from self.satellite_lines(decoder.decode_bytes(piece.data))
+                yield from self.satellite_lines(decoder.decode_bytes(piece.data), capture)
             else:
                 yield lines_of("reject", piece.rejects)
-                yield from self.satellite_lines(decoder.decode(piece.frames))
-        yield from self.satellite_lines(decoder.finish())
+                yield from self.satellite_lines(decoder.decode(piece.frames), capture)
+        yield from self.satellite_lines(decoder.finish(), capture)
         self.count_links(decoder.counts["links"])
 
-    def satellite_lines(self, decoded: Any) -> Iterator[Lines]:
+    def satellite_lines(self, decoded: Any, capture: Capture) -> Iterator[Lines]:
         first_row = 0
         for batch in getattr(decoded, "frames", ()):
             self.frames += batch.num_rows
-            yield lines_of("frame", batch, payload=column(batch, "payload"))
+            yield lines_of("frame", batch)
         for batch in decoded.packets:
             details = [self.details(number, part, first_row, batch.num_rows) for number, part in decoded.containers]
-            yield lines_of("packet", batch, [each for each in details if len(each.rows)], column(batch, "payload"))
+            payload = payload_of(batch, capture) if self.payload else b""
+            yield lines_of("packet", batch, [each for each in details if len(each.rows)], payload)
             first_row += batch.num_rows
         for kind, batches in (("sample", decoded.samples), ("reject", decoded.rejects)):
             for batch in batches:
@@ -192,14 +193,14 @@ def rack_decoder(codec: str) -> Any:
     return NetflowDecoder(derive=False)
 
 
-def satellite_decoder(link: Link, definition: Any, is_capture: bool, kinds: set[str], payload: bool) -> Any:
+def satellite_decoder(link: Link, definition: Any, is_capture: bool, kinds: set[str]) -> Any:
     from framecodec.packets import SpacePacketDecoder
 
     wanted = {"packet": ("packets", "values"), "sample": ("samples",)}
-    emit = [name for kind, names in wanted.items() if kind in kinds for name in names]
+    emit = tuple(name for kind, names in wanted.items() if kind in kinds for name in names)
     return SpacePacketDecoder(
         definition, spacecraft=link.entity, link=link.name, boundaries="datagrams" if is_capture else "stream",
-        emit=(*emit, "payload") if payload else tuple(emit), idle=link.idle, record_header_bytes=link.record_header,
+        emit=emit, idle=link.idle, record_header_bytes=link.record_header,
         join_segments=link.join_segments,
     )
 
@@ -211,13 +212,19 @@ def rack_lines(decoded: Any) -> Iterator[Lines]:
 
 
 def lines_of(
-    kind: str, batch: pa.RecordBatch, details: list[Details] | None = None, payload: pa.Array | None = None
+    kind: str, batch: pa.RecordBatch, details: list[Details] | None = None, payload: bytes = b""
 ) -> Lines:
     return Lines(kind, batch.select(COLUMNS[kind]), details or [], payload)
 
 
-def column(batch: pa.RecordBatch, name: str) -> pa.Array | None:
-    return batch[name] if name in batch.schema.names else None
+def payload_of(packets: pa.RecordBatch, capture: Capture) -> bytes:
+    """The bytes of all packets, read from the file once more; packets that touch are read together."""
+    starts, ends = packets["offset"], pc.add(packets["offset"], packets["size_bytes"].cast(pa.int64()))
+    breaks = pc.not_equal(ends.slice(0, len(ends) - 1), starts.slice(1)) if len(starts) else pa.array([], pa.bool_())
+    last_of_run = pa.concat_arrays([breaks, pa.array([True])]) if len(starts) else breaks
+    first_of_run = pa.concat_arrays([pa.array([True]), breaks]) if len(starts) else breaks
+    runs = zip(starts.filter(first_of_run).to_pylist(), ends.filter(last_of_run).to_pylist(), strict=True)
+    return b"".join(capture.read_again(start, end - start) for start, end in runs)
 
 
 def one_frame(data: bytes, link: Link) -> pa.RecordBatch:

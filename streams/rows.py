@@ -44,7 +44,8 @@ def text_columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
 def json_array(column: pa.Array, beside: pa.Array | None = None) -> pa.Array:
     """A string array of JSON values; null stays null.
 
-    A struct leaves out its null fields, unless the same field of the struct `beside` it has a value: then it is `null`.
+    A struct leaves out its absent fields: null, or a struct of nothing but absent fields. With a struct `beside` it (the
+    raw values), that one's fields decide which are absent, and what is null only here is written as `null`.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -120,10 +121,9 @@ def json_objects(column: pa.StructArray, beside: pa.Array | None) -> pa.Array:
         others = {field.name: child for field, child in zip(beside.type, beside.flatten(), strict=True)}
     parts: list[pa.Array | pa.Scalar] = []
     for field, child in zip(column.type, column.flatten(), strict=True):
-        written, other = json_array(child, others.get(field.name)), others.get(field.name)
-        if other is not None:
-            written = pc.if_else(pc.and_(written.is_null(), other.is_valid()), "null", written)
-        parts.append(pc.fill_null(joined([pa.scalar(f",{json.dumps(field.name)}:"), written]), ""))
+        other = others.get(field.name, child)
+        member = joined([pa.scalar(f",{json.dumps(field.name)}:"), pc.fill_null(json_array(child, other), "null")])
+        parts.append(pc.if_else(is_present(other), member, ""))
     members = pc.utf8_slice_codeunits(joined(parts), start=1) if parts else pa.scalar("")
     return where(column.is_valid(), joined([pa.scalar("{"), members, pa.scalar("}")]))
 
@@ -137,6 +137,15 @@ def json_lists(column: pa.ListArray, beside: pa.Array | None) -> pa.Array:
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
     members = pc.binary_join(pa.ListArray.from_arrays(offsets, written), ",")
     return where(column.is_valid(), joined([pa.scalar("["), members, pa.scalar("]")]))
+
+
+def is_present(column: pa.Array) -> pa.Array:
+    if not pa.types.is_struct(column.type):
+        return column.is_valid()
+    found = pa.array([False] * len(column))
+    for child in column.flatten():
+        found = pc.or_(found, is_present(child))
+    return found
 
 
 def where(valid: pa.Array, written: pa.Array | pa.Scalar) -> pa.Array:

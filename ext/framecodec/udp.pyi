@@ -2,6 +2,8 @@ from typing import Self, final
 
 from framecodec.columns import Batch
 
+FRAMES_FIELDS: tuple[tuple[str, str, bool], ...]
+REJECTS_FIELDS: tuple[tuple[str, str, bool], ...]
 REASONS: tuple[str, ...]
 
 @final
