@@ -12,13 +12,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
-
-import yaml
+from typing import NoReturn
 
 from streams.clock import NS, parse_duration_ns
 from streams.errors import DefinitionError, nearest
 from streams.rules.columns import COLUMNS, OPERATORS
+from streams.yamlfile import Node, documents, suggestion
 
 __all__ = ["SEVERITIES", "Rule", "load_rules"]
 
@@ -45,7 +44,6 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")                # Prometheus: a labe
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 QUOTES = """texts that begin with one of * & ! = > | % @ { [ go in quotes: op: ">", entity: "*" """.strip()
 RULES_MAX = 10_000
-DEPTH_MAX = 8                                               # a rule file needs 4; an alias to itself has no end
 
 
 @dataclass(frozen=True)
@@ -80,210 +78,160 @@ def load_rules(files: Iterable[Path]) -> list[Rule]:
     rules: list[Rule] = []
     places: dict[str, str] = {}
     for file in files:
-        reader = Reader(Path(file))
-        for index, entry in enumerate(reader.entries()):
-            rule = reader.rule(entry, f"rules[{index}]")
+        for entry in entries(Path(file)):
+            rule, name = read_rule(entry), entry.need("name")
             if rule.name in places:
-                reader.fail(f"the rule '{rule.name}' is already defined in {places[rule.name]}", f"rules[{index}].name")
-            places[rule.name] = f"{file}:{reader.lines[f'rules[{index}].name']}"
+                name.fail(f"the rule '{rule.name}' is already defined in {places[rule.name]}")
+            places[rule.name] = f"{file}:{name.line}"
             rules.append(rule)
     return rules
 
 
-class Reader:
-    """One rule file: its values, and the line of every key."""
+def entries(file: Path) -> list[Node]:
+    """The list under `rules:`."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DefinitionError(f"cannot be read: {error.strerror}", file=file) from error
+    except UnicodeDecodeError as error:
+        raise DefinitionError(f"is not UTF-8 text: {error.reason} at byte {error.start}", file=file) from error
+    try:
+        roots = list(documents(text, file))
+    except RecursionError as error:
+        raise DefinitionError("is nested too deep", file=file) from error
+    except DefinitionError as error:
+        hint = QUOTES if "is not YAML" in error.what or "constructor" in error.what else error.hint
+        raise DefinitionError(error.what, file=file, line=error.line, path=error.path, hint=hint) from error
+    root = roots[0] if roots else Node(None, file, 1, "")
+    if len(roots) > 1:
+        roots[1].fail("begins a second document", "write all rules under one 'rules:'")
+    if not isinstance(root.value, dict) or not isinstance(getattr(root.get("rules"), "value", None), list):
+        root.fail("has no list of rules", "write 'rules:' and under it one '- name: ...' for each rule")
+    root.allow("rules")
+    listed = root.need("rules")
+    if len(listed.items()) > RULES_MAX:
+        listed.fail(f"has more than {RULES_MAX} rules")
+    return listed.items()
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.lines: dict[str, int] = {}
-        try:
-            text = file.read_text(encoding="utf-8")
-        except OSError as error:
-            raise DefinitionError(f"cannot be read: {error.strerror}", file=file) from error
-        except UnicodeDecodeError as error:
-            raise DefinitionError(f"is not UTF-8 text: {error.reason} at byte {error.start}", file=file) from error
-        try:
-            self.loader = yaml.SafeLoader(text)
-            node = self.loader.get_single_node()
-            self.data = self.build(node, "", 0) if node else None
-        except RecursionError:
-            self.fail(f"is nested deeper than {DEPTH_MAX} levels", "")
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else None
-            raise DefinitionError(f"is not YAML: {error.problem}", file=file, line=line, hint=QUOTES) from error
-        except yaml.YAMLError as error:
-            raise DefinitionError(f"is not YAML: {str(error).splitlines()[0]}", file=file) from error
 
-    def build(self, node: yaml.Node, path: str, depth: int) -> Any:
-        """Plain values of a YAML node; notes the line of everything under its path."""
-        self.lines[path] = node.start_mark.line + 1
-        if depth > DEPTH_MAX:
-            self.fail(f"is nested deeper than {DEPTH_MAX} levels", path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.build(child, f"{path}[{index}]", depth + 1) for index, child in enumerate(node.value)]
-        if not isinstance(node, yaml.MappingNode):
-            try:
-                return self.loader.construct_object(node)
-            except ValueError as error:                             # an impossible date, for example
-                self.fail(f"'{node.value}': {error}", path)
-        values: dict[str, Any] = {}
-        for key_node, child in node.value:
-            key = str(key_node.value)
-            inner = f"{path}.{key}" if path else key
-            if key in values:
-                self.lines[inner] = key_node.start_mark.line + 1
-                self.fail(f"the key '{key}' stands here twice", inner)
-            values[key] = self.build(child, inner, depth + 1)
-            self.lines[inner] = key_node.start_mark.line + 1
-        return values
+def read_rule(entry: Node) -> Rule:
+    if not isinstance(entry.value, dict):
+        entry.fail(f"a rule must be a mapping, not {entry.describe()}")
+    kind = entry.need("kind", f"kind is one of {' '.join(KINDS)}").choice(KINDS)
+    for key, node in entry.mapping().items():
+        if key not in KEYS[kind]:
+            refuse_key(node, key, kind)
+    for key in REQUIRED[kind]:
+        entry.need(key)
+    name = entry.need("name")
+    if not NAME.fullmatch(name.text()):
+        name.fail(f"'{name.text()}' is not a name", "letters, digits and '_', no digit first: FanStopped")
+    labels = read_labels(entry)
+    op, value = choice(entry, "op", OPERATORS, ">"), number(entry, "value", math.nan)
+    return Rule(
+        name=name.text(), kind=kind, metric=entry.need("metric").text(), entity=text(entry, "entity", "*"),
+        column="rate" if kind == "rate" else choice(entry, "column", COLUMNS, "mean"),
+        op=op, value=value, resolve=read_resolve(entry, op, value), for_ns=duration(entry, "for", "0"),
+        keep_firing_for_ns=duration(entry, "keep_firing_for", "0"), stale_ns=duration(entry, "stale", "5m"),
+        expire_ns=duration(entry, "expire", "7d"), after_ns=read_after(entry),
+        severity=choice(entry, "severity", SEVERITIES, "warning"), labels=labels,
+        annotations=read_annotations(entry, labels), webhooks=read_webhooks(entry),
+    )
 
-    def fail(self, what: str, path: str, hint: str | None = None) -> NoReturn:
-        raise DefinitionError(what, file=self.file, line=self.lines.get(path), path=path or None, hint=hint)
 
-    def entries(self) -> list[Any]:
-        if not isinstance(self.data, dict) or not isinstance(self.data.get("rules"), list):
-            self.fail("has no list of rules", "", "write 'rules:' and under it one '- name: ...' for each rule")
-        for key in self.data:
-            if key != "rules":
-                self.unknown(key, key, ("rules",))
-        if len(self.data["rules"]) > RULES_MAX:
-            self.fail(f"has more than {RULES_MAX} rules", "rules")
-        entries: list[Any] = self.data["rules"]
-        return entries
+def refuse_key(node: Node, key: str, kind: str) -> NoReturn:
+    others = [other for other in KINDS if key in KEYS[other]]
+    if others:
+        node.fail(f"'{key}' belongs to a rule of kind {' or '.join(others)}, not {kind}")
+    near = nearest(key, (*KEYS[kind], *OTHER_WORDS)) or ""
+    near = OTHER_WORDS.get(near, near)
+    node.fail(
+        f"unknown key '{key}'", f"did you mean '{near}'?" if near in KEYS[kind] else f"possible: {' '.join(sorted(KEYS[kind]))}"
+    )
 
-    def unknown(self, key: str, path: str, known: Collection[str]) -> NoReturn:
-        near = nearest(key, (*known, *OTHER_WORDS)) or ""
-        near = OTHER_WORDS.get(near, near)
-        hint = f"did you mean '{near}'?" if near in known else f"possible here: {' '.join(sorted(known))}"
-        self.fail(f"unknown key '{key}'", path, hint)
 
-    def rule(self, entry: Any, path: str) -> Rule:
-        if not isinstance(entry, dict):
-            self.fail(f"a rule must be a mapping, not {describe(entry)}", path)
-        kind = self.choice(entry, path, "kind", KINDS, "threshold") if "kind" in entry else self.missing("kind", path)
-        for key in entry:
-            if key not in KEYS[kind]:
-                others = [other for other in KINDS if key in KEYS[other]]
-                if others:
-                    self.fail(f"'{key}' belongs to a rule of kind {' or '.join(others)}, not {kind}", f"{path}.{key}")
-                self.unknown(key, f"{path}.{key}", KEYS[kind])
-        for key in REQUIRED[kind]:
-            if key not in entry:
-                self.missing(key, path)
-        name = self.text(entry, path, "name")
-        if not NAME.fullmatch(name):
-            self.fail(f"'{name}' is not a name", f"{path}.name", "letters, digits and '_', no digit first: FanStopped")
-        labels = self.labels(entry, path)
-        value = self.number(entry, path, "value", math.nan)
-        op = self.choice(entry, path, "op", OPERATORS, ">")
-        return Rule(
-            name=name, kind=kind, metric=self.text(entry, path, "metric"), entity=self.text(entry, path, "entity", "*"),
-            column="rate" if kind == "rate" else self.choice(entry, path, "column", tuple(COLUMNS), "mean"),
-            op=op, value=value, resolve=self.resolve(entry, path, op, value),
-            for_ns=self.duration(entry, path, "for", "0"),
-            keep_firing_for_ns=self.duration(entry, path, "keep_firing_for", "0"),
-            stale_ns=self.duration(entry, path, "stale", "5m"), expire_ns=self.duration(entry, path, "expire", "7d"),
-            after_ns=self.after(entry, path) if kind == "absence" else 0,
-            severity=self.choice(entry, path, "severity", SEVERITIES, "warning"), labels=labels,
-            annotations=self.annotations(entry, path, labels), webhooks=self.webhooks(entry, path),
-        )
+def text(entry: Node, key: str, default: str) -> str:
+    node = entry.get(key)
+    return default if node is None else node.text()
 
-    def missing(self, key: str, path: str) -> NoReturn:
-        self.fail(f"'{key}' is missing", path, f"kind is one of {' '.join(KINDS)}" if key == "kind" else None)
 
-    def text(self, entry: Mapping[str, Any], path: str, key: str, default: str = "") -> str:
-        value = entry.get(key, default)
-        if not isinstance(value, str) or not value:
-            self.fail(f"'{key}' must be a text, not {describe(value)}", f"{path}.{key}", "put it in quotes")
+def number(entry: Node, key: str, default: float) -> float:
+    node = entry.get(key)
+    return default if node is None else node.number()
+
+
+def choice(entry: Node, key: str, known: Collection[str], default: str) -> str:
+    node = entry.get(key)
+    if node is None:
+        return default
+    if node.value == "":                                    # `op: >` without quotes begins a folded text, an empty one
+        node.fail(f"'{key}' cannot be nothing", QUOTES)
+    return node.choice(known)
+
+
+def duration(entry: Node, key: str, default: str) -> int:
+    node = entry.get(key)
+    try:
+        return parse_duration_ns(default if node is None else node.value)
+    except ValueError as error:
+        assert node is not None, default
+        node.fail(f"'{key}': {error}")
+
+
+def read_after(entry: Node) -> int:
+    after_ns = duration(entry, "after", "0")
+    node = entry.get("after")
+    if node is not None and after_ns <= 0:
+        node.fail("'after' must be longer than 0", "windows last 10 s; a minute or more is sensible")
+    return after_ns
+
+
+def read_resolve(entry: Node, op: str, value: float) -> float:
+    node = entry.get("resolve")
+    if node is None:
         return value
-
-    def choice(self, entry: Mapping[str, Any], path: str, key: str, known: Iterable[str], default: str) -> str:
-        value = entry.get(key, default)
-        if value not in known:
-            near = nearest(str(value), known)
-            hint = f"did you mean '{near}'?" if near else f"possible: {' '.join(known)}"
-            if value == "":                                 # `op: >` without quotes begins a folded text, an empty one
-                hint = QUOTES
-            self.fail(f"'{key}' cannot be '{value}'", f"{path}.{key}", hint)
-        return str(value)
-
-    def number(self, entry: Mapping[str, Any], path: str, key: str, default: float) -> float:
-        value = entry.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.fail(f"'{key}' must be a number, not {describe(value)}", f"{path}.{key}")
-        if key in entry and not math.isfinite(value):
-            self.fail(f"'{key}' must be a finite number, not {value}", f"{path}.{key}")
-        return float(value)
-
-    def resolve(self, entry: Mapping[str, Any], path: str, op: str, value: float) -> float:
-        if "resolve" not in entry:
-            return value
-        resolve = self.number(entry, path, "resolve", value)
-        if op not in ("<", "<=", ">", ">="):
-            self.fail(f"'resolve' means nothing with op '{op}'", f"{path}.resolve", "hysteresis needs one of < <= > >=")
-        if (resolve > value) if op[0] == ">" else (resolve < value):
-            side = "below" if op[0] == ">" else "above"
-            self.fail(
-                f"'resolve' {resolve:g} is on the firing side of 'value' {value:g}", f"{path}.resolve",
-                f"with op '{op}' it must be {value:g} or {side}",
-            )
-        return resolve
-
-    def duration(self, entry: Mapping[str, Any], path: str, key: str, default: str) -> int:
-        value = entry.get(key, default)
-        try:
-            return parse_duration_ns(value)
-        except ValueError as error:
-            self.fail(f"'{key}': {error}", f"{path}.{key}")
-
-    def after(self, entry: Mapping[str, Any], path: str) -> int:
-        after_ns = self.duration(entry, path, "after", "0")
-        if after_ns <= 0:
-            self.fail("'after' must be longer than 0", f"{path}.after", "windows last 10 s; a minute or more is sensible")
-        return after_ns
-
-    def labels(self, entry: Mapping[str, Any], path: str) -> dict[str, str]:
-        labels = self.texts(entry, path, "labels")
-        for name in labels:
-            if name in OWN_LABELS:
-                self.fail(f"the label '{name}' is set by orbitrack", f"{path}.labels.{name}", "choose another name")
-            if not NAME.fullmatch(name):
-                self.fail(f"'{name}' is not a label name", f"{path}.labels.{name}", "letters, digits and '_', no digit first")
-        return labels
-
-    def annotations(self, entry: Mapping[str, Any], path: str, labels: Mapping[str, str]) -> dict[str, str]:
-        annotations = self.texts(entry, path, "annotations")
-        known = (*PLACEHOLDERS, *labels)
-        for name, text in annotations.items():
-            for placeholder in PLACEHOLDER.findall(text):
-                if placeholder not in known:
-                    near = nearest(placeholder, known)
-                    hint = f"did you mean {{{near}}}?" if near else f"possible: {' '.join(f'{{{each}}}' for each in known)}"
-                    self.fail(f"nothing is called {{{placeholder}}}", f"{path}.annotations.{name}", hint)
-        return annotations
-
-    def texts(self, entry: Mapping[str, Any], path: str, key: str) -> dict[str, str]:
-        values = entry.get(key, {})
-        if not isinstance(values, dict):
-            self.fail(f"'{key}' must be a mapping, not {describe(values)}", f"{path}.{key}", f"write {key}: {{name: text}}")
-        for name, value in values.items():
-            if not isinstance(value, str):
-                self.fail(f"'{name}' must be a text, not {describe(value)}", f"{path}.{key}.{name}", "put it in quotes")
-        return values
-
-    def webhooks(self, entry: Mapping[str, Any], path: str) -> tuple[str, ...] | None:
-        if "webhooks" not in entry:
-            return None
-        names = entry["webhooks"]
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            self.fail("'webhooks' must be a list of names", f"{path}.webhooks", "for example webhooks: [ops]")
-        return tuple(names)
+    resolve = node.number()
+    if op not in ("<", "<=", ">", ">="):
+        node.fail(f"'resolve' means nothing with op '{op}'", "hysteresis needs one of < <= > >=")
+    if (resolve > value) if op[0] == ">" else (resolve < value):
+        side = "below" if op[0] == ">" else "above"
+        hint = f"with op '{op}' it must be {value:g} or {side}"
+        node.fail(f"'resolve' {resolve:g} is on the firing side of 'value' {value:g}", hint)
+    return resolve
 
 
-def describe(value: Any) -> str:
-    """A value as an error message names it."""
-    if value is None or value == "":
-        return "nothing"
-    if isinstance(value, dict):
-        return "a mapping"
-    return "a list" if isinstance(value, list) else f"'{value}'"
+def read_texts(entry: Node, key: str) -> dict[str, Node]:
+    node = entry.get(key)
+    texts = dict(node.mapping()) if node is not None else {}
+    for each in texts.values():
+        each.text()
+    return texts
+
+
+def read_labels(entry: Node) -> dict[str, str]:
+    labels = read_texts(entry, "labels")
+    for name, node in labels.items():
+        if name in OWN_LABELS:
+            node.fail(f"the label '{name}' is set by orbitrack", "choose another name")
+        if not NAME.fullmatch(name):
+            node.fail(f"'{name}' is not a label name", "letters, digits and '_', no digit first")
+    return {name: node.text() for name, node in labels.items()}
+
+
+def read_annotations(entry: Node, labels: Mapping[str, str]) -> dict[str, str]:
+    annotations = read_texts(entry, "annotations")
+    known = (*PLACEHOLDERS, *labels)
+    for node in annotations.values():
+        for placeholder in PLACEHOLDER.findall(node.text()):
+            if placeholder not in known:
+                node.fail(f"nothing is called {{{placeholder}}}", suggestion(placeholder, known))
+    return {name: node.text() for name, node in annotations.items()}
+
+
+def read_webhooks(entry: Node) -> tuple[str, ...] | None:
+    node = entry.get("webhooks")
+    if node is None:
+        return None
+    if not isinstance(node.value, list):
+        node.fail("'webhooks' must be a list of names", "for example webhooks: [ops]")
+    return node.texts()
