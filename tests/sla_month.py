@@ -110,7 +110,7 @@ def link_windows(random: np.random.Generator) -> list[pd.DataFrame]:
         values = [random.lognormal(3.5, 0.3 + 0.4 * (entity == "link-c"), random.integers(3, 25)) for _ in seldom]
         values = [np.where(random.random(len(v)) < 0.01, 0.0, v) for v in values]
         frames.append(table(
-            entity, "latency_ms", seldom, values=values, cnt=[len(v) for v in values], good=[int((v <= 45).sum()) for v in values],
+            entity, "latency_ms", seldom, values=values, cnt=[len(v) for v in values], good=[(v <= 45).sum() for v in values],
             vsum=[v.sum() for v in values], vmin=[v.min() for v in values], vmax=[v.max() for v in values],
         ))
         hourly = buckets[::97]

@@ -10,6 +10,7 @@ InputError when the database gave up on it, DependencyError when it is away.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ def ask_rows(
 def failure(error: Exception) -> OrbitrackError:
     """Our exception for one of the driver's."""
     refusal = classify(error)
-    text = refusal.text.removeprefix("HTTPDriver for ").partition(" (for url")[0]
+    # The driver says it twice, and where.
+    text = re.sub(r"^.*server response: (?=Code: )", "", refusal.text).partition(" (for url")[0]
     if refusal.code in GIVEN_UP:
         return InputError(f"the database gave up: {text}")
     if refusal.code == 0 or refusal.code in AWAY:

@@ -88,7 +88,7 @@ def minute_counts(slo: Slo, objective: Objective) -> tuple[str, str]:
     """SQL of `good` and `total` of one entity and minute, over its rows."""
     indicator = slo.indicator
     if indicator.raw_type:
-        return ("sum(vsum)" if indicator.raw_type == "success" else "sum(cnt - vsum)"), "sum(cnt)"
+        return ("sum(vsum)" if indicator.raw_type == "success" else "sum(cnt - vsum)"), "toFloat64(sum(cnt))"
     if indicator.value:
         assert objective.op, "a threshold metric without op"
         return f"toFloat64(sum({EXPRESSIONS[indicator.value.column]}) {OPERATORS[objective.op]} {{value:Float64}})", "1."
