@@ -37,8 +37,8 @@ __all__ = ["Demo", "write_config"]
 
 COUNTERS_S = 5
 FIRST_REPORT_S = 35            # the first whole minutes have closed and were rolled up by then
-REPORT_S = 20
-REPORT_LINES = 12
+REPORT_S = 30
+REPORT_LINES = 8
 SEED = 1
 ROLES = ("collect", "worker", "store")
 
@@ -147,7 +147,8 @@ class Demo:
             except DependencyError as error:
                 self.say(f"no report: {error}")
             else:
-                self.say(f"service levels of the last 10 minutes, {len(lines)} lines, the least budget first:")
+                kept = sum(line.state == "ok" for line in lines)
+                self.say(f"service levels of the last 10 minutes: {kept} of {len(lines)} kept; those with the least budget:")
                 Console(width=120).print(table(lines))
             await asyncio.sleep(REPORT_S)
 
