@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from lxml import etree
 
 from streams.definitions.conditions import Conditions
@@ -12,15 +14,57 @@ __all__ = ["MATH_OPERATORS", "calibrators"]
 
 # XTCE 1.2 MathOperatorsType, with the number of operands each takes from the stack and how many it puts back.
 MATH_OPERATORS = {
-    "+": (2, 1), "-": (2, 1), "*": (2, 1), "/": (2, 1), "%": (2, 1), "^": (2, 1), "y^x": (2, 1), "ln": (1, 1), "log": (1, 1),
-    "e^x": (1, 1), "1/x": (1, 1), "x!": (1, 1), "tan": (1, 1), "cos": (1, 1), "sin": (1, 1), "atan": (1, 1),
-    "atan2": (2, 1), "acos": (1, 1), "asin": (1, 1), "tanh": (1, 1), "cosh": (1, 1), "sinh": (1, 1), "atanh": (1, 1),
-    "acosh": (1, 1), "asinh": (1, 1), "abs": (1, 1), "div": (2, 1), "int": (1, 1), "swap": (2, 2), "drop": (1, 0),
-    "dup": (1, 2), "over": (2, 3), "min": (2, 1), "max": (2, 1), "==": (2, 1), "!=": (2, 1), "<": (2, 1), ">": (2, 1),
-    "<=": (2, 1), ">=": (2, 1), "&&": (2, 1), "||": (2, 1), "!": (1, 1), "&": (2, 1), "|": (2, 1), "xor": (2, 1),
-    "<<": (2, 1), ">>": (2, 1), "~": (1, 1),
+    "+": (2, 1),
+    "-": (2, 1),
+    "*": (2, 1),
+    "/": (2, 1),
+    "%": (2, 1),
+    "^": (2, 1),
+    "y^x": (2, 1),
+    "ln": (1, 1),
+    "log": (1, 1),
+    "e^x": (1, 1),
+    "1/x": (1, 1),
+    "x!": (1, 1),
+    "tan": (1, 1),
+    "cos": (1, 1),
+    "sin": (1, 1),
+    "atan": (1, 1),
+    "atan2": (2, 1),
+    "acos": (1, 1),
+    "asin": (1, 1),
+    "tanh": (1, 1),
+    "cosh": (1, 1),
+    "sinh": (1, 1),
+    "atanh": (1, 1),
+    "acosh": (1, 1),
+    "asinh": (1, 1),
+    "abs": (1, 1),
+    "div": (2, 1),
+    "int": (1, 1),
+    "swap": (2, 2),
+    "drop": (1, 0),
+    "dup": (1, 2),
+    "over": (2, 3),
+    "min": (2, 1),
+    "max": (2, 1),
+    "==": (2, 1),
+    "!=": (2, 1),
+    "<": (2, 1),
+    ">": (2, 1),
+    "<=": (2, 1),
+    ">=": (2, 1),
+    "&&": (2, 1),
+    "||": (2, 1),
+    "!": (1, 1),
+    "&": (2, 1),
+    "|": (2, 1),
+    "xor": (2, 1),
+    "<<": (2, 1),
+    ">>": (2, 1),
+    "~": (1, 1),
 }
-STACK_MAX = 32           # of a math operation; framecodec.plan reserves as many
+STACK_MAX = 32  # of a math operation; framecodec.plan reserves as many
 POWER_MAX = 64
 
 
@@ -74,12 +118,13 @@ def spline(element: etree._Element, document: Document) -> Calibrator:
         document.fail(element, f"splines of order {order} are not supported", "order 0 (steps) or 1 (lines)")
     points = [
         (document.real(point, point.get("raw")), document.real(point, point.get("calibrated")))
-        for point in children(element) if tag(point) == "SplinePoint"
+        for point in children(element)
+        if tag(point) == "SplinePoint"
     ]
     if len(points) < 2 - (order == 0):
         document.fail(element, f"a spline of order {order} needs at least {2 - (order == 0)} points")
     points.sort()
-    if any(left[0] == right[0] for left, right in zip(points, points[1:], strict=False)):
+    if any(left[0] == right[0] for left, right in pairwise(points)):
         document.fail(element, "two spline points have the same raw value")
     extrapolated = element.get("extrapolate", "false").strip() in ("true", "1")
     return Calibrator("spline", points=tuple(points), order=order, is_extrapolated=extrapolated)
@@ -103,7 +148,9 @@ def math_operation(element: etree._Element, document: Document) -> Calibrator:
                 document.fail(child, f"'{name}' is no operator", f"one of {' '.join(MATH_OPERATORS)}")
             taken, put = MATH_OPERATORS[name]
             if depth < taken:
-                document.fail(child, f"'{name}' takes {taken} operands, {depth} are there", "operands come before their operator")
+                document.fail(
+                    child, f"'{name}' takes {taken} operands, {depth} are there", "operands come before their operator"
+                )
             program.append(name)
             depth += put - taken
         if depth > STACK_MAX:

@@ -24,10 +24,22 @@ __all__ = ["compile_document"]
 
 NODES_MAX = 20_000
 DEPTH_MAX = 64
-APID_BIT, APID_BITS = 5, 11                 # CCSDS 133.0-B-2 4.1.3.3.4
+APID_BIT, APID_BITS = 5, 11  # CCSDS 133.0-B-2 4.1.3.3.4
 FORMATS = {
-    "c": "int8", "C": "uint8", "s": "int16", "S": "uint16", "i": "int32", "I": "uint32", "l": "int64", "L": "uint64",
-    "f": "float32", "g": "float64", "u": "utf8", "z": "binary", "label": "label", "tsn:UTC": "timestamp[ns, UTC]",
+    "c": "int8",
+    "C": "uint8",
+    "s": "int16",
+    "S": "uint16",
+    "i": "int32",
+    "I": "uint32",
+    "l": "int64",
+    "L": "uint64",
+    "f": "float32",
+    "g": "float64",
+    "u": "utf8",
+    "z": "binary",
+    "label": "label",
+    "tsn:UTC": "timestamp[ns, UTC]",
 }
 
 
@@ -41,7 +53,9 @@ class Compiler:
         self.parameters, self.tables = Parameters(document), Tables()
         self.builder = LayoutBuilder(self.parameters, self.tables)
         self.declared = [
-            (space, element) for space in document.root.every() for element in space.containers.values()
+            (space, element)
+            for space in document.root.every()
+            for element in space.containers.values()
             if tag(element) == "SequenceContainer"
         ]
         self.heirs: dict[etree._Element, list[tuple[Space, etree._Element]]] = {}
@@ -62,10 +76,18 @@ class Compiler:
         slots = self.parameters.slots
         layouts = tuple(pruned(layout, fields, slots) for layout in self.layouts)
         return Definition(
-            file=self.document.file, name=self.document.root.name, root=f"{space.path}/{root.get('name')}",
-            containers=tuple(self.containers), parameters=self.described(fields), fields=fields,
-            conditions=tuple(self.tables.conditions), expressions=tuple(self.tables.expressions), layouts=layouts,
-            nodes=tuple(node for node in self.nodes if node is not None), slots=dict(slots), apids=frozenset(self.apids),
+            file=self.document.file,
+            name=self.document.root.name,
+            root=f"{space.path}/{root.get('name')}",
+            containers=tuple(self.containers),
+            parameters=self.described(fields),
+            fields=fields,
+            conditions=tuple(self.tables.conditions),
+            expressions=tuple(self.tables.expressions),
+            layouts=layouts,
+            nodes=tuple(node for node in self.nodes if node is not None),
+            slots=dict(slots),
+            apids=frozenset(self.apids),
         )
 
     def root(self, container: str | None) -> tuple[Space, etree._Element]:
@@ -73,12 +95,22 @@ class Compiler:
         if container is not None:
             named = [(s, e) for s, e in self.declared if container in (f"{s.path}/{e.get('name')}", e.get("name"))]
             if not named:
-                guess = nearest(container, [name for s, e in self.declared for name in (f"{s.path}/{e.get('name')}", e.get("name", ""))])
-                self.document.fail(self.document.root.element, f"there is no container '{container}'", f"did you mean {guess}?" if guess else None)
+                guess = nearest(
+                    container, [name for s, e in self.declared for name in (f"{s.path}/{e.get('name')}", e.get("name", ""))]
+                )
+                self.document.fail(
+                    self.document.root.element,
+                    f"there is no container '{container}'",
+                    f"did you mean {guess}?" if guess else None,
+                )
             return named[0]
         candidates = [(self.count_heirs(e, 0), s, e) for s, e in self.declared if first(e, "BaseContainer") is None]
         if not candidates:
-            self.document.fail(self.document.root.element, "there is no SequenceContainer without a BaseContainer", "one of them must be where decoding starts")
+            self.document.fail(
+                self.document.root.element,
+                "there is no SequenceContainer without a BaseContainer",
+                "one of them must be where decoding starts",
+            )
         _, space, element = max(candidates, key=lambda candidate: candidate[0])
         return space, element
 
@@ -120,8 +152,12 @@ class Compiler:
     def loads(self, conditions: list[Condition], sites: dict[str, tuple[int, int]]) -> tuple[tuple[int, int, int], ...]:
         paths = {slot: path for path, slot in self.parameters.slots.items()}
         wanted = {
-            slot for condition in conditions for test in condition if isinstance(test, Comparison)
-            for slot in (test.slot, test.other) if slot >= 0
+            slot
+            for condition in conditions
+            for test in condition
+            if isinstance(test, Comparison)
+            for slot in (test.slot, test.other)
+            if slot >= 0
         }
         return tuple((slot, *sites[paths[slot]]) for slot in sorted(wanted) if paths[slot] in sites)
 
@@ -137,13 +173,15 @@ class Compiler:
                     self.apids.add(test.value)
 
     def described(self, fields: tuple[Field, ...]) -> tuple[Parameter, ...]:
-        used = dict.fromkeys(
-            field for container in self.containers for field, _, _ in self.layouts[container.layout].scalars
-        )
+        used = dict.fromkeys(field for container in self.containers for field, _, _ in self.layouts[container.layout].scalars)
         return tuple(
             Parameter(
-                fields[number].path.rpartition("/")[2], fields[number].path, fields[number].kind, fields[number].unit,
-                FORMATS[fields[number].raw_format], FORMATS[fields[number].value_format or fields[number].raw_format],
+                fields[number].path.rpartition("/")[2],
+                fields[number].path,
+                fields[number].kind,
+                fields[number].unit,
+                FORMATS[fields[number].raw_format],
+                FORMATS[fields[number].value_format or fields[number].raw_format],
             )
             for number in used
         )
@@ -165,6 +203,13 @@ def pruned(layout: Layout, fields: tuple[Field, ...], slots: dict[str, int]) -> 
         for instruction in kept
     )
     return Layout(
-        layout.columns, layout.scalars, layout.domains, layout.fixed, layout.fixed_bits, moved, layout.full,
-        layout.time_scalar, layout.time_code,
+        layout.columns,
+        layout.scalars,
+        layout.domains,
+        layout.fixed,
+        layout.fixed_bits,
+        moved,
+        layout.full,
+        layout.time_scalar,
+        layout.time_code,
     )

@@ -73,7 +73,9 @@ class Conditions:
             self.document.fail(element, "Condition has nothing to compare with", "a Value or a second ParameterInstanceRef")
         slot, _ = self.reference(references[0], space)
         other, _ = self.reference(references[1], space)
-        return Comparison(slot, is_calibrated(references[0]), sign, other=other, other_is_calibrated=is_calibrated(references[1]))
+        return Comparison(
+            slot, is_calibrated(references[0]), sign, other=other, other_is_calibrated=is_calibrated(references[1])
+        )
 
     def comparison(self, element: etree._Element, space: Space) -> Comparison:
         sign = self.operator(element, element.get("comparisonOperator", "=="))
@@ -91,14 +93,19 @@ class Conditions:
             ranges = tuple((low, high) for low, high, label in field.labels if label == value)
             if ranges:
                 if sign not in ("==", "!="):
-                    self.document.fail(element, f"labels cannot be compared with '{sign}'", "use the raw value and useCalibratedValue=\"false\"")
+                    self.document.fail(
+                        element, f"labels cannot be compared with '{sign}'", 'use the raw value and useCalibratedValue="false"'
+                    )
                 return Comparison(slot, True, sign, ranges=without_earlier(field, ranges, value))
             if number(value) is None:
                 labels = [label for _, _, label in field.labels]
                 guess = nearest(value, labels)
-                self.document.fail(element, f"'{field.path}' has no label '{value}'",
-                                   f"did you mean {guess}?" if guess else f"it has {', '.join(labels[:8])}")
-            calibrated = False                   # a number where a label belongs: people mean the raw value
+                self.document.fail(
+                    element,
+                    f"'{field.path}' has no label '{value}'",
+                    f"did you mean {guess}?" if guess else f"it has {', '.join(labels[:8])}",
+                )
+            calibrated = False  # a number where a label belongs: people mean the raw value
         if field.encoding.kind == "string":
             return Comparison(slot, calibrated, sign, value.encode(field.encoding.charset))
         if field.encoding.kind == "binary":
@@ -114,7 +121,9 @@ class Conditions:
     def reference(self, element: etree._Element, space: Space) -> tuple[int, Field]:
         """The slot and the field of a parameterRef."""
         if element.get("instance", "0") != "0":
-            self.document.fail(element, "earlier instances of a parameter are not supported", "leave out the attribute instance")
+            self.document.fail(
+                element, "earlier instances of a parameter are not supported", "leave out the attribute instance"
+            )
         field = self.parameters.scalar(self.document.attribute(element, "parameterRef"), space, element)
         return self.parameters.slot(field.path), field
 

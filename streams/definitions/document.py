@@ -96,7 +96,10 @@ class Document:
             raise DefinitionError(f"no well-formed XML: {error.msg}", file=self.file, line=error.lineno or 1) from error
         if tag(tree) != "SpaceSystem":
             raise DefinitionError(
-                f"the root element is '{tag(tree)}'", file=self.file, line=line_of(tree), path=f"/{tag(tree)}",
+                f"the root element is '{tag(tree)}'",
+                file=self.file,
+                line=line_of(tree),
+                path=f"/{tag(tree)}",
                 hint="XTCE files begin with SpaceSystem",
             )
         self.root = Space(tree, None)
@@ -109,8 +112,11 @@ class Document:
         for child in children(element):
             if tag(child) not in known and tag(child) not in DOCUMENTATION:
                 guess = nearest(tag(child), known)
-                self.fail(child, f"{tag(child)} in {tag(element)} is not supported",
-                          f"did you mean {guess}?" if guess else f"known here: {', '.join(known) or 'nothing'}")
+                self.fail(
+                    child,
+                    f"{tag(child)} in {tag(element)} is not supported",
+                    f"did you mean {guess}?" if guess else f"known here: {', '.join(known) or 'nothing'}",
+                )
 
     def attribute(self, element: etree._Element, name: str) -> str:
         value = element.get(name)

@@ -12,18 +12,29 @@ from streams.errors import nearest
 __all__ = ["encoding"]
 
 INTEGERS = {
-    "unsigned": "unsigned", "signed": "twos_complement", "twosComplement": "twos_complement", "twosCompliment": "twos_complement",
-    "onesComplement": "ones_complement", "onesCompliment": "ones_complement", "signMagnitude": "sign_magnitude",
-    "BCD": "bcd", "packedBCD": "packed_bcd",
+    "unsigned": "unsigned",
+    "signed": "twos_complement",
+    "twosComplement": "twos_complement",
+    "twosCompliment": "twos_complement",
+    "onesComplement": "ones_complement",
+    "onesCompliment": "ones_complement",
+    "signMagnitude": "sign_magnitude",
+    "BCD": "bcd",
+    "packedBCD": "packed_bcd",
 }
 FLOATS = {"IEEE754": "ieee754", "IEEE754_1985": "ieee754", "MILSTD_1750A": "milstd_1750a", "MIL-1750A": "milstd_1750a"}
 FLOAT_BITS = {"ieee754": (16, 32, 64), "milstd_1750a": (32, 48)}
 CHARSETS = {
-    "UTF-8": "utf-8", "UTF-16": "utf-16-be", "UTF-16BE": "utf-16-be", "UTF-16LE": "utf-16-le", "US-ASCII": "ascii",
-    "ISO-8859-1": "latin-1", "Windows-1252": "cp1252",
+    "UTF-8": "utf-8",
+    "UTF-16": "utf-16-be",
+    "UTF-16BE": "utf-16-be",
+    "UTF-16LE": "utf-16-le",
+    "US-ASCII": "ascii",
+    "ISO-8859-1": "latin-1",
+    "Windows-1252": "cp1252",
 }
 BITS_MAX = 64
-STRING_BITS_MAX = 8 * 65_536         # a space packet holds no more (133.0-B-2 4.1.4.1)
+STRING_BITS_MAX = 8 * 65_536  # a space packet holds no more (133.0-B-2 4.1.4.1)
 
 
 def encoding(element: etree._Element, document: Document, conditions: Conditions, space: Space) -> Encoding:
@@ -119,7 +130,9 @@ def choice(element: etree._Element, document: Document, name: str, default: str,
     value = element.get(name, default)
     if value not in known:
         guess = nearest(value, known)
-        document.fail(element, f"{name} '{value}' is not supported", f"did you mean {guess}?" if guess else f"one of {' '.join(known)}")
+        document.fail(
+            element, f"{name} '{value}' is not supported", f"did you mean {guess}?" if guess else f"one of {' '.join(known)}"
+        )
     return known[value]
 
 
@@ -142,8 +155,11 @@ def ordered(element: etree._Element, document: Document, kind: str, bits: int) -
     elif words != "mostSignificantByteFirst":
         order = tuple(document.integer(element, part) for part in words.split(","))
     if order and (bits % 8 or sorted(order) != list(range(bits // 8))):
-        document.fail(listed if listed is not None else element, f"byte order {','.join(map(str, order))} does not fit {bits} bits",
-                      "every significance from 0 (least) to the number of bytes - 1, once")
+        document.fail(
+            listed if listed is not None else element,
+            f"byte order {','.join(map(str, order))} does not fit {bits} bits",
+            "every significance from 0 (least) to the number of bytes - 1, once",
+        )
     if order == tuple(range(bits // 8 - 1, -1, -1)):
         order = ()
     bit_order = element.get("bitOrder", "mostSignificantBitFirst")

@@ -22,7 +22,7 @@ from streams.definitions.parameters import Aggregate, Array, Parameters, Type
 
 __all__ = ["LayoutBuilder", "Tables"]
 
-NESTING_MAX = 32         # of containers in containers, loops in loops; framecodec.plan reserves as many
+NESTING_MAX = 32  # of containers in containers, loops in loops; framecodec.plan reserves as many
 INSTRUCTIONS_MAX = 200_000
 ENTRIES = ("ParameterRefEntry", "ContainerRefEntry", "ArrayParameterRefEntry")
 Chain = list[tuple[etree._Element, Space]]
@@ -70,11 +70,11 @@ class LayoutBuilder:
         self.shapes: dict[str, Shape] = {}
         self.columns: dict[str, Column] = {}
         self.open_loops: list[tuple[int, int, int]] = []
-        self.lists: dict[str, int] = {}                      # parameter that occurs repeatedly: its list's domain
-        self.sites: dict[str, tuple[int, int]] = {}          # scalar path: field and bit (-1 unknown) of its last occurrence
-        self.bit: int | None = 0                             # where the next entry begins, if that is known
+        self.lists: dict[str, int] = {}  # parameter that occurs repeatedly: its list's domain
+        self.sites: dict[str, tuple[int, int]] = {}  # scalar path: field and bit (-1 unknown) of its last occurrence
+        self.bit: int | None = 0  # where the next entry begins, if that is known
         self.starts: list[int | None] = [0]
-        self.depth = 0                                       # of conditions and loops
+        self.depth = 0  # of conditions and loops
         self.loops = 0
         self.repeated = self.occurring_repeatedly(chain)
         for element, space in chain:
@@ -85,8 +85,15 @@ class LayoutBuilder:
         if len(self.full) > INSTRUCTIONS_MAX:
             self.document.fail(chain[-1][0], f"the container has more than {INSTRUCTIONS_MAX} instructions")
         return Layout(
-            columns, tuple(self.scalars), tuple(self.domains), tuple(self.fixed), self.fixed_bits,
-            tuple(self.tail), tuple(self.full), time_scalar, time_code,
+            columns,
+            tuple(self.scalars),
+            tuple(self.domains),
+            tuple(self.fixed),
+            self.fixed_bits,
+            tuple(self.tail),
+            tuple(self.full),
+            time_scalar,
+            time_code,
         )
 
     def names(self) -> dict[str, str]:
@@ -108,7 +115,9 @@ class LayoutBuilder:
 
     # -- entries -------------------------------------------------------------------------------------------------------
     def entry_list(self, container: etree._Element) -> list[etree._Element]:
-        self.document.expect(container, "EntryList", "BaseContainer", "BinaryEncoding", "DefaultRateInStream", "RateInStreamSet")
+        self.document.expect(
+            container, "EntryList", "BaseContainer", "BinaryEncoding", "DefaultRateInStream", "RateInStreamSet"
+        )
         listed = first(container, "EntryList")
         if listed is None:
             return []
@@ -132,7 +141,9 @@ class LayoutBuilder:
             self.emit("restore")
             self.bit = resume[0]
 
-    def entry(self, entry: etree._Element, space: Space, location: etree._Element | None, following: etree._Element | None) -> None:
+    def entry(
+        self, entry: etree._Element, space: Space, location: etree._Element | None, following: etree._Element | None
+    ) -> None:
         condition = first(entry, "IncludeCondition")
         jumps: tuple[int, int] | None = None
         if condition is not None:
@@ -218,18 +229,29 @@ class LayoutBuilder:
         elif reference == "nextEntry":
             self.before_next(entry, location, following, space, offset)
         else:
-            self.document.fail(location, f"referenceLocation '{reference}' is not known",
-                               "containerStart, containerEnd, previousEntry or nextEntry")
+            self.document.fail(
+                location,
+                f"referenceLocation '{reference}' is not known",
+                "containerStart, containerEnd, previousEntry or nextEntry",
+            )
         if self.bit is not None and self.bit < 0:
             self.document.fail(location, f"this entry would begin {-self.bit} bits before the container")
 
     def before_next(
-        self, entry: etree._Element, location: etree._Element, following: etree._Element | None, space: Space, offset: Expression
+        self,
+        entry: etree._Element,
+        location: etree._Element,
+        following: etree._Element | None,
+        space: Space,
+        offset: Expression,
     ) -> None:
         where = first(following, "LocationInContainerInBits") if following is not None else None
         if following is None or where is None or where.get("referenceLocation") not in ("containerStart", "containerEnd"):
-            self.document.fail(location, "nextEntry needs a next entry with a place of its own",
-                               "give the next entry a LocationInContainerInBits from containerStart or containerEnd")
+            self.document.fail(
+                location,
+                "nextEntry needs a next entry with a place of its own",
+                "give the next entry a LocationInContainerInBits from containerStart or containerEnd",
+            )
         distance = self.parameters.conditions.integer(where, space)
         if distance.constant is None or offset.constant is None:
             self.document.fail(location, "nextEntry with a distance that changes is not supported", "a FixedValue")
@@ -262,7 +284,11 @@ class LayoutBuilder:
             listed = first(entry, "DimensionList")
             sizes = self.parameters.dimensions(listed, space) if listed is not None else kind.sizes
             if len(sizes) != kind.dimensions:
-                self.document.fail(entry, f"'{path}' has {kind.dimensions} dimensions, {len(sizes)} sizes are given", "a DimensionList in the type or in an ArrayParameterRefEntry")
+                self.document.fail(
+                    entry,
+                    f"'{path}' has {kind.dimensions} dimensions, {len(sizes)} sizes are given",
+                    "a DimensionList in the type or in an ArrayParameterRefEntry",
+                )
         shape = self.shapes.get(path)
         if shape is None:
             domain = 0
@@ -336,7 +362,11 @@ class LayoutBuilder:
 
     def array_shape(self, path: str, kind: Array, name: str, domain: int, dimensions: int) -> Shape:
         inner = self.new_domain(domain)
-        item = self.array_shape(path, kind, "item", inner, dimensions - 1) if dimensions > 1 else self.shape(path, kind.item, "item", inner)
+        item = (
+            self.array_shape(path, kind, "item", inner, dimensions - 1)
+            if dimensions > 1
+            else self.shape(path, kind.item, "item", inner)
+        )
         return Shape(Column(name, domain, list_domain=inner, members=(item.column,)), members=(item,))
 
     def read(self, shape: Shape, kind: Type, path: str, sizes: tuple[Expression, ...]) -> None:
@@ -379,7 +409,7 @@ class LayoutBuilder:
         if known and size is not None and self.scalars[scalar][1] == 0 and not varies(field):
             self.fixed.append((scalar, at))
             self.fixed_bits = max(self.fixed_bits, at + size)
-            self.tail.append(("load", number, at))           # dropped again where nobody needs the slot
+            self.tail.append(("load", number, at))  # dropped again where nobody needs the slot
         else:
             self.tail.append(("read", number, scalar, at))
         self.bit = at + size if at >= 0 and size is not None else None
@@ -404,9 +434,15 @@ class LayoutBuilder:
             return self.parameters.conditions.integer(size, chain[-1][1]).constant
         for element, owner in chain:
             for inner in self.entry_list(element):
-                if depth > NESTING_MAX or any(first(inner, name) is not None for name in ("LocationInContainerInBits", "RepeatEntry", "IncludeCondition")):
+                if depth > NESTING_MAX or any(
+                    first(inner, name) is not None for name in ("LocationInContainerInBits", "RepeatEntry", "IncludeCondition")
+                ):
                     return None
-                size_bits = self.container_size(inner, owner, depth + 1) if tag(inner) == "ContainerRefEntry" else self.size_of(inner, owner)
+                size_bits = (
+                    self.container_size(inner, owner, depth + 1)
+                    if tag(inner) == "ContainerRefEntry"
+                    else self.size_of(inner, owner)
+                )
                 if size_bits is None:
                     return None
                 total += size_bits
@@ -473,7 +509,8 @@ def type_size(kind: Type, sizes: tuple[Expression, ...]) -> int | None:
 def varies(field: Field) -> bool:
     """Whether more than the bits of the field decide its value, or it is no number: then it is read packet by packet."""
     return (
-        field.encoding.kind in ("string", "binary") or field.is_number_as_text
+        field.encoding.kind in ("string", "binary")
+        or field.is_number_as_text
         or any(condition for condition, _ in field.calibrators)
         or (field.time is not None and field.time.offset_from >= 0)
     )

@@ -25,7 +25,9 @@ def find_time(
         time = fields[field].time
         if domain == 0 and not optional and time is not None and time.is_absolute:
             return scalar, None
-    places = sorted(((bit, fields[scalars[scalar][0]]) for scalar, bit in fixed if bit >= HEADER_BITS), key=lambda place: place[0])
+    places = sorted(
+        ((bit, fields[scalars[scalar][0]]) for scalar, bit in fixed if bit >= HEADER_BITS), key=lambda place: place[0]
+    )
     for index, (bit, day) in enumerate(places[:-1]):
         day_bits = width(day, DAY)
         next_bit, millisecond = places[index + 1]

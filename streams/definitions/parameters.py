@@ -24,8 +24,16 @@ INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 ENCODINGS = ("IntegerDataEncoding", "FloatDataEncoding", "StringDataEncoding", "BinaryDataEncoding")
 # What a type may hold that changes no value: alarms and ranges belong to whoever judges values, not to decoding.
 HARMLESS = (
-    "UnitSet", "ValidRange", "ValidRangeSet", "DefaultAlarm", "ContextAlarmList", "ToString", "SizeRangeInCharacters",
-    "BinaryContextAlarmList", "DefaultTimeAlarm", "ContextTimeAlarmList",
+    "UnitSet",
+    "ValidRange",
+    "ValidRangeSet",
+    "DefaultAlarm",
+    "ContextAlarmList",
+    "ToString",
+    "SizeRangeInCharacters",
+    "BinaryContextAlarmList",
+    "DefaultTimeAlarm",
+    "ContextTimeAlarmList",
 )
 
 
@@ -37,7 +45,7 @@ class Aggregate:
 @dataclass(frozen=True, slots=True)
 class Array:
     item: Type
-    sizes: tuple[Expression, ...]        # one a dimension; empty where the entry says it
+    sizes: tuple[Expression, ...]  # one a dimension; empty where the entry says it
     dimensions: int
 
 
@@ -52,7 +60,7 @@ class Parameters:
         self.conditions = Conditions(document, self)
         self.slots: dict[str, int] = {}
         self.types: dict[etree._Element, Type] = {}
-        self.open: list[etree._Element] = []         # types being compiled, to see circles
+        self.open: list[etree._Element] = []  # types being compiled, to see circles
 
     def slot(self, path: str) -> int:
         """The number under which conditions know the parameter with this path."""
@@ -82,8 +90,11 @@ class Parameters:
         for member in members:
             inner = dict(kind.members).get(member) if isinstance(kind, Aggregate) else None
             if inner is None:
-                self.document.fail(at, f"'{path}' has no member '{member}'",
-                                   f"it has {', '.join(dict(kind.members))}" if isinstance(kind, Aggregate) else "it is no aggregate")
+                self.document.fail(
+                    at,
+                    f"'{path}' has no member '{member}'",
+                    f"it has {', '.join(dict(kind.members))}" if isinstance(kind, Aggregate) else "it is no aggregate",
+                )
             path, kind = f"{path}/{member}", inner
         if not isinstance(kind, Field):
             self.document.fail(at, f"'{path}' is no single value", "name a member; elements of arrays cannot be referred to")
@@ -113,9 +124,14 @@ class Parameters:
         if kind == "ArrayParameterType":
             return self.array(chain)
         known = {
-            "IntegerParameterType": (), "FloatParameterType": (), "StringParameterType": (), "BinaryParameterType": (),
-            "BooleanParameterType": (), "EnumeratedParameterType": ("EnumerationList",),
-            "AbsoluteTimeParameterType": ("Encoding", "ReferenceTime"), "RelativeTimeParameterType": ("Encoding", "ReferenceTime"),
+            "IntegerParameterType": (),
+            "FloatParameterType": (),
+            "StringParameterType": (),
+            "BinaryParameterType": (),
+            "BooleanParameterType": (),
+            "EnumeratedParameterType": ("EnumerationList",),
+            "AbsoluteTimeParameterType": ("Encoding", "ReferenceTime"),
+            "RelativeTimeParameterType": ("Encoding", "ReferenceTime"),
         }
         if kind not in known:
             self.document.fail(element, f"{kind} is not supported", f"one of {', '.join(known)}")
@@ -144,7 +160,7 @@ class Parameters:
             time = time_scale(kind, holder, reference, self.document, self.parameters_of_time, reference_space or space)
             self.document.expect(holder, *ENCODINGS)
             holder = first(holder, *ENCODINGS)
-        if holder is None:      # a constant or a parameter of the ground: it may be asked for, but is in no packet
+        if holder is None:  # a constant or a parameter of the ground: it may be asked for, but is in no packet
             return Field(xpath(element), "gauge", Encoding("none", Expression(0)), labels=self.labels(kind, chain))
         coded = encoding(holder, self.document, self.conditions, space)
         labels = self.labels(kind, chain)
@@ -155,9 +171,15 @@ class Parameters:
             if calibration:
                 self.document.fail(holder, f"a {kind} with a calibrator is not supported", "put the factor into the type")
             if coded.kind == "string" or (coded.kind == "binary" and not 0 < (coded.size.constant or 0) <= 64):
-                self.document.fail(holder, f"a {kind} encoded as {tag(holder)} is not supported", "an integer or float encoding, or 64 bits of binary at most")
+                self.document.fail(
+                    holder,
+                    f"a {kind} encoded as {tag(holder)} is not supported",
+                    "an integer or float encoding, or 64 bits of binary at most",
+                )
             if time and coded.kind == "binary":
-                self.document.fail(holder, f"a {kind} encoded as {tag(holder)} is not supported", "an integer or float encoding")
+                self.document.fail(
+                    holder, f"a {kind} encoded as {tag(holder)} is not supported", "an integer or float encoding"
+                )
         if kind in ("IntegerParameterType", "FloatParameterType") and coded.kind in ("string", "binary"):
             self.document.fail(holder, f"a {kind} encoded as {tag(holder)} is not supported", "an integer or float encoding")
         if kind == "BinaryParameterType" and coded.kind != "binary":
@@ -165,8 +187,13 @@ class Parameters:
         words = {"EnumeratedParameterType": "state", "BooleanParameterType": "state", "StringParameterType": "text"}
         sort = "time" if time and time.is_absolute else words.get(kind, "binary" if coded.kind == "binary" else "gauge")
         return Field(
-            path=xpath(element), kind=sort, encoding=coded, unit="s" if time else unit_of(chain),
-            calibrators=calibration, labels=labels, time=time,
+            path=xpath(element),
+            kind=sort,
+            encoding=coded,
+            unit="s" if time else unit_of(chain),
+            calibrators=calibration,
+            labels=labels,
+            time=time,
             is_number_as_text=kind == "StringParameterType" and coded.kind not in ("string", "binary"),
         )
 

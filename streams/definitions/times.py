@@ -14,8 +14,14 @@ from streams.definitions.model import TimeScale
 __all__ = ["time_scale"]
 
 UNITS_NS = {
-    "seconds": 1e9, "picoSeconds": 1e-3, "nanoSeconds": 1.0, "microSeconds": 1e3, "milliSeconds": 1e6, "minutes": 60e9,
-    "hours": 3600e9, "days": 86_400e9,
+    "seconds": 1e9,
+    "picoSeconds": 1e-3,
+    "nanoSeconds": 1.0,
+    "microSeconds": 1e3,
+    "milliSeconds": 1e6,
+    "minutes": 60e9,
+    "hours": 3600e9,
+    "days": 86_400e9,
 }
 # Name of the epoch: its date, and what the clock counts from there on.
 EPOCHS = {
@@ -29,8 +35,12 @@ DATE = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)(?:T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}
 
 
 def time_scale(
-    kind: str, encoding: etree._Element, reference: etree._Element | None, document: Document,
-    slot_of: Callable[[etree._Element, Space], int], space: Space,
+    kind: str,
+    encoding: etree._Element,
+    reference: etree._Element | None,
+    document: Document,
+    slot_of: Callable[[etree._Element, Space], int],
+    space: Space,
 ) -> TimeScale:
     """The scale of an AbsoluteTimeParameterType or RelativeTimeParameterType. `slot_of` finds the target of an OffsetFrom."""
     units = encoding.get("units", "seconds")
@@ -49,7 +59,9 @@ def time_scale(
         elif epoch is not None and absolute:
             epoch_ns, scale = epoch_of(epoch, document)
     elif absolute:
-        document.fail(encoding, "an absolute time needs a ReferenceTime", "an Epoch such as 1958-01-01, TAI, GPS or J2000, or OffsetFrom")
+        document.fail(
+            encoding, "an absolute time needs a ReferenceTime", "an Epoch such as 1958-01-01, TAI, GPS or J2000, or OffsetFrom"
+        )
     return TimeScale(absolute, tick, offset, epoch_ns, scale, source)
 
 
