@@ -21,6 +21,7 @@ from streams.collectors.batches import Intake, Lane, Parcel, split
 from streams.collectors.collector import Collector
 from streams.collectors.delivery import Delivery
 from streams.collectors.losses import CODEC, Losses
+from streams.collectors.udp import UdpListener
 from streams.config import Config
 from streams.errors import ConfigError, DependencyError
 from streams.kafka import decode
@@ -335,6 +336,32 @@ def test_several_sockets_share_a_port_and_keep_the_order_of_each_sender():
         return log
 
     assert Counter(row["source"] for row in run(scenario, config).rows()) == {f"127.0.0.{n}": 30 for n in range(1, 9)}
+
+
+@pytest.mark.parametrize("stops_first", [False, True])
+def test_more_senders_than_fit_are_all_counted(stops_first):
+    config = configuration(batch_bytes="300B")
+    losses, parcels, failures = Losses(Telemetry("collect")), [], []
+    losses.add_link("racks")
+    listener = UdpListener(
+        config.links[0], config.collector, 8, Lane("racks", "t"), Intake(1 << 30, parcels.append, losses), losses,
+        failures.append, sources_max=3,
+    )
+    listener.open()
+    if stops_first:
+        listener.is_stopping.set()                      # everything then comes in the last look at the socket
+    else:
+        listener.start()
+    for source in range(1, 41):
+        send_datagrams(listener.address.port, [sflow(source, 1)] * 2, source=f"127.0.0.{source}")
+    if stops_first:
+        listener.start()
+    listener.stop()
+
+    assert failures == []
+    rows = [row["source"] for parcel in parcels for row in parcel.batch.to_pylist()]
+    assert Counter(rows) == {f"127.0.0.{source}": 2 for source in range(1, 41)}
+    assert losses.total("received") == 80
 
 
 def test_refused_sends_are_repeated_in_order_and_once():

@@ -185,8 +185,9 @@ cdef class Receiver:
         free(self.table)
 
     def receive(self, int64_t wait_ns) -> bool:
-        """Receive for `wait_ns` (0: what one system call brings); True when a batch became full before that.
+        """Receive for `wait_ns`; True when a batch became full (or `has_too_many_sources`) before that: seal and go on.
 
+        0 asks the kernel once. Below 0 it is not asked: only what an earlier call brought and a full batch left is taken.
         Rows are dated by CLOCK_MONOTONIC, which is `time.monotonic_ns()`. Raises OSError when the socket fails.
         """
         cdef int ended

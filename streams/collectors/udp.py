@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from framecodec.batches import Batches
-from framecodec.datagrams import Receiver
+from framecodec.datagrams import SOURCES_MAX, Receiver
 from streams.addresses import Address, bind_error, parse_address
 from streams.clock import NS
 
@@ -46,11 +46,11 @@ class UdpListener:
 
     def __init__(
         self, link: Link, settings: Collector, partitions: int, lane: Lane, intake: Intake, losses: Losses,
-        on_failure: Callable[[BaseException], None],
+        on_failure: Callable[[BaseException], None], *, sources_max: int = SOURCES_MAX,
     ) -> None:
         assert link.listen is not None, link.name
         self.link, self.settings, self.lane, self.intake, self.losses = link, settings, lane, intake, losses
-        self.partitions, self.on_failure = partitions, on_failure
+        self.partitions, self.on_failure, self.sources_max = partitions, on_failure, sources_max
         self.address = parse_address(link.listen)
         self.sockets: list[socket.socket] = []
         self.threads: list[threading.Thread] = []
@@ -80,7 +80,8 @@ class UdpListener:
 
     def start(self) -> None:
         for number, sock in enumerate(self.sockets):
-            thread = threading.Thread(target=self.run, args=[sock], name=f"udp-{self.link.name}-{number}", daemon=True)
+            reader = SocketReader(self, sock)
+            thread = threading.Thread(target=reader.run, name=f"udp-{self.link.name}-{number}", daemon=True)
             self.threads.append(thread)
             thread.start()
 
@@ -94,46 +95,65 @@ class UdpListener:
         for sock in self.sockets:
             sock.close()
 
-    def run(self, sock: socket.socket) -> None:
-        try:
-            self.receive(sock)
-        except Exception as error:  # noqa: BLE001  the edge of the thread; the role ends with it
-            self.on_failure(error)
 
-    def receive(self, sock: socket.socket) -> None:
-        batches = Batches(
-            self.link.name, self.link.codec, self.partitions, bytes_max=self.settings.batch_bytes,
-            rows_max=self.settings.batch_rows, age_max_ns=self.settings.batch_interval_ns,
+class SocketReader:
+    """One socket and its thread."""
+
+    def __init__(self, listener: UdpListener, sock: socket.socket) -> None:
+        self.listener = listener
+        settings, link = listener.settings, listener.link
+        self.batches = Batches(
+            link.name, link.codec, listener.partitions, bytes_max=settings.batch_bytes, rows_max=settings.batch_rows,
+            age_max_ns=settings.batch_interval_ns,
         )
-        receiver = Receiver(sock.fileno(), batches, allow=self.link.allow)
-        now_ns = time.monotonic_ns()
-        count_ns, drops = now_ns, 0
-        while not self.is_stopping.is_set():
-            due_ns = batches.next_seal_ns()
-            receiver.receive(IDLE_WAIT_NS if due_ns is None else max(0, min(due_ns - now_ns, IDLE_WAIT_NS)))
-            now_ns = time.monotonic_ns()
-            self.intake.offer(self.lane, batches.seal(now_ns, everything=receiver.has_too_many_sources))
-            if now_ns >= count_ns or receiver.has_too_many_sources:
-                count_ns = now_ns + COUNT_EVERY_NS
-                drops = self.count(receiver, drops)
-                if receiver.has_too_many_sources:
-                    receiver.forget_sources()
-        end_ns, before = time.monotonic_ns() + DRAIN_NS, -1
-        while receiver.datagrams != before and time.monotonic_ns() < end_ns:
-            before = receiver.datagrams
-            receiver.receive(0)
-            self.intake.offer(self.lane, batches.seal(0))
-            if receiver.has_too_many_sources:
-                break
-        self.intake.offer(self.lane, batches.seal(0, everything=True))
-        self.count(receiver, drops)
+        self.receiver = Receiver(sock.fileno(), self.batches, allow=link.allow, sources_max=listener.sources_max)
+        self.kernel_drops = 0
 
-    def count(self, receiver: Receiver, drops_before: int) -> int:
-        self.losses.received(self.link.name, receiver.take_sources())
-        drops = receiver.read_kernel_drops()
-        if drops != drops_before:
-            self.losses.dropped(self.link.name, drops - drops_before, "kernel")
-        return drops
+    def run(self) -> None:
+        try:
+            self.receive_until_stopped()
+            self.receive_the_rest()
+        except Exception as error:  # noqa: BLE001  the edge of the thread; the role ends with it
+            self.listener.on_failure(error)
+
+    def receive_until_stopped(self) -> None:
+        now_ns = time.monotonic_ns()
+        count_ns = now_ns
+        while not self.listener.is_stopping.is_set():
+            due_ns = self.batches.next_seal_ns()
+            self.receiver.receive(IDLE_WAIT_NS if due_ns is None else max(0, min(due_ns - now_ns, IDLE_WAIT_NS)))
+            now_ns = time.monotonic_ns()
+            self.pass_on(now_ns)
+            if now_ns >= count_ns:
+                count_ns = now_ns + COUNT_EVERY_NS
+                self.count()
+
+    def receive_the_rest(self) -> None:
+        """What the kernel holds, and what the last call brought and a full batch left."""
+        end_ns, before = time.monotonic_ns() + DRAIN_NS, -1
+        while self.receiver.datagrams != before and time.monotonic_ns() < end_ns:
+            before = self.receiver.datagrams
+            self.receiver.receive(0)
+            self.pass_on(0)
+        while self.receiver.receive(-1):
+            self.pass_on(0)
+        self.listener.intake.offer(self.listener.lane, self.batches.seal(0, everything=True))
+        self.count()
+
+    def pass_on(self, now_ns: int) -> None:
+        sealed = self.batches.seal(now_ns, everything=self.receiver.has_too_many_sources)
+        self.listener.intake.offer(self.listener.lane, sealed)
+        if self.receiver.has_too_many_sources:
+            self.count()
+            self.receiver.forget_sources()
+
+    def count(self) -> None:
+        losses, name = self.listener.losses, self.listener.link.name
+        losses.received(name, self.receiver.take_sources())
+        drops = self.receiver.read_kernel_drops()
+        if drops != self.kernel_drops:
+            losses.dropped(name, drops - self.kernel_drops, "kernel")
+            self.kernel_drops = drops
 
 
 def open_socket(address: Address, *, share: bool) -> socket.socket:
