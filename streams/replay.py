@@ -45,6 +45,9 @@ TICK_S = 0.02
 # Batches under way to Kafka: enough to keep the brokers busy, some MiB of memory.
 UNACKNOWLEDGED_MAX = 32
 
+# Who replays waits at the terminal.
+KAFKA_DEADLINE_S = 15.0
+
 # Raw transfer frames are cut for the target's sake only: decoders take a stream of them cut anywhere.
 STREAM_FRAME_BYTES = 1024
 
@@ -172,14 +175,14 @@ async def replay(
 class KafkaTarget:
     """Into the frames topic of a link, by partition, with the acknowledgement of every batch awaited."""
 
-    def __init__(self, config: Config, link: Link, deadline_s: float = 15) -> None:
-        self.config, self.deadline_s = config, deadline_s
+    def __init__(self, config: Config, link: Link) -> None:
+        self.config = config
         self.topic = topic_of(link, config.kafka.prefix)
         self.producer = Producer(config.kafka)
         self.unacknowledged: deque[Awaitable[Any]] = deque()
 
     async def start(self) -> None:
-        await wait_for_broker(self.config.kafka, self.deadline_s)
+        await wait_for_broker(self.config.kafka, KAFKA_DEADLINE_S)
         await create_topics(self.config.kafka)
         await self.producer.start()
 
