@@ -10,12 +10,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from streams.errors import ConfigError
 from streams.gateway.access import Access, User, check_ast, check_read_settings, users_xml
 from streams.gateway.errors import GatewayError
+from streams.gateway.request import is_from_a_foreign_page
 from tests.databases import ANALYST_PASSWORD, Database
 from tests.processes import end, environment
 
@@ -209,6 +211,26 @@ def test_password_may_come_in_each_of_three_ways(gateway: Database) -> None:
     assert urllib.request.urlopen(url).read() == b"1\n"
     assert gateway.value("SELECT 1", user="analyst") == "1"
     assert gateway.ask("SELECT 1", user=None, headers={"Authorization": f"Basic {basic}"}).text == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "foreign"),
+    [
+        ("127.0.0.1:8123", None, False),
+        ("localhost:8123", None, False),
+        ("[::1]:8123", None, False),
+        ("127.0.0.1", None, False),
+        ("127.0.0.1:8123", "http://127.0.0.1:8123", False),
+        ("127.0.0.1:8123", "http://evil.example", True),
+        ("127.0.0.1:8123", "null", True),
+        ("evil.example:8123", "http://evil.example:8123", True),
+        ("evil.example", None, True),
+    ],
+)
+def test_web_pages_of_others_are_told_from_programs(host: str, origin: str | None, foreign: bool) -> None:
+    http = SimpleNamespace(host=host, headers={"Origin": origin} if origin else {})
+
+    assert is_from_a_foreign_page(http) == foreign  # type: ignore[arg-type]
 
 
 def test_passwords_are_never_shown() -> None:

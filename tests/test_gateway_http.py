@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import shutil
 import socket
 import subprocess
@@ -176,6 +177,14 @@ def test_streamed_answer_equals_the_one_in_one_piece(gateway: Database, format: 
         assert streamed.body == whole.body
 
 
+def test_totals_and_extremes_follow_the_rows(gateway: Database) -> None:
+    totals = "SELECT number % 2 AS k, count() FROM numbers(5) GROUP BY k WITH TOTALS ORDER BY k"
+
+    assert gateway.ask(totals).text == "0\t3\n1\t2\n\n0\t5\n"
+    assert gateway.ask("SELECT number FROM numbers(3) SETTINGS extremes = 1").text == "0\n1\n2\n\n0\n2\n"
+    assert gateway.ask("SELECT number FROM numbers(3)", extremes=1).text == "0\n1\n2\n\n0\n2\n"
+
+
 def test_arrow_stream_is_one_stream_of_all_blocks(gateway: Database) -> None:
     query = "SELECT number, toLowCardinality(toString(number % 3)) AS s FROM numbers(5000) FORMAT ArrowStream"
     reply = gateway.ask(query, max_block_size=1000, output_format_arrow_low_cardinality_as_dictionary=1)
@@ -294,9 +303,9 @@ def test_session_keeps_settings_temporary_tables_and_nothing_of_a_request(gatewa
     gateway.value("CREATE TEMPORARY TABLE kept (x Int32)", **session)
     gateway.value("INSERT INTO kept VALUES (5)", **session)
     gateway.value("SET max_block_size = 777", **session, max_threads=1)
-    asked = "SELECT (SELECT x FROM kept), getSetting('max_block_size'), getSetting('extremes'), currentDatabase()"
+    asked = "SELECT (SELECT x FROM kept), getSetting('max_block_size'), getSetting('join_use_nulls'), currentDatabase()"
 
-    assert gateway.value(asked, **session, extremes=1, database=schema) == f"5\t777\ttrue\t{schema}"
+    assert gateway.value(asked, **session, join_use_nulls=1, database=schema) == f"5\t777\ttrue\t{schema}"
     assert gateway.value(asked, **session, max_block_size=5) == "5\t5\tfalse\tdefault"
     assert gateway.value(asked, **session) == "5\t777\tfalse\tdefault"
     assert gateway.ask("SELECT * FROM kept").code == 60
@@ -503,3 +512,80 @@ def test_what_is_taken_or_open_to_everybody_is_said_in_two_lines(gateway: Databa
     assert result.returncode == (3 if what == "port" else 2)
     assert result.stderr.count("\n") == 2
     assert "hint: " in result.stderr
+
+
+# Anything at all
+
+
+def test_no_request_is_a_puzzle(gateway: Database) -> None:
+    seed = 6
+    generator = random.Random(seed)
+    words = [
+        *[
+            "SELECT",
+            "1",
+            "INSERT",
+            "INTO",
+            "t",
+            "(",
+            ")",
+            "FORMAT",
+            "CSV",
+            "VALUES",
+            "'",
+            "`",
+            "\\",
+            ";",
+            "--",
+            "/*",
+            "*/",
+            "\x00",
+            "ÿ",
+            "{x:Int8}",
+            "WITH",
+            "KILL",
+            "QUERY",
+            "WHERE",
+            "query_id",
+            "=",
+        ],
+        *[
+            "SHOW",
+            "CREATE",
+            "TABLE",
+            "system.one",
+            "SET",
+            "max_threads",
+            "$$",
+            ",",
+            "APPLY",
+            "*",
+            "EXPLAIN",
+            "OUTFILE",
+            "DESCRIBE",
+            "é",
+        ],
+        "FROM input('a Int8')",
+        "\n",
+    ]
+    parameters = [
+        "param_x",
+        "database",
+        "default_format",
+        "session_id",
+        "compress",
+        "decompress",
+        "buffer_size",
+        "query",
+        "role",
+        "a`b",
+    ]
+
+    for number in range(400):
+        body = " ".join(generator.choices(words, k=generator.randrange(9))).encode("latin-1")
+        chosen = {name: generator.choice(words) for name in generator.sample(parameters, generator.randrange(3))}
+        reply = gateway.ask(body, user=generator.choice(["writer", "analyst"]), **chosen)  # type: ignore[arg-type]
+
+        assert reply.code not in (1001, 1002), f"seed {seed}, request {number}: {body!r} {chosen} {reply.text}"
+        assert reply.status == 200 or reply.text.startswith("Code: "), f"seed {seed}, request {number}: {body!r} {chosen}"
+    assert gateway.value("SELECT 1") == "1"

@@ -120,7 +120,8 @@ class Exchange:
         if statement.is_kill:
             source = with_client_query_ids(source)
         format = statement.output_format or request.default_format or "TabSeparated"
-        joiner = joiner_for(format) if kind == "READ_ONLY" and statement.is_select else None
+        wants_extremes = request.settings.get("extremes", "0") not in ("0", "false")
+        joiner = joiner_for(format) if kind == "READ_ONLY" and statement.is_streamable and not wants_extremes else None
         if joiner is not None:
             blocks = connection.stream(source, format, params)
         else:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
+import re
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from streams.gateway.compression import Decoder, choose_encoding, decoder_for
 from streams.gateway.errors import GatewayError
 from streams.gateway.sql import names
 
-__all__ = ["Body", "Request", "credentials"]
+__all__ = ["PIECE_BYTES", "Body", "Request", "credentials", "is_from_a_foreign_page"]
 
 # Parameters of the HTTP interface itself; every other one is a setting of the query.
 TRANSPORT = names(
@@ -58,6 +60,10 @@ class Request:
         query_id = given.get("query_id") or http.headers.get("X-ClickHouse-Query-Id") or str(uuid.uuid4())
         if not query_id.isprintable():
             raise GatewayError(36, "BAD_ARGUMENTS", "query_id has unprintable characters")
+        others = {name: value for name, value in given.items() if name not in TRANSPORT}
+        for name in others:
+            if not re.fullmatch(r"[A-Za-z_]\w*", name):
+                raise GatewayError(115, "UNKNOWN_SETTING", f"Unknown setting '{name}'")
         return Request(
             query=given.get("query", "").encode(errors="surrogateescape"),
             query_id=query_id,
@@ -73,8 +79,8 @@ class Request:
             native_compression=given.get("network_compression_method", "LZ4") if flag(given, "compress") else None,
             decompress=flag(given, "decompress"),
             reads_only=http.method in ("GET", "HEAD"),
-            params={name[6:]: value for name, value in given.items() if name.startswith("param_")},
-            settings={name: value for name, value in given.items() if name not in TRANSPORT and not name.startswith("param_")},
+            params={name[6:]: value for name, value in others.items() if name.startswith("param_")},
+            settings={name: value for name, value in others.items() if not name.startswith("param_")},
         )
 
 
@@ -114,6 +120,20 @@ def credentials(http: web.Request) -> tuple[str, str]:
     if scheme:
         raise GatewayError(516, "AUTHENTICATION_FAILED", f"'{scheme}' HTTP Authorization scheme is not supported")
     return query.get("user", "default") or "default", query.get("password", "")
+
+
+def is_from_a_foreign_page(http: web.Request) -> bool:
+    """Whether a web page may be behind a request: then a user without password would serve whoever wrote the page.
+
+    Browsers send Origin with a POST to elsewhere; a name that was made to point to loopback shows in Host.
+    """
+    if "Origin" in http.headers and http.headers["Origin"].partition("//")[2] != http.host:
+        return True
+    name = http.host.rpartition(":")[0] if re.search(r":\d+\Z", http.host) else http.host
+    try:
+        return not ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return name != "localhost"
 
 
 class Body:

@@ -20,7 +20,7 @@ from streams.gateway.engine import Connection, Engine
 from streams.gateway.errors import GatewayError
 from streams.gateway.exchange import QUERY_BYTES_MAX, Exchange
 from streams.gateway.forms import read_form
-from streams.gateway.request import Request, credentials
+from streams.gateway.request import Request, credentials, is_from_a_foreign_page
 from streams.gateway.sessions import Sessions
 
 __all__ = ["Gateway"]
@@ -69,6 +69,9 @@ class Gateway:
             for role in http.query.getall("role", ()):
                 if role != user.role:
                     raise GatewayError(512, "SET_NON_GRANTED_ROLE", f"Role {role} should be granted to set as current")
+            if not user.password and is_from_a_foreign_page(http):
+                what = "a user without password answers only to this machine, and to no web page of another site"
+                raise GatewayError(516, "AUTHENTICATION_FAILED", what)
             fields, tables = await read_form(http)
             request = Request.parse(http, fields, [table.name for table in tables])
             headers["X-ClickHouse-Query-Id"] = request.query_id

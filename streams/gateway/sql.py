@@ -14,7 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = [
-    "Insert", "Statement", "Token", "find_call", "names", "read_statement", "replaced", "settings_start", "tokens", "unquoted",
+    "Insert",
+    "Statement",
+    "Token",
+    "find_call",
+    "names",
+    "read_statement",
+    "replaced",
+    "settings_start",
+    "tokens",
+    "unquoted",
 ]
 
 # Src/Parsers/Lexer.cpp of ClickHouse: `--`, `//` and `#!`/`# ` start comments, a heredoc is $tag$...$tag$ (from memory).
@@ -65,11 +74,17 @@ class Statement:
     is_kill: bool = False
     has_outfile: bool = False
     has_infile: bool = False
+    has_extra_rows: bool = False  # WITH TOTALS, or the setting `extremes`
     has_settings: bool = False  # from there on no clause can follow but FORMAT
 
     @property
     def is_select(self) -> bool:
         return self.first_word in (b"SELECT", b"WITH", b"FROM") and self.insert is None
+
+    @property
+    def is_streamable(self) -> bool:
+        """Whether the engine can give it block by block: only SELECT, and totals and extremes get lost on the way."""
+        return self.is_select and not self.has_extra_rows
 
 
 def names(text: str) -> frozenset[str]:
@@ -128,6 +143,7 @@ def outer_words(source: bytes, found: Statement) -> Iterator[Token]:
     for token in tokens(source):
         if not found.first_word and token.text != b"(":
             found.first_word = token.text.upper()
+        found.has_extra_rows |= token.is_word(b"TOTALS", b"EXTREMES")
         if not token.depth:
             yield token
 
