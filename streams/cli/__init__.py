@@ -40,7 +40,6 @@ COMMANDS = {
     "store": "Write what the workers made into ClickHouse.",
     "alert": "Evaluate rules and send webhooks.",
     "serve": "Web page, JSON API and metrics.",
-    "gateway": "ClickHouse's HTTP interface over the embedded database.",
     "decode": "Print what captures hold.",
     "replay": "Send captures into Kafka or to a socket.",
     "inspect": "Show one frame or packet bit by bit.",
@@ -100,9 +99,12 @@ def set_log_format(_context: click.Context, _option: click.Parameter, log_format
 
 def show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        click.echo(f"orbitrack {version('orbitrack')}")
+        try:
+            click.echo(f"orbitrack {version('orbitrack')}")
+        except PackageNotFoundError:
+            click.echo("orbitrack (not installed)")
         context.exit()
 
 

@@ -1,0 +1,157 @@
+"""The command line as a whole: help that stays quick, errors as messages and statuses, and `orbitrack check`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from streams import cli
+from streams.cli import COMMANDS, main
+from streams.cli.links import CODECS as CLI_CODECS
+from streams.config import CODECS
+from streams.errors import DependencyError
+from streams.offline import KINDS
+from streams.outputs import FORMATS
+from tests.conftest import REPOSITORY
+
+HEAVY = ("pyarrow", "pydantic", "faust", "aiokafka", "aiohttp", "clickhouse_connect", "rich", "lxml", "yaml", "framecodec")
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY, check=False)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom streams.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    for arguments in (["--help"], ["decode", "--help"], ["replay", "--help"], ["check", "--help"]):
+        result = python(code, *arguments)
+        assert result.stdout.startswith("Usage: "), result
+        assert result.stderr == "[]\n", arguments
+
+
+def test_every_command_exists_and_has_the_common_options() -> None:
+    for name in COMMANDS:
+        result = CliRunner().invoke(main, [name, "--help"])
+        assert result.exit_code == 0, (name, result.output, result.exception)
+        for option in ("--config", "--log-format"):
+            assert option in result.output, name
+    modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
+    assert set(COMMANDS) <= modules
+
+
+def test_commands_of_the_contract_are_there() -> None:
+    contract = "up collect worker store alert serve decode replay inspect simulate sql slo alerts migrate check"
+    assert set(contract.split()) <= set(COMMANDS)
+
+
+def test_names_that_are_written_twice_agree() -> None:
+    """The command line repeats what would take long to import."""
+    from streams.cli import decode
+
+    assert CLI_CODECS == CODECS
+    assert tuple(KINDS) == CODECS
+    assert decode.FORMATS == FORMATS
+
+
+def test_unknown_command_is_named_with_the_nearest() -> None:
+    result = CliRunner().invoke(main, ["decod"])
+    assert result.exit_code == 2
+    assert "No such command 'decod'. Did you mean 'decode'?" in result.stderr
+
+
+def test_version_is_shown() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.exit_code == 0
+    assert result.output.startswith("orbitrack ")
+
+
+def test_error_is_a_json_line_on_request(tmp_path: Path) -> None:
+    file = tmp_path / "absent"
+    for arguments in (["--log-format", "json", "decode"], ["decode", "--log-format", "json"]):
+        result = CliRunner().invoke(main, [*arguments, "--codec", "sflow", "--emit", "x", str(file)])
+        assert result.exit_code == 2
+        line = json.loads(result.stderr)
+        assert (line["level"], line["exit_status"]) == ("error", 2)
+        assert line["message"].startswith("--emit: no line type 'x'")
+
+
+def test_dependency_that_is_away_gives_status_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise DependencyError("the database is away", hint="start it")
+
+    monkeypatch.setattr("streams.config.read_config", away)
+    result = CliRunner().invoke(main, ["check"])
+    assert (result.exit_code, result.stderr) == (3, "the database is away\n  hint: start it\n")
+
+
+def check(*arguments: object, status: int) -> tuple[str, str]:
+    result = CliRunner().invoke(main, ["check", *map(str, arguments)])
+    assert result.exit_code == status, (result.output, result.exception)
+    return result.stdout, result.stderr
+
+
+def test_check_of_what_we_ship_is_clean() -> None:
+    for config in sorted(REPOSITORY.glob("schemas/*/orbitrack.toml")):
+        stdout, stderr = check("--config", config, status=0)
+        assert stdout.startswith("configuration: ")
+        assert not stderr
+    files = [file for pattern in ("slo/*.yaml", "rules/*.yaml", "xtce/*.xml") for file in REPOSITORY.glob(f"schemas/{pattern}")]
+    stdout, stderr = check(*files, status=0)
+    assert "SLOs" in stdout and "rules" in stdout and "containers" in stdout
+    assert not stderr
+
+
+def test_check_names_every_mistake_and_goes_on(tmp_path: Path) -> None:
+    config = tmp_path / "orbitrack.toml"
+    config.write_text(
+        '[slo]\nfiles = ["slo.yaml"]\n[alert]\nrules = ["rules.yaml"]\n'
+        '[[link]]\nname = "jpss1"\ncodec = "ccsds-packets"\ndefinition = "jpss1.xml"\n'
+    )
+    (tmp_path / "slo.yaml").write_text("apiVersion: openslo/v1\nkind: SLOO\nmetadata: {name: x}\n")
+    (tmp_path / "rules.yaml").write_text("rules:\n  - name: X\n    kind: treshold\n")
+    (tmp_path / "jpss1.xml").write_text("<SpaceSystem>\n")
+    stdout, stderr = check("--config", config, status=2)
+    assert stdout == "configuration: 1 links, 0 webhooks, 0 objectives\n"
+    starts = [line for line in stderr.splitlines() if not line.startswith("  ")]
+    assert [line.split(":")[0] for line in starts] == [str(tmp_path / name) for name in ("jpss1.xml", "slo.yaml", "rules.yaml")]
+    assert len(stderr.splitlines()) <= 9
+
+
+def test_rule_for_a_webhook_that_is_not_configured_is_a_mistake(tmp_path: Path) -> None:
+    config = tmp_path / "orbitrack.toml"
+    config.write_text('[alert]\nrules = ["rules.yaml"]\n[[webhook]]\nname = "operators"\nurl = "https://127.0.0.1/x"\n')
+    (tmp_path / "rules.yaml").write_text(
+        'rules:\n  - {name: X, kind: threshold, metric: m, op: ">", value: 1, webhooks: [operator]}\n'
+    )
+    _, stderr = check("--config", config, status=2)
+    assert stderr == (
+        f"{tmp_path / 'rules.yaml'}: no [[webhook]] is named 'operator'\n  at rule X\n  hint: did you mean 'operators'?\n"
+    )
+
+
+def test_check_of_files_goes_by_what_they_are(tmp_path: Path) -> None:
+    bad = REPOSITORY / "tests" / "definitions" / "bad"
+    for name in ("config_unknown_key.toml", "rules_tab.yaml"):
+        _, stderr = check(bad / name, status=2)
+        assert stderr.startswith(f"{bad / name}:")
+    assert check(tmp_path / "x.pcap", status=2)[1] == f"{tmp_path / 'x.pcap'}: neither .toml, .xml, .csv nor .yaml\n"
+    assert check(tmp_path / "x.yaml", status=1)[1] == f"{tmp_path / 'x.yaml'}: cannot be read: No such file or directory\n"
+
+
+def test_dump_is_toml_without_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK", "s3cret")
+    config = tmp_path / "orbitrack.toml"
+    config.write_text('[[webhook]]\nname = "ops"\nurl = "https://127.0.0.1/x"\nsecret = "env:HOOK"\n')
+    stdout, _ = check("--config", config, "--dump", status=0)
+    assert 'secret = "<redacted>"' in stdout
+    assert "s3cret" not in stdout
