@@ -150,6 +150,8 @@ def documents(text: str, file: object) -> Iterator[Node]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise DefinitionError(f"is not YAML: {error.problem}", file=file, line=line) from error
+    except RecursionError as error:
+        raise DefinitionError(f"is nested deeper than {DEPTH_MAX} levels", file=file) from error
     except yaml.YAMLError as error:
         raise DefinitionError(f"is not YAML: {str(error).splitlines()[0]}", file=file) from error
 

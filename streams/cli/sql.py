@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -83,6 +84,8 @@ def bind(name: str, arguments: dict[str, str]) -> tuple[str, dict[str, Any]]:
 def connection(dsn: str | None) -> Client:
     from streams.clickhouse.client import connect
 
+    for name in ("clickhouse_connect", "urllib3"):      # they log what we are about to say
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if dsn:
         return connect(dsn)
     database = current_session().config.database

@@ -1,0 +1,223 @@
+"""`orbitrack sql` against the embedded database: formats, limits, named queries, statuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from click.testing import CliRunner, Result
+
+from streams.cli import main
+from streams.cli.sql import json_array
+from streams.clickhouse.client import connect
+from streams.clickhouse.migrate import migrate
+from streams.clickhouse.queries import catalogue, markdown
+
+REPOSITORY = Path(__file__).parents[1]
+SQL = """
+SELECT toDateTime('2026-10-01 12:00:00', 'UTC') AS time,
+    toDateTime64('2026-10-01 12:00:00.123456789', 9, 'Europe/Stockholm') AS fine, 18446744073709551615 AS large, 0.5 AS half,
+    NULL AS nothing, true AS yes, 'a,"b"' AS text, nan AS no_number, toDate('2026-10-02') AS day
+"""
+
+
+@pytest.fixture(scope="module")
+def empty(database_server: str) -> str:
+    """A database with tables and without rows, for all tests here that write nothing."""
+    dsn = f"{database_server}/cli_sql"
+    migrate(dsn)
+    return dsn
+
+
+@pytest.fixture
+def sql(empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments, **options: CliRunner().invoke(main, ["sql", "--dsn", empty, *arguments], **options)
+
+
+def test_json_keeps_numbers_numbers_and_times_utc(sql: Callable[..., Result]) -> None:
+    for form, read in (("json", lambda text: json.loads(text)[0]), ("jsonl", json.loads)):
+        result = sql(SQL, "--format", form)
+
+        assert result.exit_code == 0, result.output
+        assert read(result.stdout) == {
+            "time": "2026-10-01T12:00:00Z", "fine": "2026-10-01T10:00:00.123456789Z", "large": 2**64 - 1, "half": 0.5,
+            "nothing": None, "yes": True, "text": 'a,"b"', "no_number": None, "day": "2026-10-02",
+        }
+
+
+def test_csv_has_a_header_and_empty_for_null(sql: Callable[..., Result]) -> None:
+    rows = list(csv.reader(io.StringIO(sql(SQL, "--format", "csv").stdout)))
+
+    assert rows[0][:3] == ["time", "fine", "large"]
+    assert rows[1][:7] == ["2026-10-01T12:00:00Z", "2026-10-01T10:00:00.123456789Z", str(2**64 - 1), "0.5", "", "true", 'a,"b"']
+
+
+def test_table_is_one_line_a_row_nothing_cut(sql: Callable[..., Result]) -> None:
+    lines = sql("SELECT number AS n, repeat('x', 300) AS long FROM numbers(3)").stdout.splitlines()
+
+    assert lines[0].split() == ["n", "long"]
+    assert [line.split() for line in lines[1:]] == [[str(n), "x" * 300] for n in range(3)]
+
+
+def test_arrow_and_parquet_are_files_that_pyarrow_reads(sql: Callable[..., Result], tmp_path: Path) -> None:
+    question = "SELECT number AS n, toString(number) AS text FROM numbers(100000)"
+
+    assert sql(question, "--format", "parquet", "-o", "out.parquet").exit_code == 0
+    stream = sql(question, "--format", "arrow")
+
+    table = pa.ipc.open_stream(stream.stdout_bytes).read_all()
+    assert table.num_rows == 100_000
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet").column("n").to_pylist() == table.column("n").to_pylist()
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv"])
+def test_limit_caps_rows(sql: Callable[..., Result], form: str) -> None:
+    result = sql("SELECT number FROM numbers(10) LIMIT 7", "--limit", "3", "--format", form)
+
+    assert sum(digit in result.stdout for digit in "0123456789") == 3
+
+
+def test_long_table_says_that_there_is_more(sql: Callable[..., Result]) -> None:
+    result = sql("SELECT number FROM numbers(2000)")
+
+    assert len(result.stdout.splitlines()) == 1001
+    assert "1000 rows shown, there are more" in result.stderr
+
+
+def test_answer_without_rows(sql: Callable[..., Result]) -> None:
+    assert json.loads(sql("SELECT 1 AS a WHERE 0", "--format", "json").stdout) == []
+    assert sql("SELECT 1 AS a WHERE 0").stdout == "a\n"
+    assert sql("SELECT 1 WHERE 0", "--format", "csv").stdout == '"1"\n'
+
+
+def test_statement_without_answer(sql: Callable[..., Result]) -> None:
+    result = sql("CREATE TABLE made_here (a Int8) ENGINE = Memory")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 7, 100])
+def test_json_array_is_whole_however_its_lines_were_cut(pieces: int) -> None:
+    rows = [{"n": n, "text": "x" * n} for n in range(20)]
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+    cut = [text[start : start + pieces] for start in range(0, len(text), pieces)]
+
+    assert json.loads(b"".join(json_array(cut))) == rows
+    assert json.loads(b"".join(json_array([text]))) == rows
+
+
+def test_sql_from_stdin(sql: Callable[..., Result]) -> None:
+    for arguments in ((), ("-",)):
+        assert sql(*arguments, "--format", "csv", input="SELECT 42 AS answer;\n").stdout == '"answer"\n42\n'
+
+
+def test_parameters_of_plain_sql_are_bound_by_the_server(sql: Callable[..., Result]) -> None:
+    result = sql("SELECT {text:String} AS t", "--param", "text=a'b\\c", "--format", "json")
+
+    assert json.loads(result.stdout) == [{"t": "a'b\\c"}]
+
+
+def test_named_query(database: str) -> None:
+    with connect(database) as client:
+        client.command(
+            "INSERT INTO windows_1m (bucket, entity, metric, cnt, vmin) "
+            "SELECT toDateTime('2026-10-01 00:00:00', 'UTC') + 60 * number, 'link-1', 'up', 6, number != 3 FROM numbers(10)"
+        )
+
+    span = ["--param", "from=2026-10-01", "--param", "to=2026-10-01T00:20:00Z"]
+    result = CliRunner().invoke(main, ["sql", "--dsn", database, "--named", "availability", *span, "--format", "json"])
+
+    assert json.loads(result.stdout) == [{
+        "entity": "link-1", "service_minutes": 20, "up_minutes": 9, "down_minutes": 1, "unknown_minutes": 10,
+        "maintenance_minutes": 0, "availability_strict_pct": 45, "availability_observed_pct": 90,
+    }]
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_every_named_query_answers_an_empty_database(sql: Callable[..., Result], name: str) -> None:
+    query = catalogue()[name]
+    own = {"metric": "m", "objective": "0.9"}
+    needed = {key: own.get(key, value.example) for key, value in query.parameters.items() if value.required}
+    arguments = [part for key, value in needed.items() for part in ("--param", f"{key}={value}")]
+
+    result = sql("--named", name, "--format", "json", *arguments)
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == []
+
+
+def test_list_names_every_query(sql: Callable[..., Result]) -> None:
+    listed = json.loads(sql("--list", "--format", "json").stdout)
+
+    assert [query["name"] for query in listed] == list(catalogue())
+    assert {"name": "exclude", "type": "reasons", "default": "planned"}.items() <= listed[0]["parameters"][2].items()
+    assert len(sql("--list").stdout.splitlines()) == 24
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("SELEC 1",), "Syntax error"),
+    (("SELECT nothing FROM windows_1m",), "Unknown expression identifier"),
+    (("SELECT 1", "--named", "loss"), "give SQL or --named, not both"),
+    (("--named", "los"), "there is no query 'los'\n  hint: did you mean 'loss'?"),
+    (("--named", "loss", "--param", "from"), "--param from: is not K=V"),
+    ((" ; ",), "the query is empty"),
+    (("--list", "SELECT 1"), "--list stands alone"),
+    (("SELECT 1", "-o", "/nowhere/x"), "/nowhere/x: cannot be written: No such file or directory"),
+])
+def test_wrong_usage_ends_with_2_in_few_lines(sql: Callable[..., Result], arguments: tuple[str, ...], message: str) -> None:
+    result = sql(*arguments)
+
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) <= 8
+
+
+def test_error_after_the_first_rows_is_no_half_answer(sql: Callable[..., Result]) -> None:
+    result = sql("SELECT throwIf(number = 300000) FROM numbers(1000000)", "--format", "jsonl")
+
+    assert result.exit_code != 0
+    assert result.stdout == ""
+
+
+def test_question_that_is_too_much_ends_with_1(sql: Callable[..., Result]) -> None:
+    result = sql("SELECT sleepEachRow(1) FROM numbers(60) SETTINGS max_execution_time = 1, max_block_size = 1")
+
+    assert result.exit_code == 1, result.output
+    assert "the database gave up" in result.stderr
+
+
+def test_database_that_is_away_ends_with_3() -> None:
+    result = CliRunner().invoke(main, ["sql", "--dsn", "http://127.0.0.1:9/orbitrack", "SELECT 1"])
+
+    assert result.exit_code == 3
+    assert "127.0.0.1:9" in result.stderr
+
+
+def test_docs_are_those_of_the_queries() -> None:
+    current = (REPOSITORY / "docs" / "sla.md").read_text()
+
+    assert current == markdown(), "run: python -m streams.clickhouse.queries > docs/sla.md"
+
+
+def test_every_query_file_declares_what_it_answers() -> None:
+    for query in catalogue().values():
+        assert query.title.endswith("?")
+        assert query.keys and query.columns
+        assert not set(query.keys) & set(query.columns)
+
+
+def test_every_parameter_of_a_query_has_an_effect() -> None:
+    for query in catalogue().values():
+        sql = query.expand(query.body, {"entity": "x", "by": "src_as"}, ("src_as",))
+        for name, parameter in query.parameters.items():
+            placeholder = {"tiers": "tier_credit", "month": "from", "by": "n"}.get(name, name)
+            if name not in ("zone", "kind", "site", "customer"):
+                assert f"{{{placeholder}:" in sql, f"{query.name}: {parameter.name} changes nothing"
