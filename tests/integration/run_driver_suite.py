@@ -53,7 +53,7 @@ def main(checkout: Path, arguments: tuple[str, ...], environment: Path | None) -
     if not suite.is_dir():
         raise click.UsageError(f"{checkout} has no tests/integration_tests: not a checkout of clickhouse-connect")
     with tempfile.TemporaryDirectory(prefix="driver-suite-") as folder:
-        python = prepared(environment or Path(folder) / "venv")
+        python = prepared((environment or Path(folder) / "venv").absolute())
         # Without passwords: the tests log in as `default`.
         database = start_database(Path(folder) / "data", ORBITRACK_WRITER_PASSWORD="", ORBITRACK_ANALYST_PASSWORD="")
         variables = {
