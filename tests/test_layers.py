@@ -15,7 +15,7 @@ from tests.processes import REPOSITORY
 LAYERS = [
     ["errors", "clock", "model", "addresses", "resources"],
     ["settings", "config_types", "config", "yamlfile", "toml", "telemetry"],
-    ["definitions", "decode", "rules", "slo", "checkpoint", "captures"],
+    ["definitions", "decode", "rules", "slo", "checkpoint", "captures", "rows", "web"],
     ["pipeline", "offline", "outputs"],
     ["kafka", "clickhouse", "collectors", "webhooks", "gateway", "replay", "simulate", "inspect"],
     ["partition", "shell"],

@@ -7,6 +7,8 @@ the report is what `orbitrack slo report` asks, and the receiver verifies the si
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import sys
 import time
 from collections import Counter
@@ -82,11 +84,12 @@ class Demo:
     def introduce(self) -> None:
         """Three commands to try next."""
         offset = self.up.options.port_offset
+        program = "orbitrack" if shutil.which("orbitrack") else os.path.relpath(Path(sys.executable).parent / "orbitrack")
         dsn = f' --dsn "{self.up.config.database.dsn}"' if offset else ""
         self.say("now try, in a second terminal:")
         for command in (
-            f'orbitrack sql{dsn} "SELECT entity, metric, cnt, vsum / cnt AS mean FROM v_10s ORDER BY bucket DESC LIMIT 10"',
-            f"orbitrack slo report{dsn} --window 1h",
+            f'{program} sql{dsn} "SELECT entity, metric, cnt, vsum / cnt AS mean FROM v_10s ORDER BY bucket DESC LIMIT 10"',
+            f"{program} slo report{dsn} --window 1h",
             f"curl http://{self.up.config.web.listen}/api/v1/alerts        # or open http://{self.up.config.web.listen}",
         ):
             self.say(f"    {command}")
