@@ -115,14 +115,13 @@ class Alert:
 
     def fire(self, events: list[Event], starts_ns: int, suppressed: str | None) -> None:
         """The condition has held long enough: fire, unless `suppressed` says why not. Called again while it holds."""
-        if suppressed is not None:
-            if self.state != "suppressed":
-                self.starts_ns = starts_ns if not self.is_active else self.starts_ns
-                self.move(events, "suppressed", reason=suppressed)
-        elif self.state != "firing":
-            self.starts_ns = starts_ns if not self.is_active else self.starts_ns
-            self.is_told = True
-            self.move(events, "firing")
+        state = "firing" if suppressed is None else "suppressed"
+        if state == self.state:
+            return
+        if not self.is_active:
+            self.starts_ns = starts_ns
+        self.is_told |= suppressed is None
+        self.move(events, state, reason=suppressed)
 
     def end(self, events: list[Event], ends_ns: int, reason: str | None = None) -> None:
         """The condition is over, whatever the state was; without an episode nothing happens."""
