@@ -7,14 +7,22 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner, Result
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
 from streams.cli import main
-from streams.cli.sql import json_array
+from streams.cli.interactive import WORDS, Words
+from streams.cli.sql import converse, json_array
+from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.client import connect
 from streams.clickhouse.migrate import migrate
 from streams.clickhouse.queries import catalogue, markdown
@@ -221,3 +229,45 @@ def test_every_parameter_of_a_query_has_an_effect() -> None:
             placeholder = {"tiers": "tier_credit", "month": "from", "by": "n"}.get(name, name)
             if name not in ("zone", "kind", "site", "customer"):
                 assert f"{{{placeholder}:" in sql, f"{query.name}: {parameter.name} changes nothing"
+
+
+# On a terminal
+
+
+def type_at_the_prompt(dsn: str, keys: str, tmp_path: Path, monkeypatch: Any, capsys: Any) -> str:
+    """What the prompt answers to these keystrokes, followed by Ctrl-D."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with create_pipe_input() as terminal, create_app_session(input=terminal, output=DummyOutput()), connect(dsn) as client:
+        terminal.send_text(keys + "\x04")
+        converse(client, None)
+    return "".join(capsys.readouterr())
+
+
+def test_prompt_answers_statements_of_several_lines(empty: str, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    said = type_at_the_prompt(empty, "SELECT 40\r + 2 AS answer;\r", tmp_path, monkeypatch, capsys)
+
+    assert "answer\n    42\n" in said
+    assert "+SELECT 40" in (tmp_path / "orbitrack" / "sql_history").read_text()
+
+
+def test_prompt_goes_on_after_an_error(empty: str, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    keys = "SELEC;\r\\named los\r\\named loss from\r\\nonsense\r\\format json\rSELECT 7 AS seven;\r"
+
+    said = type_at_the_prompt(empty, keys, tmp_path, monkeypatch, capsys)
+
+    assert "Syntax error" in said
+    assert "did you mean 'loss'?" in said
+    assert "\\named NAME K=V" in said
+    assert '[{"seven":7}]' in said
+
+
+@pytest.mark.parametrize(("typed", "completed"), [
+    ("\\na", ["\\named"]), ("\\format js", ["json", "jsonl"]), ("\\named mttr", ["mttr_mtbf"]),
+    ("\\named loss rec", ["received="]), ("SELECT * FROM windows_1", ["windows_10s", "windows_1d", "windows_1h", "windows_1m"]),
+    ("SELECT sk_q", ["sk_quantile"]), ("SELECT ", []),
+])
+def test_completion(empty: str, typed: str, completed: list[str]) -> None:
+    with connect(empty) as client:
+        words = Words(row[0] for row in ask_rows(client, WORDS)[1])
+
+    assert [each.text for each in words.get_completions(Document(typed), CompleteEvent())] == completed

@@ -108,9 +108,9 @@ def test_hostile_yaml_is_a_definition_error(text: str) -> None:
 def test_file_that_is_no_text_or_absent_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
 
-    for file, what in ((tmp_path / "latin.yaml", "is not UTF-8 text"), (tmp_path / "none.yaml", "cannot be read: No such file")):
+    for name, what in (("latin.yaml", "is not UTF-8 text"), ("none.yaml", "cannot be read: No such file")):
         with pytest.raises(DefinitionError, match=what):
-            load([file])
+            load([tmp_path / name])
 
 
 def test_empty_file_has_no_objectives(tmp_path: Path) -> None:

@@ -56,8 +56,9 @@ def command(
     arguments = dict(split_param(param) for param in params)
     sql, parameters = (query or "", arguments) if not named else bind(named, arguments)
     if not named and query in (None, "-"):
-        if sys.stdin.isatty():
-            raise UsageError("what is the question?\n  hint: orbitrack sql \"SELECT 1\", or --list for the named queries")
+        if query is None and sys.stdin.isatty():
+            converse(connection(dsn), limit)
+            return
         sql = sys.stdin.read()
     if not sql.strip(" \t\n;"):
         raise UsageError("the query is empty")
@@ -90,6 +91,12 @@ def connection(dsn: str | None) -> Client:
         return connect(dsn)
     database = current_session().config.database
     return connect(database.dsn, user=database.user, password=database.password.reveal() if database.password else None)
+
+
+def converse(client: Client, limit: int | None) -> None:
+    from streams.cli.interactive import interact
+
+    interact(client, lambda sql, parameters, form: answer(client, sql, parameters, form, limit), bind)
 
 
 def answer(client: Client, sql: str, parameters: dict[str, Any], form: str, limit: int | None) -> Iterator[bytes]:

@@ -156,6 +156,8 @@ def fields(parameter: Parameter, text: str, given: Mapping[str, str]) -> Values:
         if field not in FLOWS.names:
             near = nearest(field, FLOWS.names)
             parameter.fail(text, f"flows have no field '{field}'", f"did you mean '{near}'?" if near else None)
+        if field in ("bytes", "packets"):
+            parameter.fail(text, f"'{field}' is what is counted")
     if len(set(names)) != len(names):
         parameter.fail(text, "names a field twice")
     return {}
