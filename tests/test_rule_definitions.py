@@ -53,7 +53,7 @@ def test_file_that_is_absent_or_binary_is_named(tmp_path):
     with pytest.raises(DefinitionError, match=r"binary\.yaml: is not UTF-8 text: .* at byte 9"):
         load_rules([tmp_path / "binary.yaml"])
     (tmp_path / "nested.yaml").write_text("rules: " + "[" * 5000)
-    with pytest.raises(DefinitionError, match=r"nested\.yaml: is nested too deep"):
+    with pytest.raises(DefinitionError, match=r"nested\.yaml: is nested deeper than 24 levels"):
         load_rules([tmp_path / "nested.yaml"])
 
 

@@ -97,8 +97,6 @@ def entries(file: Path) -> list[Node]:
         raise DefinitionError(f"is not UTF-8 text: {error.reason} at byte {error.start}", file=file) from error
     try:
         roots = list(documents(text, file))
-    except RecursionError as error:
-        raise DefinitionError("is nested too deep", file=file) from error
     except DefinitionError as error:
         hint = QUOTES if "is not YAML" in error.what or "constructor" in error.what else error.hint
         raise DefinitionError(error.what, file=file, line=error.line, path=error.path, hint=hint) from error
