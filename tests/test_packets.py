@@ -259,6 +259,22 @@ def test_one_packet_alone_is_found() -> None:
     assert [(row["apid"], row["sequence_count"], row["size_bytes"]) for row in out.packets] == [(99, 3, 11)]
 
 
+def test_packets_that_agree_on_another_version_are_packets() -> None:
+    data = testdata("packets", "var_length", "var_length_packets.bin").read_bytes()
+    assert data[0] >> 5 == 1
+    for pieces in ([data], [data[place : place + 1] for place in range(len(data))]):
+        out = decode(pieces)
+        assert [row["size_bytes"] for row in out.packets] == [6 + 2 * size for size in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)]
+        assert out.rejects == []
+
+
+def test_two_packets_of_another_version_are_garbage() -> None:
+    data = b"".join(space_packets.packet(5, count, b"abc") for count in (1, 2)).replace(b"\0\x05", b"\x60\x05")
+    out = decode([data])
+    assert out.packets == []
+    assert [(row["reason"], row["size_bytes"]) for row in out.rejects] == [("garbage", len(data))]
+
+
 def test_record_header_bytes_are_skipped(jpss_bytes: bytes) -> None:
     data = b"".join(b"HEAD" + packet for _, packet in space_packets.split(jpss_bytes[: 71 * 20]))
     out = decode([data], record_header_bytes=4)

@@ -51,8 +51,8 @@ cdef class SpacePacketDecoder:
     cdef int channel_count
     cdef int channel_capacity
     cdef int64_t input_bytes
-    cdef int64_t reject_counts[4]
-    cdef int64_t packet_base             # packets of this call that have a row already
+    cdef int64_t reject_counts[5]
+    cdef bint is_final
     cdef object joiner
     cdef int32_t gaps_metric
     cdef int32_t gaps_unit
@@ -61,6 +61,7 @@ cdef class SpacePacketDecoder:
     cdef run_sync(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers)
 
     cdef Channel* channel_of(self, int32_t scid, int32_t vcid) noexcept nogil
+    cdef int count_packets(self, Found* found) noexcept nogil
     cdef int process(self, Found* found) except -1
     cdef int write(
         self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts,

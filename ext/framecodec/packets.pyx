@@ -22,6 +22,9 @@
 that is exactly a packet is believed at once (TCP collectors, replay). `datagrams`: every frame is closed in itself (UDP). In the
 last two, offsets count from the frame's beginning, plus the `offset` column of the batch if it has one.
 
+With `join_segments`, packets with sequence flags 01, 00 .. 10 (4.1.3.4.2) become one that has the first one's header, flags 11 and
+all data fields one after another; `size_bytes` is the input that it took, and a group with a hole becomes a `partial_packet`.
+
 A sample's time is the packet's own, if the definition says which it is and it is within `clock_limit_ns` of the receive time
 (or no receive time is known); else the receive time with quality bit 1; with neither, 0 and that bit.
 
@@ -45,7 +48,10 @@ from framecodec.records cimport (
     QUALITY_TIME_SUBSTITUTED, REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES, REJECT_SOURCE, REJECT_TIME, SAMPLE_ENTITY,
     SAMPLE_KIND, SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TIME, SAMPLE_UNIT, SAMPLE_VALUE,
 )
-from framecodec.sync cimport APIDS, IDLE_APID, Found, Packet, Sync, Waste, free_found, new_packet, new_waste
+from framecodec.segments cimport Joiner
+from framecodec.sync cimport (
+    APIDS, IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Sync, Waste, free_found, new_packet, new_waste,
+)
 from framecodec.timecodes cimport NO_TIME
 
 from framecodec.records import REJECTS_FIELDS, SAMPLES_FIELDS
@@ -83,13 +89,15 @@ PACKET_FIELDS = (
     ("received", "tsn:UTC", True), ("source", "name", False), ("lost_before", "i", False), ("container", "i", True),
 )
 
+# The first ones are framecodec.sync's WasteKind.
 cdef enum Reason:
     GARBAGE
     TRUNCATED
+    PARTIAL_PACKET
     NO_SUCH_CONTAINER
     SHORT_FOR_DEFINITION
 
-REASONS = ("garbage", "truncated", "no_container", "short_for_definition")
+REASONS = ("garbage", "truncated", "partial_packet", "no_container", "short_for_definition")
 
 cdef enum Metric:
     PACKETS_RX
@@ -133,7 +141,6 @@ cdef class SpacePacketDecoder:
             self.plan = Plan(definition, wanted)
         self.syncs = {}
         if join_segments:
-            from framecodec.segments import Joiner
             self.joiner = Joiner()
         self.open_rows()
 
@@ -287,7 +294,9 @@ cdef class SpacePacketDecoder:
                         raise MemoryError
                     waste.offset, waste.size, waste.source = offsets[row], size, number
                     waste.received_ns = received_at(received, array.offset + row)
-                    waste.is_truncated = size < HEADER_BYTES or (header[0] >> 5 == 0 and size < HEADER_BYTES + 1 + ((<int64_t> header[4] << 8) | header[5]))
+                    waste.kind = WASTE_GARBAGE
+                    if size < HEADER_BYTES or (header[0] >> 5 == 0 and size < HEADER_BYTES + 1 + ((<int64_t> header[4] << 8) | header[5])):
+                        waste.kind = WASTE_TRUNCATED
             self.process(&found)
         finally:
             free_found(&found)
@@ -304,9 +313,11 @@ cdef class SpacePacketDecoder:
         try:
             for name, sync in self.syncs.items():
                 self.run_sync(sync, NULL, 0, True, self.sources.add(name), &found, buffers)
+            self.is_final = True
             self.process(&found)
         finally:
             free_found(&found)
+        self.is_final = False
         self.syncs = {}
         for index in range(self.channel_count):
             for apid in range(APIDS):
@@ -350,8 +361,10 @@ cdef class SpacePacketDecoder:
     # -- output --------------------------------------------------------------------------------------------------------
     def begin(self):
         if self.sources.count > SOURCE_NAMES_MAX or (self.melter is not None and self.melter.texts_are_many()):
+            groups = (<Joiner> self.joiner).state(self.sources) if self.joiner is not None else None
             self.open_rows()
-        self.packet_base = 0
+            if self.joiner is not None:
+                (<Joiner> self.joiner).set_state(groups, self.sources)
 
     def hand_over(self):
         """The rows as Arrow; rows of nothing are left out."""
@@ -383,7 +396,7 @@ cdef class SpacePacketDecoder:
 
     cdef int process(self, Found* found) except -1:
         cdef int64_t count = found.packet_count
-        cdef int64_t index, kept = 0
+        cdef int64_t index
         cdef int status = 0
         cdef const uint8_t** packets = <const uint8_t**> malloc((count + 1) * sizeof(uint8_t*))
         cdef int32_t* sizes = <int32_t*> malloc((count + 1) * sizeof(int32_t))
@@ -393,6 +406,13 @@ cdef class SpacePacketDecoder:
         try:
             if packets == NULL or sizes == NULL or containers == NULL or rows == NULL or shorts == NULL:
                 raise MemoryError
+            with nogil:
+                status = self.count_packets(found)
+            if status < 0:
+                raise MemoryError
+            if self.joiner is not None:
+                (<Joiner> self.joiner).join(found, self.is_final)
+                count = found.packet_count
             with nogil:
                 if self.plan is not None:
                     for index in range(count):
@@ -416,6 +436,29 @@ cdef class SpacePacketDecoder:
             free(shorts)
         return 0
 
+    # What every single packet adds to the counts, before segments are joined.
+    cdef int count_packets(self, Found* found) noexcept nogil:
+        cdef int64_t index
+        cdef Packet* packet
+        cdef Channel* channel
+        cdef int apid
+        for index in range(found.packet_count):
+            packet = &found.packets[index]
+            apid = ((packet.data[0] & 7) << 8) | packet.data[1]
+            channel = self.channel_of(packet.scid, packet.vcid)
+            if channel == NULL:
+                return -1
+            channel.packets += 1
+            channel.bytes += packet.size
+            channel.sequences[apid].packets += 1
+            packet.input_bytes = packet.size
+            packet.lost = 0
+            if apid != IDLE_APID:
+                packet.lost = note_count(&channel.sequences[apid], ((packet.data[2] & 0x3F) << 8) | packet.data[3])
+            channel.gaps += packet.lost > 0
+            channel.lost += packet.lost
+        return 0
+
     cdef int write(self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts) noexcept nogil:
         cdef int64_t index
         cdef const Waste* waste
@@ -425,8 +468,9 @@ cdef class SpacePacketDecoder:
         for index in range(found.waste_count):
             waste = &found.wastes[index]
             if self.write_reject(
-                TRUNCATED if waste.is_truncated else GARBAGE, waste.offset, waste.size, waste.received_ns, waste.source,
-                "the input ends inside a packet" if waste.is_truncated else "no packet begins here",
+                waste.kind, waste.offset, waste.size, waste.received_ns, waste.source,
+                "no packet begins here" if waste.kind == WASTE_GARBAGE else "the input ends inside a packet" if waste.kind == WASTE_TRUNCATED
+                else "segments are missing",
             ) < 0:
                 return -1
         return 0
@@ -435,20 +479,10 @@ cdef class SpacePacketDecoder:
         cdef const uint8_t* header = packet.data
         cdef int apid = ((header[0] & 7) << 8) | header[1]
         cdef int count = ((header[2] & 0x3F) << 8) | header[3]
-        cdef Channel* channel = self.channel_of(packet.scid, packet.vcid)
         cdef int64_t time_ns = NO_TIME, stamp
-        cdef int lost, quality = 0
+        cdef int lost = packet.lost, quality = 0
         cdef char detail[96]
         cdef Column* out
-        if channel == NULL:
-            return -1
-        channel.packets += 1
-        channel.bytes += packet.size
-        channel.sequences[apid].packets += 1
-        lost = 0 if apid == IDLE_APID else note_count(&channel.sequences[apid], count)
-        if lost > 0:
-            channel.gaps += 1
-        channel.lost += lost
         if container != NO_CONTAINER:
             time_ns = self.plan.time_of(container, row, packet.data, packet.size)
         stamp = time_ns
@@ -459,7 +493,7 @@ cdef class SpacePacketDecoder:
         elif time_ns == NO_TIME:
             stamp, quality = 0, QUALITY_TIME_SUBSTITUTED
         if self.emits_derived:
-            if self.write_derived(self.derived, PACKETS_RX, 1, stamp, packet.received_ns, packet.source, quality) < 0:
+            if self.write_derived(self.derived, PACKETS_RX, packet.parts, stamp, packet.received_ns, packet.source, quality) < 0:
                 return -1
             if lost and self.write_derived(self.derived, PACKETS_LOST, lost, stamp, packet.received_ns, packet.source, quality) < 0:
                 return -1
@@ -495,7 +529,7 @@ cdef class SpacePacketDecoder:
         out[PACKET_TYPE].values[row] = (header[0] >> 4) & 1
         out[PACKET_SEQUENCE_FLAGS].values[row] = header[2] >> 6
         (<uint16_t*> out[PACKET_SEQUENCE_COUNT].values)[row] = <uint16_t> count
-        (<int32_t*> out[PACKET_SIZE_BYTES].values)[row] = packet.size
+        (<int32_t*> out[PACKET_SIZE_BYTES].values)[row] = <int32_t> packet.input_bytes
         if time_ns != NO_TIME:
             (<int64_t*> out[PACKET_TIME].values)[row] = time_ns
             out[PACKET_TIME].valid[row] = 1
@@ -621,6 +655,8 @@ cdef class SpacePacketDecoder:
         state = {"version": 1, "sources": [[name, sync.state()] for name, sync in self.syncs.items()], "channels": channels}
         if self.boundaries == BOUNDARIES_DATAGRAMS:
             state["sources"] = []
+        if self.joiner is not None:
+            state["groups"] = (<Joiner> self.joiner).state(self.sources)
         return json.dumps(state, separators=(",", ":")).encode()
 
     def restore(self, state: bytes) -> None:
@@ -634,6 +670,8 @@ cdef class SpacePacketDecoder:
         for name, inner in read["sources"]:
             sync = self.sync_of(name)
             sync.set_state(inner)
+        if self.joiner is not None:
+            (<Joiner> self.joiner).set_state(read.get("groups", []), self.sources)
         for scid, vcid, sequences in read["channels"]:
             channel = self.channel_of(scid, vcid)
             if channel == NULL:

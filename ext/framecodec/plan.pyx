@@ -90,7 +90,7 @@ cdef enum CalibratorKind:
     CALIBRATOR_MATH
 
 OPERATIONS = {
-    "read": OP_READ, "load": OP_LOAD, "run": OP_RUN, "item": OP_ITEM, "seek": OP_SEEK, "move_to": OP_MOVE_TO, "move_by": OP_MOVE_BY,
+    "read": OP_READ, "load": OP_LOAD, "run": OP_RUN, "run_to_end": OP_RUN, "item": OP_ITEM, "seek": OP_SEEK, "move_to": OP_MOVE_TO, "move_by": OP_MOVE_BY,
     "move_from_end": OP_MOVE_FROM_END, "if": OP_IF, "loop": OP_LOOP, "next": OP_NEXT, "enter": OP_ENTER, "leave": OP_LEAVE, "save": OP_SAVE,
     "restore": OP_RESTORE,
 }
@@ -642,10 +642,13 @@ cdef class Plan:
                     if self.store(<Tree> tree, step.cell, field, value) < 0:
                         return OUT_OF_MEMORY
             elif step.operation == OP_RUN:
-                status = self.evaluate(step.expression, &number)
-                if status != OK:
-                    return status
                 field = &self.fields[step.field]
+                if step.expression < 0:                      # as many as there is room for before the last `bit` bits
+                    number = (ends[depth] - step.bit - cursor) // field.width if ends[depth] - step.bit > cursor else 0
+                else:
+                    status = self.evaluate(step.expression, &number)
+                    if status != OK:
+                        return status
                 if number < 0:
                     return BAD
                 if number > 8 * size or (number and cursor > 8 * size - number * field.width):
@@ -1351,6 +1354,9 @@ cdef build_program(ProgramC* program, instructions, cells):
             step.field, step.bit = parts
         elif name == "run":
             step.domain, step.field, step.expression = parts[0], parts[1], parts[3]
+            step.cell = cells[parts[2]]
+        elif name == "run_to_end":
+            step.domain, step.field, step.bit = parts[0], parts[1], parts[3]
             step.cell = cells[parts[2]]
         elif name == "item":
             step.domain = parts[0]

@@ -14,6 +14,14 @@ cdef struct Packet:
     int32_t source           # what the caller gave
     int32_t scid             # -1 unknown
     int32_t vcid
+    int32_t parts            # packets that it was joined from; 1
+    int32_t lost             # packets missing before it, -1: it was missing itself
+    int64_t input_bytes      # of all parts
+
+cdef enum WasteKind:
+    WASTE_GARBAGE
+    WASTE_TRUNCATED          # a packet that the end of the input cut
+    WASTE_PARTIAL            # segments of a packet that is not whole
 
 # Input given up.
 cdef struct Waste:
@@ -21,7 +29,7 @@ cdef struct Waste:
     int64_t size
     int64_t received_ns
     int32_t source
-    bint is_truncated        # a packet that the end of the input cut; else garbage
+    WasteKind kind
 
 # Bytes that arrived together.
 cdef struct Segment:
@@ -53,6 +61,7 @@ cdef class Sync:
     cdef readonly int record_header
     cdef readonly bint uses_frames       # the ends of segments are hints
     cdef readonly bint is_locked
+    cdef readonly int version            # of the packets
     cdef readonly int64_t position       # in the stream, of the first byte not yet decided on
     cdef int64_t needed                  # stream position up to which bytes must be there before anything can change
     cdef int64_t garbage_start
@@ -82,6 +91,7 @@ cdef class Sync:
     cdef int waste(self, int64_t start, int64_t size, bint is_truncated, int32_t source, Found* found) noexcept nogil
     cdef Segment* segment_of(self, int64_t position) noexcept nogil
     cdef bint is_whole_segment(self, int64_t at, int64_t size) noexcept nogil
+    cdef Verdict other_version(self, int64_t at, int version) noexcept nogil
     cdef Verdict judge(self, int64_t at) noexcept nogil
     cdef Verdict score(self, int64_t at, bint is_expected) noexcept nogil
     cdef int64_t better_inside(self, int64_t at, int64_t end) noexcept nogil

@@ -6,6 +6,9 @@ four headers that they lead to: version number, APIDs that are known (from the d
 chain itself), sequence counts that go on, and the chain's arrival at the end of the input. A packet whose successor is not
 where it should be is kept unless a better chain begins inside it. So three bytes too many cost no packet, or the one hit.
 
+The version number is 000 unless a stream begins with at least three packets of one APID that agree on another one (some
+test equipment writes 001): then that is the version here.
+
 Every decision depends on the bytes alone, not on how they were cut: what cannot be decided yet is kept (four packets at
 most) until enough bytes are there. Frames are a hint in one case: one that is exactly a packet is believed at once, so that
 a live link does not lag by a packet. Every byte ends in a packet or in a `Waste`.
@@ -32,6 +35,7 @@ cdef enum:
     IS_BROKEN = -4
     PASSES_END = -2
     COUNT_AHEAD_MAX = 1024
+    ENCAPSULATION = 7            # 133.1-B-3 4.1.2.2
 
 
 cdef inline int64_t packet_size(const uint8_t* header) noexcept nogil:
@@ -62,6 +66,8 @@ cdef Packet* new_packet(Found* found) noexcept nogil:
         found.packets = <Packet*> moved
         found.packet_capacity = 2 * found.packet_capacity + 256
     found.packet_count += 1
+    memset(&found.packets[found.packet_count - 1], 0, sizeof(Packet))
+    found.packets[found.packet_count - 1].parts = 1
     return &found.packets[found.packet_count - 1]
 
 
@@ -105,6 +111,7 @@ cdef class Sync:
         cdef int apid
         for apid in range(APIDS):
             self.last[apid] = -1
+        self.version = 0
         self.is_locked = True            # a stream begins with a packet until it turns out otherwise
         self.position = self.needed = 0
         self.garbage_size = 0
@@ -164,14 +171,18 @@ cdef class Sync:
                     # Less than a header: what is left of a packet if it begins like one.
                     here = data + (at - self.base) + header
                     inside = self.end - at - header
-                    if self.waste(at, self.end - at, inside < 1 or (here[0] >> 5 == 0 and (inside < 2 or self.known_count == 0 or self.known[apid_of(here)])), source, found) < 0:
+                    if self.waste(at, self.end - at, inside < 1 or (here[0] >> 5 == self.version and (inside < 2 or self.known_count == 0 or self.known[apid_of(here)])), source, found) < 0:
                         return -1
                     at = self.end
                     break
                 here = data + (at - self.base) + header
                 after = at + header + packet_size(here)
                 verdict = REJECT
-                if here[0] >> 5 == 0:
+                if here[0] >> 5 != self.version and at == 0 and here[0] >> 5 != ENCAPSULATION:
+                    verdict = self.other_version(at, here[0] >> 5)
+                    if verdict == WAIT:
+                        break
+                if here[0] >> 5 == self.version:
                     verdict = self.judge(at)
                     if verdict == WAIT:
                         break
@@ -191,7 +202,7 @@ cdef class Sync:
                 verdict = REJECT
                 if self.end - at >= header + HEADER_BYTES:
                     here = data + (at - self.base) + header
-                    if here[0] >> 5 == 0 and (self.known_count == 0 or self.known[apid_of(here)]):
+                    if here[0] >> 5 == self.version and (self.known_count == 0 or self.known[apid_of(here)]):
                         verdict = self.score(at, False)
                 elif not is_final:
                     self.needed = at + header + HEADER_BYTES
@@ -259,7 +270,8 @@ cdef class Sync:
         cdef Waste* waste = new_waste(found)
         if waste == NULL:
             return -1
-        waste.offset, waste.size, waste.is_truncated, waste.source = start, size, is_truncated, source
+        waste.offset, waste.size, waste.source = start, size, source
+        waste.kind = WASTE_TRUNCATED if is_truncated else WASTE_GARBAGE
         waste.received_ns = self.garbage_received_ns if not is_truncated else -1
         if self.segment_count and start >= self.segments[0].start:
             if self.uses_frames:
@@ -269,7 +281,24 @@ cdef class Sync:
             waste.offset = 0                                 # its frame is long gone
         return 0
 
-    # A packet of version 0 at the expected place `at`: ACCEPT (also one that the end of the input cuts), REJECT or WAIT.
+    # Whether the stream begins with packets that agree on another version: three of one APID, counts going on.
+    cdef Verdict other_version(self, int64_t at, int version) noexcept nogil:
+        cdef int64_t place = at
+        cdef const uint8_t* header
+        cdef int depth, apid = -1, count = -1
+        for depth in range(3):
+            if place + self.record_header + HEADER_BYTES > self.end:
+                self.needed = place + self.record_header + HEADER_BYTES
+                return REJECT if self.is_final else WAIT
+            header = self.data + (place - self.base) + self.record_header
+            if header[0] >> 5 != version or (depth and (apid_of(header) != apid or count_of(header) != (count + 1) & (SEQUENCE_COUNTS - 1))):
+                return REJECT
+            apid, count = apid_of(header), count_of(header)
+            place += self.record_header + packet_size(header)
+        self.version = version
+        return ACCEPT
+
+    # A packet of the stream's version at the expected place `at`: ACCEPT (also one that the end of the input cuts), REJECT or WAIT.
     cdef Verdict judge(self, int64_t at) noexcept nogil:
         cdef const uint8_t* header = self.data + (at - self.base) + self.record_header
         cdef const uint8_t* following
@@ -281,7 +310,7 @@ cdef class Sync:
             return ACCEPT
         if after + self.record_header + HEADER_BYTES <= self.end:
             following = self.data + (after - self.base) + self.record_header
-            if is_known and following[0] >> 5 == 0 and self.known[apid_of(following)]:
+            if is_known and following[0] >> 5 == self.version and self.known[apid_of(following)]:
                 return ACCEPT
         elif not self.is_final:
             self.needed = after + self.record_header + HEADER_BYTES
@@ -307,7 +336,7 @@ cdef class Sync:
             if place + self.record_header + HEADER_BYTES > self.end:
                 break
             header = self.data + (place - self.base) + self.record_header
-            if header[0] >> 5 or not self.known[apid_of(header)]:
+            if header[0] >> 5 != self.version or not self.known[apid_of(header)]:
                 continue
             verdict = self.score(place, False)
             if verdict == WAIT:
@@ -335,7 +364,7 @@ cdef class Sync:
                 total += ENDS_WITH_INPUT if place == self.end else PASSES_END
                 break
             header = self.data + (place - self.base) + self.record_header
-            if header[0] >> 5:
+            if header[0] >> 5 != self.version:
                 total += IS_BROKEN
                 break
             apid = apid_of(header)
@@ -372,7 +401,7 @@ cdef class Sync:
     def state(self) -> dict:
         """Everything that must survive, as JSON can hold it."""
         return {
-            "locked": bool(self.is_locked), "position": self.position, "needed": self.needed, "garbage_start": self.garbage_start,
+            "version": self.version, "locked": bool(self.is_locked), "position": self.position, "needed": self.needed, "garbage_start": self.garbage_start,
             "garbage_size": self.garbage_size, "garbage_received_ns": self.garbage_received_ns,
             "known": [apid for apid in range(APIDS) if self.known[apid]],
             "last": {str(apid): self.last[apid] for apid in range(APIDS) if self.last[apid] >= 0},
@@ -384,6 +413,7 @@ cdef class Sync:
         """Go on where `state` was taken."""
         cdef bytes kept = bytes.fromhex(state["kept"])
         self.forget()
+        self.version = state["version"]
         self.is_locked, self.position, self.needed = state["locked"], state["position"], state["needed"]
         self.garbage_start, self.garbage_size = state["garbage_start"], state["garbage_size"]
         self.garbage_received_ns = state["garbage_received_ns"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from streams.definitions.compiler import compile_document
 from streams.definitions.document import Document
 from streams.definitions.model import Container, Definition, Parameter
+from streams.definitions.table import load_table
 
 __all__ = ["Container", "Definition", "Parameter", "load"]
 
@@ -25,4 +26,7 @@ def load(path: str | Path, container: str | None = None) -> Definition:
     `container` is the path or name of the container where decoding starts; without it, the base-less container with the
     most heirs. DefinitionError says what is wrong and where.
     """
-    return compile_document(Document(Path(path)), container)
+    path = Path(path)
+    if path.suffix.lower() == ".csv":
+        return load_table(path)
+    return compile_document(Document(path), container)

@@ -15,9 +15,8 @@ from streams.definitions.model import (
     Instruction,
     Layout,
     Node,
-    Parameter,
 )
-from streams.definitions.parameters import Parameters
+from streams.definitions.parameters import Parameters, described
 from streams.errors import nearest
 
 __all__ = ["compile_document"]
@@ -25,22 +24,6 @@ __all__ = ["compile_document"]
 NODES_MAX = 20_000
 DEPTH_MAX = 64
 APID_BIT, APID_BITS = 5, 11  # CCSDS 133.0-B-2 4.1.3.3.4
-FORMATS = {
-    "c": "int8",
-    "C": "uint8",
-    "s": "int16",
-    "S": "uint16",
-    "i": "int32",
-    "I": "uint32",
-    "l": "int64",
-    "L": "uint64",
-    "f": "float32",
-    "g": "float64",
-    "u": "utf8",
-    "z": "binary",
-    "label": "label",
-    "tsn:UTC": "timestamp[ns, UTC]",
-}
 
 
 def compile_document(document: Document, container: str | None) -> Definition:
@@ -80,7 +63,7 @@ class Compiler:
             name=self.document.root.name,
             root=f"{space.path}/{root.get('name')}",
             containers=tuple(self.containers),
-            parameters=self.described(fields),
+            parameters=described(fields, self.used()),
             fields=fields,
             conditions=tuple(self.tables.conditions),
             expressions=tuple(self.tables.expressions),
@@ -89,6 +72,9 @@ class Compiler:
             slots=dict(slots),
             apids=frozenset(self.apids),
         )
+
+    def used(self) -> list[int]:
+        return [field for container in self.containers for field, _, _ in self.layouts[container.layout].scalars]
 
     def root(self, container: str | None) -> tuple[Space, etree._Element]:
         """The container named, else the one without a base that has the most heirs."""
@@ -171,20 +157,6 @@ class Compiler:
                 field, bit = places.get(test.slot, (-1, -1))
                 if bit == APID_BIT and fields[field].encoding.size.constant == APID_BITS:
                     self.apids.add(test.value)
-
-    def described(self, fields: tuple[Field, ...]) -> tuple[Parameter, ...]:
-        used = dict.fromkeys(field for container in self.containers for field, _, _ in self.layouts[container.layout].scalars)
-        return tuple(
-            Parameter(
-                fields[number].path.rpartition("/")[2],
-                fields[number].path,
-                fields[number].kind,
-                fields[number].unit,
-                FORMATS[fields[number].raw_format],
-                FORMATS[fields[number].value_format or fields[number].raw_format],
-            )
-            for number in used
-        )
 
 
 def pruned(layout: Layout, fields: tuple[Field, ...], slots: dict[str, int]) -> Layout:

@@ -76,6 +76,7 @@ class LayoutBuilder:
         self.starts: list[int | None] = [0]
         self.depth = 0  # of conditions and loops
         self.loops = 0
+        self.present: set[str] = set()  # paths of all parameters in the chain
         self.repeated = self.occurring_repeatedly(chain)
         for element, space in chain:
             self.entries(element, space)
@@ -147,8 +148,11 @@ class LayoutBuilder:
         condition = first(entry, "IncludeCondition")
         jumps: tuple[int, int] | None = None
         if condition is not None:
+            matched = self.parameters.conditions.match(condition, space)
+            if self.never(matched):
+                return
             self.settle()
-            number = self.tables.condition(self.parameters.conditions.match(condition, space))
+            number = self.tables.condition(matched)
             jumps = len(self.full), len(self.tail)
             self.emit("if", number, -1)
             self.depth += 1
@@ -468,7 +472,29 @@ class LayoutBuilder:
                     seen.add(path)
 
         visit(chain, False, 0)
+        self.present = seen
         return repeated
+
+    def never(self, condition: Condition) -> bool:
+        """Whether it can never hold, because it asks for parameters that are nowhere in this container."""
+        paths = {slot: path for path, slot in self.parameters.slots.items()}
+        stack: list[bool] = []
+        for test in condition:
+            if isinstance(test, tuple):
+                operands = [stack.pop() for _ in range(test[1])]
+                stack.append(any(operands) if test[0] == "and" else all(operands))
+            else:
+                asked = [paths[slot] for slot in (test.slot, test.other) if slot >= 0]
+                stack.append(not all(self.is_present(path) for path in asked))
+        return bool(stack) and stack[-1]
+
+    def is_present(self, path: str) -> bool:
+        """Also as a member of an aggregate."""
+        while path:
+            if path in self.present:
+                return True
+            path = path.rpartition("/")[0]
+        return False
 
 
 def without_encoding(kind: Type) -> str | None:

@@ -136,7 +136,7 @@ class Column:
 
 
 # ("read", field, scalar column, bit or -1), ("run", list domain, field, column, count expression),
-# ("item", list domain), ("seek", bit), ("move_to" | "move_by" | "move_from_end", expression), ("if", condition, jump),
+# ("run_to_end", list domain, field, scalar column, bits left free at the end), ("item", list domain), ("seek", bit), ("move_to" | "move_by" | "move_from_end", expression), ("if", condition, jump),
 # ("loop", count expression, jump), ("next", gap expression, jump), ("enter", size expression or -1), ("leave",),
 # ("save",), ("restore",): the place where entries go on after some that were placed from the end
 Instruction = tuple[str | int, ...]

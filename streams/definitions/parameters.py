@@ -6,6 +6,7 @@ one type share everything else.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lxml import etree
@@ -14,11 +15,27 @@ from streams.definitions.calibrators import calibrators
 from streams.definitions.conditions import Conditions
 from streams.definitions.document import Document, Space, children, first, tag, xpath
 from streams.definitions.encodings import encoding
-from streams.definitions.model import Calibrator, Condition, Encoding, Expression, Field
+from streams.definitions.model import Calibrator, Condition, Encoding, Expression, Field, Parameter
 from streams.definitions.times import time_scale
 
-__all__ = ["Aggregate", "Array", "Parameters", "Type"]
+__all__ = ["Aggregate", "Array", "Parameters", "Type", "described"]
 
+FORMATS = {
+    "c": "int8",
+    "C": "uint8",
+    "s": "int16",
+    "S": "uint16",
+    "i": "int32",
+    "I": "uint32",
+    "l": "int64",
+    "L": "uint64",
+    "f": "float32",
+    "g": "float64",
+    "u": "utf8",
+    "z": "binary",
+    "label": "label",
+    "tsn:UTC": "timestamp[ns, UTC]",
+}
 NESTING_MAX = 32
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 ENCODINGS = ("IntegerDataEncoding", "FloatDataEncoding", "StringDataEncoding", "BinaryDataEncoding")
@@ -295,3 +312,18 @@ def unit_of(chain: list[tuple[etree._Element, Space]]) -> str | None:
             power = float(unit.get("power", "1"))
             words.append(text if power == 1 else f"{text}^{power:g}")
     return " ".join(words) or None
+
+
+def described(fields: tuple[Field, ...], used: Iterable[int]) -> tuple[Parameter, ...]:
+    """What users can ask for, each once."""
+    return tuple(
+        Parameter(
+            fields[number].path.rpartition("/")[2],
+            fields[number].path,
+            fields[number].kind,
+            fields[number].unit,
+            FORMATS[fields[number].raw_format],
+            FORMATS[fields[number].value_format or fields[number].raw_format],
+        )
+        for number in dict.fromkeys(used)
+    )

@@ -289,7 +289,7 @@ class Run:
             return struct.unpack({16: ">e", 32: ">f", 64: ">d"}[width], number.to_bytes(width // 8, "big"))[0]
         sign, rest = int(bits[0]), int(bits[1:] or "0", 2)
         encoding = coded.get("encoding", "unsigned")
-        if encoding == "twosComplement":
+        if encoding in ("twosComplement", "signed"):
             return rest - (sign << (width - 1))
         if encoding == "onesComplement":
             return rest - sign * ((1 << (width - 1)) - 1)
