@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -100,6 +101,52 @@ def running_broker(folder: Path) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         end(process)
+
+
+@dataclass
+class Cluster:
+    """Three brokers, each a combined broker and controller."""
+
+    folder: Path
+    ports: list[int]
+    brokers: list[subprocess.Popen[bytes]]
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    @property
+    def voters(self) -> str:
+        return ",".join(f"{node}@127.0.0.1:{port + CONTROLLER_PORT_STEP}" for node, port in enumerate(self.ports, 1))
+
+    def start(self, index: int) -> subprocess.Popen[bytes]:
+        return start_broker(self.folder / f"node-{index + 1}", self.ports[index], index + 1, self.voters)
+
+    def kill(self, index: int) -> None:
+        self.brokers[index].kill()
+        self.brokers[index].wait()
+
+    def restart(self, index: int) -> None:
+        self.brokers[index] = self.start(index)
+
+
+@contextmanager
+def running_cluster(folder: Path) -> Iterator[Cluster]:
+    """Three brokers that form a cluster."""
+    cluster = Cluster(folder, [], [])
+    while len(cluster.ports) < 3:
+        port = free_port(CONTROLLER_PORT_STEP)
+        if port not in cluster.ports:
+            cluster.ports.append(port)
+    try:
+        cluster.brokers = [cluster.start(index) for index in range(3)]
+        for index, port in enumerate(cluster.ports):
+            wait_for("a broker of three", lambda port=port: listens(port), 120, folder / f"node-{index + 1}" / "broker.log")
+        yield cluster
+    finally:
+        for broker in cluster.brokers:
+            end(broker)
+
 
 
 @contextmanager
