@@ -18,9 +18,9 @@ BLOCKS = [(None, "LZ4"), (None, "zstd"), (None, "NONE")]
 
 
 def decode(decoder: Decoder, packed: bytes, step_bytes: int) -> bytes:
-    data = b"".join(decoder.decompress(packed[at : at + step_bytes]) for at in range(0, len(packed), step_bytes))
+    pieces = [piece for at in range(0, len(packed), step_bytes) for piece in decoder.decompress(packed[at : at + step_bytes])]
     decoder.finish()
-    return data
+    return b"".join(pieces)
 
 
 @pytest.mark.parametrize(("encoding", "block"), ENCODINGS + BLOCKS)
@@ -52,7 +52,18 @@ def test_cut_or_changed_data_is_refused(encoding: str | None, block: str | None)
 def test_block_that_states_a_wild_size_is_refused_at_once() -> None:
     for packed_bytes, data_bytes in ((0xFFFF_FFFF, 10), (3, 10), (100, 0xFFFF_FFFF)):
         with pytest.raises(GatewayError, match="Too large size_compressed"):
-            decoder_for("", True).decompress(struct.pack("<QQBII", 0, 0, 0x82, packed_bytes, data_bytes))
+            list(decoder_for("", True).decompress(struct.pack("<QQBII", 0, 0, 0x82, packed_bytes, data_bytes)))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "lz4"])
+def test_bomb_goes_off_in_small_pieces(encoding: str) -> None:
+    encoder = encoder_for(encoding, None)
+    bomb = b"".join(encoder.compress(bytes(1 << 20)) for _ in range(256)) + encoder.flush()
+
+    sizes = [len(piece) for piece in decoder_for(encoding, False).decompress(bomb)]
+
+    assert sum(sizes) == 256 << 20
+    assert max(sizes) <= 64 << 20
 
 
 def test_blocks_of_the_engine_are_read(gateway: Database, schema: str) -> None:

@@ -158,9 +158,16 @@ def test_waiting_for_the_end_gives_errors_their_status(gateway: Database) -> Non
     assert (reply.status, reply.code) == (500, 395)
 
 
-@pytest.mark.parametrize("format", ["Native", "RowBinary", "TSV", "JSONEachRow", "CSVWithNames", "JSON", "Parquet"])
+STREAMED = [
+    *["Native", "RowBinary", "RowBinaryWithNames", "RowBinaryWithNamesAndTypes", "TSV", "TSVRaw", "TSVWithNamesAndTypes"],
+    *["CSV", "CSVWithNames", "CSVWithNamesAndTypes", "JSONEachRow", "JSONCompactEachRowWithNames", "JSON", "Parquet"],
+]
+
+
+@pytest.mark.parametrize("format", STREAMED)
 def test_streamed_answer_equals_the_one_in_one_piece(gateway: Database, format: str) -> None:
-    query = f"SELECT number, toString(number) AS s FROM numbers(30000) FORMAT {format}"
+    columns = 'number AS `n"\n,`, toString(number) AS s' if "Names" in format else "number, toString(number) AS s"
+    query = f"SELECT {columns} FROM numbers(30000) FORMAT {format}"
 
     whole = gateway.ask(query, max_block_size=1000000, output_format_write_statistics=0)
     streamed = gateway.ask(query, max_block_size=7000, output_format_write_statistics=0)

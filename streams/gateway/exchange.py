@@ -228,9 +228,7 @@ class Exchange:
         def pieces() -> Iterator[bytes]:
             if first:
                 yield first
-            while received := asyncio.run_coroutine_threadsafe(self.body.receive(), loop).result():
-                yield self.body.decode(received)
-            self.body.finish()
+            yield from self.body.rest(lambda: asyncio.run_coroutine_threadsafe(self.body.receive(), loop).result())
 
         run = connection.insert_selected if insert.selects_from_input else connection.insert
         written = await self.in_thread(lambda: run(insert.head, format, params, pieces()))

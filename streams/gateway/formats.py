@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -83,6 +85,69 @@ class ArrowJoiner(Joiner):
         return self.written.take()
 
 
+class HeaderJoiner(Joiner):
+    """Formats that name their columns first: the header of the first block is the header of all."""
+
+    def __init__(self, header_bytes: Callable[[bytes], int]) -> None:
+        self.header_bytes = header_bytes
+        self.header: bytes | None = None
+
+    def join(self, block: bytes) -> bytes:
+        if self.header is None:
+            self.header = block[: self.header_bytes(block)]
+            return block
+        return block.removeprefix(self.header)
+
+
+def lines_bytes(block: bytes, count: int) -> int:
+    end = 0
+    for _ in range(count):
+        end = block.index(b"\n", end) + 1
+    return end
+
+
+def csv_lines_bytes(block: bytes, count: int) -> int:
+    """Lines of CSV, in which a quoted name may hold line ends; quotes in it are doubled."""
+    end = 0
+    for _ in range(count):
+        end = block.index(b"\n", end) + 1
+        while block.count(b'"', 0, end) % 2:
+            end = block.index(b"\n", end) + 1
+    return end
+
+
+def row_binary_bytes(block: bytes, texts_per_column: int) -> int:
+    """RowBinary's header: the number of columns, their names, their types."""
+    columns, end = leb128(block, 0)
+    for _ in range(columns * texts_per_column):
+        size_bytes, start = leb128(block, end)
+        end = start + size_bytes
+    return end
+
+
+def leb128(data: bytes, at: int) -> tuple[int, int]:
+    """A variable-length number, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        at += 1
+        if byte < 0x80:
+            return value, at
+
+
+HEADERS: dict[str, Callable[[bytes], int]] = {
+    "rowbinarywithnames": partial(row_binary_bytes, texts_per_column=1),
+    "rowbinarywithnamesandtypes": partial(row_binary_bytes, texts_per_column=2),
+    "csvwithnames": partial(csv_lines_bytes, count=1),
+    "csvwithnamesandtypes": partial(csv_lines_bytes, count=2),
+}
+for prefix in ("tsv", "tabseparated", "jsoncompacteachrow", "jsoncompactstringseachrow"):
+    HEADERS[f"{prefix}withnames"] = partial(lines_bytes, count=1)
+    HEADERS[f"{prefix}withnamesandtypes"] = partial(lines_bytes, count=2)
+
+
 class Pieces(io.RawIOBase):
     """A file that is emptied as it is written."""
 
@@ -106,4 +171,6 @@ def joiner_for(format: str) -> Joiner | None:
     name = format.lower()
     if name in SEAMLESS:
         return Joiner()
+    if name in HEADERS:
+        return HeaderJoiner(HEADERS[name])
     return ArrowJoiner() if name == "arrowstream" else None

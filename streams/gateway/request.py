@@ -10,7 +10,7 @@ import binascii
 import ipaddress
 import re
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -137,13 +137,12 @@ def is_from_a_foreign_page(http: web.Request) -> bool:
 
 
 class Body:
-    """The body of a request in pieces. `receive` waits for bytes, `decode` computes: the one in the loop, the other where
-    it hurts least.
-    """
+    """The body of a request, decoded, in pieces: its start in the event loop, the rest from the thread that needs it."""
 
     def __init__(self, http: web.Request, *, decompresses: bool) -> None:
         self.stream = http.content
         self.decoder: Decoder = decoder_for(http.headers.get("Content-Encoding", ""), decompresses)
+        self.decoded: Iterator[bytes] = iter(())
 
     async def receive(self) -> bytes:
         """Raw bytes, up to about PIECE_BYTES; empty at the end; ConnectionError if the client went away before it."""
@@ -153,21 +152,37 @@ class Body:
             size_bytes += len(piece)
         return b"".join(pieces)
 
-    def decode(self, received: bytes) -> bytes:
-        return self.decoder.decompress(received)
-
-    def finish(self) -> None:
-        """GatewayError if the compressed body was cut off."""
-        self.decoder.finish()
-
     async def read_up_to(self, limit_bytes: int) -> bytes:
-        """The body, or its first `limit_bytes` and a little more."""
+        """The next `limit_bytes` and a little more, or less at the end."""
         pieces, size_bytes = [], 0
         while size_bytes < limit_bytes:
-            received = await self.receive()
-            if not received:
-                self.finish()
+            piece = next(self.decoded, None)
+            if piece is not None:
+                pieces.append(piece)
+                size_bytes += len(piece)
+            elif not self.take(await self.receive()):
                 break
-            pieces.append(self.decode(received))
-            size_bytes += len(pieces[-1])
         return b"".join(pieces)
+
+    def rest(self, receive: Callable[[], bytes]) -> Iterator[bytes]:
+        """What has not been read yet; `receive` waits for the coroutine of that name."""
+        held, size_bytes = [], 0
+        while True:
+            for piece in self.decoded:
+                held.append(piece)
+                size_bytes += len(piece)
+                if size_bytes >= PIECE_BYTES:
+                    yield b"".join(held)
+                    held, size_bytes = [], 0
+            if not self.take(receive()):
+                break
+        if held:
+            yield b"".join(held)
+
+    def take(self, received: bytes) -> bool:
+        """Starts decoding; False at the end. GatewayError if a compressed body was cut off."""
+        if not received:
+            self.decoder.finish()
+            return False
+        self.decoded = self.decoder.decompress(received)
+        return True
