@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams.errors import InputError
+from streams.errors import InputError, UsageError
 from streams.model import FLOWS, FRAMES, SAMPLES
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from streams.captures import Capture
     from streams.config import Link
 
-__all__ = ["KINDS", "MAIN_KIND", "Details", "Lines", "Offline"]
+__all__ = ["KINDS", "MAIN_KIND", "Details", "Lines", "Offline", "one_frame", "rack_decoder", "rack_lines"]
 
 # The line types of each codec in the order of their lines; without --emit all but `sample` of satellites are printed.
 KINDS = {
@@ -194,6 +194,8 @@ def rack_decoder(codec: str) -> Any:
 
 
 def satellite_decoder(link: Link, definition: Any, is_capture: bool, kinds: set[str]) -> Any:
+    if link.codec != "ccsds-packets":
+        raise UsageError(f"codec {link.codec} is not decoded yet")
     from framecodec.packets import SpacePacketDecoder
 
     wanted = {"packet": ("packets", "values"), "sample": ("samples",)}
