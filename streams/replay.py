@@ -37,13 +37,16 @@ if TYPE_CHECKING:
     from streams.clock import Clock
     from streams.config import Config, Link
 
-__all__ = ["KafkaTarget", "Pace", "Target", "TcpTarget", "UdpTarget", "read_frames", "replay", "with_received"]
+__all__ = ["SLOW_PIECE_BYTES", "KafkaTarget", "Pace", "Target", "TcpTarget", "UdpTarget", "read_frames", "replay", "with_received"]
 
 # A tick of pacing. Shorter than a collector's batch interval, so that batches at a rate look like a collector's.
 TICK_S = 0.02
 
 # Batches under way to Kafka: enough to keep the brokers busy, some MiB of memory.
 UNACKNOWLEDGED_MAX = 32
+
+# Read at a time where a pace is kept, so that progress in bytes is not far ahead of the frames sent.
+SLOW_PIECE_BYTES = 1 << 14
 
 # Who replays waits at the terminal.
 KAFKA_DEADLINE_S = 15.0
@@ -77,9 +80,9 @@ class Pace:
 
 
 def read_frames(
-    files: Iterable[Path], link: Link, *, port: int = 0, partitions: int = 1, loops: int = 1
+    files: Iterable[Path], link: Link, *, port: int = 0, partitions: int = 1, loops: int = 1, piece_bytes: int = PIECE_BYTES
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Batches of FRAMES and how many bytes of the files were read for each.
+    """Batches of FRAMES and how many bytes of the files were read for each; `piece_bytes` at a time.
 
     Repeated with `loops`, receive times go on as if each round had been recorded right after the one before. Raises
     InputError for a file that cannot be read.
@@ -88,9 +91,7 @@ def read_frames(
     shift_ns, newest_ns, oldest_ns = 0, None, None
     for _ in range(loops):
         for file in files:
-            with open_capture(
-                file, link=link.name, codec=link.codec, port=port, piece_bytes=min(partitions, 4) * PIECE_BYTES
-            ) as capture:
+            with open_capture(file, link=link.name, codec=link.codec, port=port, piece_bytes=piece_bytes) as capture:
                 seen_bytes = 0
                 for frames in capture_frames(capture, link, partitions):
                     times = pc.min_max(frames["received_ns"]).as_py()

@@ -130,6 +130,8 @@ def open_stream(opened: ExitStack, path: Path | None) -> BinaryIO:
 def open_rows(file_format: str, out: Path | None, kinds: tuple[str, ...], stream: BinaryIO, with_values: bool) -> Output:
     from streams.outputs import open_output
 
+    if file_format == "arrow" and out is None and sys.stdout.isatty():
+        raise UsageError("--format arrow is not for a terminal: -o OUT, or a pipe")
     width = shutil.get_terminal_size().columns if out is None and sys.stdout.isatty() else None
     return open_output(file_format, out=out, kinds=kinds, stream=stream, width=width, with_values=with_values)
 

@@ -54,12 +54,16 @@ async def send_all(
     files: tuple[Path, ...], link: Link, port: int, loops: int, target: Target, pace: Pace, is_now: bool, progress: Progress
 ) -> None:
     from streams.clock import wall_clock_ns
-    from streams.replay import read_frames, replay
+    from streams.captures import PIECE_BYTES
+    from streams.replay import SLOW_PIECE_BYTES, read_frames, replay
 
     partitions = current_session().config.kafka.partitions
+    is_paced = pace.original or pace.per_second is not None
+    # At full speed enough is read at once to fill a batch of every partition.
+    piece_bytes = SLOW_PIECE_BYTES if is_paced else min(partitions, 4) * PIECE_BYTES
     await target.start()
     try:
-        frames = read_frames(files, link, port=port, partitions=partitions, loops=loops)
+        frames = read_frames(files, link, port=port, partitions=partitions, loops=loops, piece_bytes=piece_bytes)
         async for sent, read_bytes in replay(
             frames, target, pace, time.monotonic_ns, received_now=wall_clock_ns if is_now else None
         ):
