@@ -330,6 +330,15 @@ def test_credit_is_that_of_the_first_tier_reached(sli: float, credit: float) -> 
     assert line.credit == credit
 
 
+def test_straggler_does_not_make_more_than_everything_good() -> None:
+    tried = slo(f"{{thresholdMetric: {source('up', 'vmin')}}}", "Occurrences", "{op: gte, value: 1, target: 0.99}")
+    received, sent = [600] * 8, [598] * 8         # two packets fill a gap that was counted before the span
+
+    line = judge(tried, tried.objectives[0], OCTOBER, [Tally("e", received, sent, [1] * 8, [0] * 8, [1] * 8)])[0]
+
+    assert (line.sli, line.budget_remaining, line.burn_rate["1h"], line.state) == (1, 1, 0, "ok")
+
+
 def test_target_of_an_objective_is_a_fraction_to_the_last_digit() -> None:
     indicator = f"{{thresholdMetric: {source('up', 'vmin')}}}"
 

@@ -19,8 +19,6 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.lexers import PygmentsLexer
-from pygments.lexers.sql import SqlLexer
 
 from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.queries import catalogue
@@ -84,7 +82,7 @@ def interact(client: Client, answer: Answer, named: Callable[[str, dict[str, str
     """Until Ctrl-D. `answer(sql, parameters, format)` gives the text, `named(name, arguments)` the SQL of a query."""
     session: PromptSession[str] = PromptSession(
         "orbitrack> ", history=history(), completer=Words(row[0] for row in ask_rows(client, WORDS)[1]), multiline=True,
-        key_bindings=keys(), lexer=PygmentsLexer(SqlLexer), prompt_continuation="      ...> ", complete_while_typing=False,
+        key_bindings=keys(), prompt_continuation="      ...> ", complete_while_typing=False,
     )
     click.echo("\\help shows what the prompt knows; Ctrl-D ends.")
     form = "table"

@@ -77,11 +77,12 @@ def judge(slo: Slo, objective: Objective, span: Span, tallies: Iterable[Tally]) 
 def line(slo: Slo, objective: Objective, span: Span, tally: Tally) -> Line:
     unknown = [max(0, n - known - kept) for n, known, kept in zip(tally.slices, tally.known, tally.maintenance, strict=True)]
     total = [n + (u if slo.unknown_is_bad else 0) for n, u in zip(tally.total, unknown, strict=True)]
-    good = tally.good[0]
+    # A straggler that fills a gap counts as -1 lost, maybe in a later span than the gap: never more good than total.
+    good = min(tally.good[0], total[0])
     sli = good / total[0] if total[0] > 0 else None
     allowed = 1 - objective.target
     rates = {
-        name: (count - well) / count / allowed if count > 0 and allowed > 0 else None
+        name: max(0, count - well) / count / allowed if count > 0 and allowed > 0 else None
         for name, well, count in zip(slo.burn_windows, tally.good[1:], total[1:], strict=True)
     }
     budget = 1 - (total[0] - good) / (allowed * total[0]) if sli is not None and allowed > 0 else None
