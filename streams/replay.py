@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from streams.clock import Clock
     from streams.config import Config, Link
 
-__all__ = ["SLOW_PIECE_BYTES", "KafkaTarget", "Pace", "Target", "TcpTarget", "UdpTarget", "read_frames", "replay", "with_received"]
+__all__ = [
+    "SLOW_PIECE_BYTES", "KafkaTarget", "Pace", "Target", "TcpTarget", "UdpTarget", "read_frames", "replay", "with_received",
+]
 
 # A tick of pacing. Shorter than a collector's batch interval, so that batches at a rate look like a collector's.
 TICK_S = 0.02

@@ -46,15 +46,16 @@ def command(
     total = total_bytes(files)
     with show_progress("replay", total * loops if total is not None else None) as progress:
         asyncio.run(send_all(files, link, port or 0, loops, target, pace, received == "now", progress))
-    seconds, frames_per_s = progress.rates["seconds"], progress.rates["frames_per_s"]
-    click.echo(f"{progress.frames} frames from {progress.bytes} bytes in {seconds:.1f} s: {frames_per_s:.0f} frames/s", err=True)
+    rates = progress.rates
+    done = f"{progress.frames} frames from {progress.bytes} bytes"
+    click.echo(f"{done} in {rates['seconds']:.1f} s: {rates['frames_per_s']:.0f} frames/s", err=True)
 
 
 async def send_all(
     files: tuple[Path, ...], link: Link, port: int, loops: int, target: Target, pace: Pace, is_now: bool, progress: Progress
 ) -> None:
-    from streams.clock import wall_clock_ns
     from streams.captures import PIECE_BYTES
+    from streams.clock import wall_clock_ns
     from streams.replay import SLOW_PIECE_BYTES, read_frames, replay
 
     partitions = current_session().config.kafka.partitions
