@@ -30,6 +30,7 @@ __all__ = ["Answer", "Connection", "Engine"]
 
 CONFIG = """<clickhouse>
   <logger><level>none</level><console>0</console></logger>
+  <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
   <user_directories><users_xml><path>{users}</path></users_xml></user_directories>
   <query_log>
     <database>system</database><table>query_log_engine</table><flush_interval_milliseconds>1000</flush_interval_milliseconds>
