@@ -200,8 +200,10 @@ def satellite_decoder(link: Link, definition: Any, is_capture: bool, kinds: set[
 
     wanted = {"packet": ("packets", "values"), "sample": ("samples",)}
     emit = tuple(name for kind, names in wanted.items() if kind in kinds for name in names)
+    # Who only has files has no configured name; the definition's is the next best.
+    spacecraft = link.spacecraft or (definition.name if definition is not None else link.name)
     return SpacePacketDecoder(
-        definition, spacecraft=link.entity, link=link.name, boundaries="datagrams" if is_capture else "stream",
+        definition, spacecraft=spacecraft, link=link.name, boundaries="datagrams" if is_capture else "stream",
         emit=emit, idle=link.idle, record_header_bytes=link.record_header,
         join_segments=link.join_segments,
     )

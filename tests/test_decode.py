@@ -192,6 +192,31 @@ def test_several_files_have_one_summary_and_no_state_between_them(tmp_path: Path
     assert summary["input_bytes"] == 32
 
 
+def test_packets_in_datagrams_have_their_place_in_the_capture(tmp_path: Path) -> None:
+    datagrams = [packet(7, 0, b"xy") + packet(7, 1, b"xy"), packet(7, 2, b"cut")[:-1], packet(7, 4, b"xy")]
+    data = pcap([(TIME_NS, ethernet(ip(udp(each)))) for each in datagrams])
+    file, raw = tmp_path / "packets.pcap", tmp_path / "raw"
+    file.write_bytes(data)
+    *rows, summary = lines("--codec", "ccsds-packets", "--summary", file)
+    for row in rows:
+        count = row.get("sequence_count", 2)
+        assert data[row["offset"] : row["offset"] + 4] == packet(7, count, b"xy")[:4]
+    assert sorted(row["reason"] for row in rows if row["type"] == "reject") == ["truncated"]
+    assert (summary["links"][0]["packets"], summary["links"][0]["sequence_gaps"]) == (3, 1)
+    run("--codec", "ccsds-packets", "--format", "raw", "-o", raw, file)
+    assert raw.read_bytes() == datagrams[0] + datagrams[2]
+
+
+def test_samples_of_a_file_have_the_definitions_name() -> None:
+    folder = testdata("packets", "jpss1")
+    arguments = ("--definition", folder / "geolocation.xtce.xml", "--emit", "sample", folder / "geolocation.ccsds")
+    samples = lines("--codec", "ccsds-packets", *arguments)
+    assert {row["entity"] for row in samples} >= {"JPSS_Geolocation_Packets"}
+    first = next(row for row in samples if row["metric"] == "/JPSS_Geolocation_Packets/ADGPSPOSX")
+    assert list(first) == ["type", *FIELDS["sample"]]
+    assert (first["value"], first["unit"], first["received"]) == (6389695.5, "m", None)
+
+
 def test_idle_packets_are_left_out_on_request_but_counted(tmp_path: Path) -> None:
     file = tmp_path / "packets.bin"
     file.write_bytes(packet(7, 0, b"xy") + packet(2047, 0, b"idle") + packet(7, 1, b"xy"))
