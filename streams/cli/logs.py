@@ -33,4 +33,6 @@ def set_up_logging(log_format: str, level: int = logging.INFO) -> None:
     # Each of our retries says the same with the try and the pause.
     handler.addFilter(lambda record: not (record.name == "aiokafka" and "Unable connect" in record.getMessage()))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for name in ("urllib3.connectionpool", "clickhouse_connect"):      # our DependencyError says it once, and plainly
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("streams").setLevel(os.environ.get("ORBITRACK_LOG_LEVEL", level))

@@ -77,11 +77,21 @@ TABLE_FAULTS = {
 
 def classify(error: BaseException) -> Refusal:
     """What an exception of clickhouse_connect, or of the network below it, means for the request."""
-    text = " ".join(str(error).split())[:1000] or type(error).__name__
+    text = network_fault(error) or " ".join(str(error).split())[:1000] or type(error).__name__
     code = (error.code if isinstance(error, CodedError) else None) or 0
     if code in ROW_FAULTS:
         return Refusal(code, Fault.ROW, text)
     return Refusal(code, Fault.TABLE if code in TABLE_FAULTS else Fault.DEPENDENCY, text)
+
+
+def network_fault(error: BaseException) -> str | None:
+    """`Connection refused` and the like, from below the driver's and urllib3's wrappings."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def connect(
