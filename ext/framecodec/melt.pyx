@@ -9,7 +9,8 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.stdlib cimport calloc, free
 
 from framecodec.columns cimport Column, Names, Rows
-from framecodec.plan cimport MAKE_LABEL, MAKE_TEXT, MAKE_TIME, Plan
+from framecodec.layouts cimport MAKE_LABEL, MAKE_TEXT, MAKE_TIME
+from framecodec.plan cimport Plan
 from framecodec.records cimport (
     SAMPLE_ENTITY, SAMPLE_KIND, SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TEXT, SAMPLE_TIME, SAMPLE_UNIT,
     SAMPLE_VALUE,
@@ -106,10 +107,15 @@ cdef class Melter:
         self, Rows rows, int32_t container, int64_t row, int64_t time_ns, int64_t received_ns, int32_t entity, int32_t source, uint16_t quality,
     ) noexcept nogil:
         cdef int number
+        # One look for all scalars; lists ask for more below.
+        if rows.reserve(self.starts[container + 1] - self.starts[container]) < 0:
+            return -1
         for number in range(self.starts[container], self.starts[container + 1]):
             if self.columns[number].raw_kind == RAW_SKIPPED:
                 continue
             if self.melt_column(rows, <Tree> self.plan.layouts[container].tree, &self.columns[number], row, time_ns, received_ns, entity, source, quality) < 0:
+                return -1
+            if self.columns[number].depth and rows.reserve(self.starts[container + 1] - number) < 0:
                 return -1
         return 0
 
@@ -126,7 +132,7 @@ cdef class Melter:
             if first >= inside.filled:
                 return 0
             first, end = inside.ends[first], inside.ends[min(end, inside.filled)]
-        if rows.reserve(end - first) < 0:
+        if column.depth and rows.reserve(end - first) < 0:
             return -1
         for item in range(first, end):
             if (tree.cells[column.cell].is_optional or tree.has_gaps) and not tree.cells[column.cell].valid[item]:

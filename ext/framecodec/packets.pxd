@@ -39,6 +39,7 @@ cdef class SpacePacketDecoder:
     cdef bint emits_derived
     cdef bint emits_packets
     cdef bint emits_values
+    cdef bint emits_payload
     cdef bint needs_times
     cdef int64_t clock_limit_ns          # -1: none
     cdef str entity

@@ -6,6 +6,7 @@ import pyarrow as pa
 from streams.definitions.model import Definition
 
 EMITTED: tuple[str, ...]
+EMITTED_BY_DEFAULT: tuple[str, ...]
 METRICS: tuple[str, ...]
 PACKET_FIELDS: tuple[tuple[str, str, bool], ...]
 REASONS: tuple[str, ...]

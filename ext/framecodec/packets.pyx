@@ -13,7 +13,7 @@
   one of a gap that comes late after all. Windows then do not depend on how the input was cut.
 - `rejects` (model.REJECTS): `garbage` and `truncated` tile the input together with the packets; `no_container` and
   `short_for_definition` are remarks of size 0 about a packet.
-- `packets`: a row each, `PACKET_FIELDS`. `container` is an index into definition.containers, null where none matched.
+- `packets`: a row each, `PACKET_FIELDS`, and with `payload` in `emit` the packet itself in a column of that name. `container` is an index into definition.containers, null where none matched.
 - `containers`: (container index, batch of `packet`, `raw`, `values`); `packet` is the row in this call's `packets`. A null in
   `raw` means that the packet does not have the parameter; a null in `values` beside a raw value, that it has no label or lies
   outside its calibration.
@@ -43,7 +43,8 @@ import json
 from framecodec.arrow cimport ArrowArray, ArrowSchema
 from framecodec.columns cimport Column, Names, Rows
 from framecodec.melt cimport Melter
-from framecodec.plan cimport NO_CONTAINER, Plan
+from framecodec.layouts cimport NO_CONTAINER
+from framecodec.plan cimport Plan
 from framecodec.records cimport (
     QUALITY_TIME_SUBSTITUTED, REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES, REJECT_SOURCE, REJECT_TIME, SAMPLE_ENTITY,
     SAMPLE_KIND, SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TIME, SAMPLE_UNIT, SAMPLE_VALUE,
@@ -81,6 +82,7 @@ cdef enum:
     PACKET_SOURCE
     PACKET_LOST_BEFORE
     PACKET_CONTAINER
+    PACKET_PAYLOAD
 
 # In the order of the column numbers above.
 PACKET_FIELDS = (
@@ -105,7 +107,8 @@ cdef enum Metric:
     SEQUENCE_GAPS
 
 METRICS = ("packets_rx", "packets_lost", "sequence_gaps")
-EMITTED = ("samples", "derived", "packets", "values")
+EMITTED = ("samples", "derived", "packets", "values", "payload")
+EMITTED_BY_DEFAULT = ("samples", "derived", "packets", "values")
 
 
 class Decoded:
@@ -122,7 +125,7 @@ cdef class SpacePacketDecoder:
     """
 
     def __cinit__(
-        self, definition=None, *, spacecraft="", link="", boundaries="frames", emit=EMITTED, parameters=None,
+        self, definition=None, *, spacecraft="", link="", boundaries="frames", emit=EMITTED_BY_DEFAULT, parameters=None,
         clock_limit_ns=86_400_000_000_000, bint idle=True, int record_header_bytes=0, bint join_segments=False,
     ):
         unknown = set(emit) - set(EMITTED)
@@ -134,7 +137,8 @@ cdef class SpacePacketDecoder:
         self.record_header, self.keeps_idle = record_header_bytes, idle
         self.clock_limit_ns = -1 if clock_limit_ns is None else clock_limit_ns
         self.emits_samples, self.emits_derived = "samples" in emit, "derived" in emit
-        self.emits_packets, self.emits_values = "packets" in emit, "values" in emit
+        self.emits_packets, self.emits_values = "packets" in emit or "payload" in emit, "values" in emit
+        self.emits_payload = "payload" in emit
         if definition is not None:
             # Without samples and values only the packet's time is needed.
             wanted = parameters if self.emits_samples or self.emits_values else ()
@@ -172,7 +176,8 @@ cdef class SpacePacketDecoder:
         self.samples = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
         shared["metric"] = derived_metrics
         self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
-        self.packets = Rows([(*field, self.sources if field[0] == "source" else None) for field in PACKET_FIELDS])
+        packet_fields = PACKET_FIELDS + (("payload", "z", False),) if self.emits_payload else PACKET_FIELDS
+        self.packets = Rows([(*field, self.sources if field[0] == "source" else None) for field in packet_fields])
         names = {"source": self.sources, "reason": reasons}
         self.rejects = Rows([(*field, names.get(field[0])) for field in REJECTS_FIELDS])
 
@@ -541,7 +546,9 @@ cdef class SpacePacketDecoder:
         if container != NO_CONTAINER:
             (<int32_t*> out[PACKET_CONTAINER].values)[row] = container
             out[PACKET_CONTAINER].valid[row] = 1
-        self.packets.length += 1
+        if self.emits_payload and self.packets.put_bytes(PACKET_PAYLOAD, packet.data, packet.size) < 0:
+            return -1
+        self.packets.next_row()
         return 0
 
     cdef int write_derived(

@@ -3,12 +3,6 @@ from collections.abc import Iterable
 from framecodec.trees import Tree, TreeBatch
 from streams.definitions.model import Definition
 
-COMPARISONS: tuple[str, ...]
-MATH: tuple[str, ...]
-OPERATIONS: dict[str, int]
-
-def wanted_paths(definition: Definition, parameters: Iterable[str] | None) -> set[str] | None: ...
-
 class Plan:
     definition: Definition
     trees: list[Tree]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Conditions"]
 
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=")
-INT64 = 1 << 63
+SLOPE_MAX, INTERCEPT_MAX = 8192, 1 << 40
 
 
 class Conditions:
@@ -151,6 +151,13 @@ class Conditions:
         if adjustment is not None:
             intercept = self.whole(adjustment, "intercept", "0")
             slope = self.whole(adjustment, "slope", "1")
+            # framecodec.plan multiplies with numbers below 10**15 and must stay inside int64.
+            if abs(slope) > SLOPE_MAX or abs(intercept) > INTERCEPT_MAX:
+                self.document.fail(
+                    adjustment,
+                    f"a linear adjustment by {slope} and {intercept} is out of bounds",
+                    f"slopes to {SLOPE_MAX}; a packet has 524,336 bits",
+                )
         return Expression(intercept, slope, slot, is_calibrated(source) and not field.labels)
 
     def whole(self, element: etree._Element, name: str, default: str) -> int:

@@ -1,0 +1,2 @@
+COMPARISONS: tuple[str, ...]
+MATH: tuple[str, ...]

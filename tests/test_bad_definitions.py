@@ -1,0 +1,103 @@
+"""Definitions that cannot be used say so at load: file, line, XPath, hint. One file a mistake, named after it."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from framecodec.plan import Plan
+from streams import definitions
+from streams.errors import DefinitionError
+
+BAD = sorted((Path(__file__).parent / "definitions" / "bad" / "xtce").glob("*.xml"))
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_bad_definition_is_refused_with_its_reason(path: Path) -> None:
+    match = re.match(r"<!-- expect: (.*?)(?:\|(.*?))? -->", path.read_text())
+    assert match
+    with pytest.raises(DefinitionError) as caught:
+        Plan(definitions.load(path))
+
+    assert match[1] in caught.value.what
+    assert (match[2] or "") in (caught.value.hint or "")
+    assert caught.value.file == str(path) and caught.value.line is not None and caught.value.line >= 1
+    assert len(str(caught.value).splitlines()) <= 3
+    if "well-formed" not in match[1]:
+        assert caught.value.path and caught.value.path.startswith("/")
+
+
+def test_there_is_a_bad_definition_for_every_kind_of_element() -> None:
+    assert len(BAD) >= 30
+
+
+def test_the_error_names_the_line_of_the_element(tmp_path: Path) -> None:
+    text = (Path(__file__).parent / "definitions" / "bad" / "xtce" / "unknown_parameter.xml").read_text()
+    with pytest.raises(DefinitionError) as caught:
+        definitions.load(BAD[0].parent / "unknown_parameter.xml")
+    assert 'parameterRef="AA"' in text.splitlines()[(caught.value.line or 0) - 1]
+    assert caught.value.path == (
+        "/SpaceSystem[@name='S']/TelemetryMetaData/ContainerSet/SequenceContainer[@name='C']/EntryList/ParameterRefEntry"
+    )
+
+
+def test_a_missing_file_is_a_definition_error() -> None:
+    with pytest.raises(DefinitionError, match="cannot be read"):
+        definitions.load("/nonexistent/definition.xml")
+
+
+def test_an_unknown_root_container_is_named_with_its_nearest(tmp_path: Path) -> None:
+    path = BAD[0].parent / "type_without_encoding.xml"
+    with pytest.raises(DefinitionError, match="there is no container '/S/D'") as caught:
+        definitions.load(path, "/S/D")
+    assert caught.value.hint == "did you mean /S/C?"
+
+
+def test_broken_elements_that_nothing_uses_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "d.xml"
+    path.write_text(
+        '<SpaceSystem name="S"><TelemetryMetaData><ParameterTypeSet>'
+        '<IntegerParameterType name="T"><IntegerDataEncoding/></IntegerParameterType>'
+        '<IntegerParameterType name="Broken"><IntegerDataEncoding sizeInBits="999"/></IntegerParameterType>'
+        '</ParameterTypeSet><ParameterSet><Parameter name="A" parameterTypeRef="T"/><Parameter name="X" parameterTypeRef="None"/>'
+        '<Parameter name="Y"/></ParameterSet><ContainerSet>'
+        '<SequenceContainer name="C"><EntryList><ParameterRefEntry parameterRef="A"/></EntryList></SequenceContainer>'
+        "</ContainerSet></TelemetryMetaData></SpaceSystem>"
+    )
+    assert [parameter.path for parameter in definitions.load(path).parameters] == ["/S/A"]
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "line"),
+    [
+        ("name,type,bit_length\na,uint,8\n", "column data_type is missing", 1),
+        ("name,data_type,bit_length\na,uint,8\nb,unt,8\n", "data type 'unt' is not known", 3),
+        ("name,data_type,bit_length\na,uint,x\n", "'x' is no number of bits", 2),
+        ("name,data_type,bit_length\na,uint,65\n", "a number of 65 bits is not supported", 2),
+        ("name,data_type,bit_length\na,float,24\n", "a float of 24 bits is not supported", 2),
+        ("name,data_type,bit_length\na,uint,8\na,uint,8\n", "there are two fields 'a'", 3),
+        ("name,data_type,bit_length\na,uint(b),8\nb,uint,8\n", "the size 'b' is no number", 2),
+        ("name,data_type,bit_length\na,uint(expand),8\nb,uint(expand),8\n", "an expanding array must be the last array", 2),
+        ("name,data_type,bit_length\n", "the table has no fields", 1),
+    ],
+)
+def test_bad_table_is_refused_with_its_line(tmp_path: Path, text: str, what: str, line: int) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(DefinitionError) as caught:
+        definitions.load(path)
+    assert what in caught.value.what and caught.value.line == line
+
+
+def test_entities_are_not_expanded(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    path = tmp_path / "d.xml"
+    path.write_text(f'<!DOCTYPE x [<!ENTITY e SYSTEM "{secret}">]><SpaceSystem name="&e;"/>')
+    with pytest.raises(DefinitionError) as caught:
+        definitions.load(path)
+    assert "secret" not in caught.value.what.replace(str(secret), "")
+    assert b"secret\n" not in pickle.dumps(str(caught.value))
