@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +80,11 @@ class Database:
         return reply.text.rstrip("\n")
 
 
-def start_database(path: Path, *, port: int = 0, host: str = "127.0.0.1", **variables: str) -> Database:
-    """Starts the process and waits for its ready line."""
+def start_database(path: Path, *, options: Sequence[str] = (), **variables: str) -> Database:
+    """Starts the process on a free port and waits for its ready line."""
     passwords = {"ORBITRACK_WRITER_PASSWORD": WRITER_PASSWORD, "ORBITRACK_ANALYST_PASSWORD": ANALYST_PASSWORD}
     process = subprocess.Popen(
-        [sys.executable, "-m", "streams.embedded.database", "--path", path, "--port", str(port), "--host", host],
+        [sys.executable, "-m", "streams.embedded.database", "--path", path, "--port", "0", *options],
         env=environment() | passwords | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

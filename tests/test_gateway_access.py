@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
-import subprocess
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +15,6 @@ from streams.gateway.access import Access, User, check_ast, check_read_settings,
 from streams.gateway.errors import GatewayError
 from streams.gateway.request import is_from_a_foreign_page
 from tests.databases import ANALYST_PASSWORD, Database
-from tests.processes import end, environment
 
 REFUSED = (164, 497)  # READONLY, ACCESS_DENIED
 
@@ -265,46 +260,3 @@ def test_user_with_row_filter_must_not_write() -> None:
         User("customer", row_filters={"t": "1"})
     with pytest.raises(ConfigError, match="cannot be a user's name"):
         User("a</role>")
-
-
-SERVE_CUSTOMER = """
-import asyncio, sys
-from pathlib import Path
-from streams.embedded.database import serve_database
-from streams.gateway import User
-customer = User("customer", "c", read_only=True, row_filters={"shop.t": "owner = 'customer'"}, caps={"max_result_rows": 5},
-                grants=("GRANT SELECT ON shop.*",))
-asyncio.run(serve_database(Path(sys.argv[1]), "127.0.0.1", 0, [User("default", "w"), customer]))
-"""
-
-
-def test_row_filters_and_grants_hold_for_one_user(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE_CUSTOMER, str(tmp_path / "data")], env=environment(), stdout=subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        database = Database(process, json.loads(process.stdout.readline())["port"], tmp_path)
-
-        def ask(name: str, password: str, query: str) -> str:
-            headers = {"X-ClickHouse-User": name, "X-ClickHouse-Key": password}
-            return database.ask(query, user=None, headers=headers).text.rstrip("\n")
-
-        for query in (
-            "CREATE DATABASE shop",
-            "CREATE TABLE shop.t (owner String, a Int8) ENGINE = MergeTree ORDER BY a",
-            "INSERT INTO shop.t VALUES ('customer', 1), ('other', 2)",
-            "CREATE VIEW shop.v AS SELECT * FROM shop.t",
-            "CREATE TABLE secret (a Int8) ENGINE = MergeTree ORDER BY a",
-        ):
-            assert ask("default", "w", query) == ""
-
-        assert ask("default", "w", "SELECT sum(a) FROM shop.t") == "3"
-        assert ask("customer", "c", "SELECT sum(a) FROM shop.t AS x") == "1"
-        assert ask("customer", "c", "SELECT sum(a) FROM shop.v") == "1"
-        assert "ACCESS_DENIED" in ask("customer", "c", "SELECT * FROM default.secret")
-        assert "TOO_MANY_ROWS" in ask("customer", "c", "SELECT number FROM numbers(10)")
-    finally:
-        end(process)
-        if process.stdout is not None:
-            process.stdout.close()

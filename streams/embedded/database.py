@@ -1,12 +1,13 @@
 """The embedded database as a process of its own.
 
-    python -m streams.embedded.database --path DIR [--host 127.0.0.1] [--port 8123]
+    python -m streams.embedded.database --path DIR [--host 127.0.0.1] [--port 8123] [--users FILE] [--metrics HOST:PORT]
 
 Passwords come from the environment: ORBITRACK_WRITER_PASSWORD and ORBITRACK_ANALYST_PASSWORD. On loopback a user without
 one may log in with an empty password; elsewhere it does not exist. `default` is the writer under ClickHouse's own name.
+More users: streams/embedded/users.py.
 
 When it is ready it prints one line of JSON: {"event": "database_ready", "host": ..., "port": ..., "version": ...}.
-SIGTERM and SIGINT let running queries end (GRACE_S) and close the engine; after kill -9 the folder simply opens again.
+SIGTERM and SIGINT give running queries GRACE_S to end, then stop them and close the engine; after kill -9 the folder simply opens again.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ from pathlib import Path
 import click
 from aiohttp import web
 
+from streams.embedded.users import read_users
 from streams.errors import ConfigError, DependencyError, OrbitrackError
 from streams.gateway import Engine, Gateway, User
+from streams.telemetry import Telemetry
 
 __all__ = ["database_users", "serve_database"]
 
-GRACE_S = 5.0
+GRACE_S = 2.0  # twice: for running queries to end, and to be stopped
 URI_BYTES_MAX = 1 << 20  # http_max_uri_size of ClickHouse
 WRITER_PASSWORD, ANALYST_PASSWORD = "ORBITRACK_WRITER_PASSWORD", "ORBITRACK_ANALYST_PASSWORD"
+
+METRICS_LISTEN = "ORBITRACK__METRICS__LISTEN__GATEWAY"  # as every role of `orbitrack up` is told
 
 
 def database_users(writer_password: str = "", analyst_password: str = "", *, is_loopback: bool = True) -> list[User]:
@@ -48,10 +53,13 @@ async def serve_database(
     port: int,
     users: list[User],
     *,
+    metrics_listen: str = "",
     ready: asyncio.Event | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Serves until `stop` is set, or SIGTERM or SIGINT if there is none. Prints the ready line, then sets `ready`.
+
+    `metrics_listen` is where /metrics and /healthz are; empty: nowhere.
 
     ConfigError if another process has the folder; DependencyError if the port is taken.
     """
@@ -61,7 +69,8 @@ async def serve_database(
     stop = stop or stop_on_signals()
     engine = Engine(path, users)
     engine.open()
-    gateway = Gateway(engine, users)
+    telemetry = Telemetry("gateway")
+    gateway = Gateway(engine, users, telemetry)
     runner = web.AppRunner(
         gateway.application(),
         access_log=None,
@@ -72,6 +81,7 @@ async def serve_database(
         shutdown_timeout=GRACE_S,
     )
     try:
+        await telemetry.start(metrics_listen)
         await runner.setup()
         site = web.TCPSite(runner, host, port)
         try:
@@ -88,6 +98,7 @@ async def serve_database(
     finally:
         await runner.cleanup()
         await gateway.close()
+        await telemetry.stop()
         engine.close()
 
 
@@ -109,11 +120,15 @@ def is_loopback(host: str) -> bool:
 @click.option("--path", type=click.Path(path_type=Path), required=True, help="Folder of the data.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8123, show_default=True, help="0 for any free one.")
-def main(path: Path, host: str, port: int) -> None:
+@click.option("--users", "users_file", type=click.Path(path_type=Path), help="TOML file of further users.")
+@click.option("--metrics", default="", envvar=METRICS_LISTEN, help="HOST:PORT of /metrics and /healthz.")
+def main(path: Path, host: str, port: int, users_file: Path | None, metrics: str) -> None:
     """chDB behind ClickHouse's HTTP interface."""
     passwords = (os.environ.get(WRITER_PASSWORD, ""), os.environ.get(ANALYST_PASSWORD, ""))
     try:
-        asyncio.run(serve_database(path, host, port, database_users(*passwords, is_loopback=is_loopback(host))))
+        users = database_users(*passwords, is_loopback=is_loopback(host))
+        users += read_users(users_file, os.environ) if users_file else []
+        asyncio.run(serve_database(path, host, port, users, metrics_listen=metrics))
     except OrbitrackError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_status)

@@ -1,7 +1,7 @@
 """ClickHouse's HTTP interface over chDB, in one process: what the embedded default uses instead of a server.
 
     engine = Engine(path, users); engine.open()
-    gateway = Gateway(engine, users)
+    gateway = Gateway(engine, users, telemetry)
     web.AppRunner(gateway.application(), auto_decompress=False, handler_cancellation=True)
 
 The rest of orbitrack knows this package only by what it speaks: streams/clickhouse is the same against a server.

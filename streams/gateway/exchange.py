@@ -48,6 +48,7 @@ class Exchange:
     ) -> None:
         self.gateway, self.http, self.user, self.request, self.tables = gateway, http, user, request, tables
         self.headers = headers
+        self.code = 0  # of an error that came too late for the header
         self.body = Body(http, decompresses=request.decompress)
 
     @property
@@ -178,6 +179,7 @@ class Exchange:
         except GatewayError as error:
             if response is None:
                 raise
+            self.code = error.code
             await self.break_off(response, bytes(held) + encoder.compress(self.tagged(error)) + encoder.flush())
             return response
         finally:

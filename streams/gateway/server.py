@@ -22,11 +22,13 @@ from streams.gateway.exchange import QUERY_BYTES_MAX, Exchange
 from streams.gateway.forms import read_form
 from streams.gateway.request import Request, credentials, is_from_a_foreign_page
 from streams.gateway.sessions import Sessions
+from streams.telemetry import Telemetry
 
 __all__ = ["Gateway"]
 
 QUERIES_MAX = 32  # at once; more are told to come back
 KILL_RETRY_S = 0.2
+CLIENT_LEFT, UNKNOWN_EXCEPTION = 210, 1002  # NETWORK_ERROR
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
@@ -34,11 +36,15 @@ log = logging.getLogger(__name__)
 class Gateway:
     """The HTTP handlers. Give `application()` to aiohttp, and `close()` it before the engine."""
 
-    def __init__(self, engine: Engine, users: list[User]) -> None:
+    def __init__(self, engine: Engine, users: list[User], telemetry: Telemetry) -> None:
         self.engine, self.access = engine, Access(users)
         self.threads = ThreadPoolExecutor(QUERIES_MAX + 4, "chdb")  # a few over, for KILL QUERY and closing
         self.sessions = Sessions(self.connect, self.disconnect)
         self.running: set[str] = set()
+        text = "Statements by user and by ClickHouse's error code, 0 for none."
+        self.statements = telemetry.counter("gateway_statements_total", text, ["user", "code"])
+        self.refused = telemetry.counter("gateway_logins_refused_total", "Requests without a known user and its password.")
+        telemetry.gauge("gateway_running", "Statements under way.").set_function(lambda: len(self.running))
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=QUERY_BYTES_MAX)
@@ -60,31 +66,50 @@ class Gateway:
 
     async def handle(self, http: web.Request) -> web.StreamResponse:
         headers = {"X-ClickHouse-Server-Display-Name": "orbitrack"}
+        user, code = None, 0
         try:
             if http.method not in ("GET", "HEAD", "POST", "PUT"):
                 raise GatewayError(36, "BAD_ARGUMENTS", f"method {http.method} is not supported", status=405)
             if http.method == "GET" and not http.query:
                 return await self.ok(http)
-            user = self.access.authenticate(*credentials(http))
-            for role in http.query.getall("role", ()):
-                if role != user.role:
-                    raise GatewayError(512, "SET_NON_GRANTED_ROLE", f"Role {role} should be granted to set as current")
-            if not user.password and is_from_a_foreign_page(http):
-                what = "a user without password answers only to this machine, and to no web page of another site"
-                raise GatewayError(516, "AUTHENTICATION_FAILED", what)
+            user = self.login(http)
             fields, tables = await read_form(http)
             request = Request.parse(http, fields, [table.name for table in tables])
             headers["X-ClickHouse-Query-Id"] = request.query_id
             headers["X-ClickHouse-Timezone"] = request.settings.get("session_timezone") or self.engine.timezone
             headers["X-ClickHouse-Exception-Tag"] = uuid.uuid4().hex[:16]
-            return await self.run(Exchange(self, http, user, request, tables, headers))
+            exchange = Exchange(self, http, user, request, tables, headers)
+            response = await self.run(exchange)
+            code = exchange.code
+            return response
         except GatewayError as error:
+            code = error.code
             return failure(error, headers)
-        except ConnectionError:
-            raise  # the client is gone
-        except Exception:
+        except (ConnectionError, asyncio.CancelledError):
+            code = CLIENT_LEFT
+            raise
+        except Exception:  # the edge: one broken request must not look like a success, nor end the others
+            code = UNKNOWN_EXCEPTION
             log.exception("request %s failed", headers.get("X-ClickHouse-Query-Id", "?"))
-            return failure(GatewayError(1002, "UNKNOWN_EXCEPTION", "the gateway failed; see its log"), headers)
+            return failure(GatewayError(code, "UNKNOWN_EXCEPTION", "the gateway failed; see its log"), headers)
+        finally:
+            if user is not None:
+                self.statements.labels(user.name, str(code)).inc()
+
+    def login(self, http: web.Request) -> User:
+        """The user of a request; GatewayError if there is none, or if it may not come this way or in this role."""
+        try:
+            user = self.access.authenticate(*credentials(http))
+            if not user.password and is_from_a_foreign_page(http):
+                what = "a user without password answers only to this machine, and to no web page of another site"
+                raise GatewayError(516, "AUTHENTICATION_FAILED", what)
+        except GatewayError:
+            self.refused.inc()
+            raise
+        for role in http.query.getall("role", ()):
+            if role != user.role:
+                raise GatewayError(512, "SET_NON_GRANTED_ROLE", f"Role {role} should be granted to set as current")
+        return user
 
     async def run(self, exchange: Exchange) -> web.StreamResponse:
         request = exchange.request
