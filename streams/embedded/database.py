@@ -7,7 +7,8 @@ one may log in with an empty password; elsewhere it does not exist. `default` is
 More users: streams/embedded/users.py.
 
 When it is ready it prints one line of JSON: {"event": "database_ready", "host": ..., "port": ..., "version": ...}.
-SIGTERM and SIGINT give running queries GRACE_S to end, then stop them and close the engine; after kill -9 the folder simply opens again.
+SIGTERM and SIGINT give running queries GRACE_S to end, then stop them and close the engine; after kill -9 the folder
+simply opens again.
 """
 
 from __future__ import annotations
