@@ -47,6 +47,7 @@ COMMIT_NS = 5 * NS
 TICK_S = 0.2
 PUBLISH_MAX = 500
 RECORD_S = 5.0
+COUNT_NS = 5 * NS
 PRUNE_S = 3600.0
 
 
@@ -197,12 +198,15 @@ class Role:
 
         topic = Topics(self.config.kafka.prefix).windows
         told: dict[int, int] = {}
+        count_at_ns = 0
         while True:
             await asyncio.sleep(TICK_S)
             self.telemetry.heartbeat("loop", within_s=60)
             if self.alerter.tick(wall_clock_ns()):
                 self.sender.wake()
-            self.counts.follow(self.alerter)
+            if wall_clock_ns() >= count_at_ns:
+                self.counts.follow(self.alerter)
+                count_at_ns = wall_clock_ns() + COUNT_NS
             mine = {place.partition for place in app.consumer.assignment() if place.topic == topic}
             new = dict(self.alerter.committed.items() - told.items())
             new = {partition: offset for partition, offset in new.items() if partition in mine and offset >= 0}

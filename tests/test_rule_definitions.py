@@ -22,7 +22,8 @@ def test_all_keys_are_understood():
     fan, errors, silent = load_rules([DEFINITIONS / "good" / "rules_all_keys.yaml"])
     assert fan == Rule(
         name="FanStopped", kind="threshold", metric="fan_rpm", entity="rack-*", column="vmin", op="<", value=100.0,
-        resolve=200.5, for_ns=90 * NS, keep_firing_for_ns=120 * NS, stale_ns=600 * NS, expire_ns=86_400 * NS, severity="critical",
+        resolve=200.5, for_ns=90 * NS, keep_firing_for_ns=120 * NS, stale_ns=600 * NS, expire_ns=86_400 * NS,
+        severity="critical",
         labels={"team": "dc", "tier": "1"}, webhooks=("ops", "pager"),
         annotations={
             "summary": "{entity}: fan at {value} rpm, below {threshold} ({team})", "runbook": "https://runbooks.example/fan",

@@ -44,11 +44,14 @@ CREATE TABLE IF NOT EXISTS messages (
     attempts INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL DEFAULT 'waiting', done_ns INTEGER, error TEXT,
     UNIQUE (webhook, webhook_id));
 CREATE INDEX IF NOT EXISTS waiting ON messages (webhook, lane, number) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS oldest ON messages (webhook, number) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS counted ON messages (webhook, state, created_ns);
 CREATE INDEX IF NOT EXISTS done ON messages (done_ns) WHERE state <> 'waiting';
 CREATE TABLE IF NOT EXISTS attempts (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at_ns INTEGER NOT NULL, webhook_id TEXT NOT NULL, webhook TEXT NOT NULL,
     attempt INTEGER NOT NULL, outcome TEXT NOT NULL, status INTEGER, error TEXT, latency_ms REAL NOT NULL,
     is_recorded INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS latest ON attempts (webhook, number);
 CREATE INDEX IF NOT EXISTS unrecorded ON attempts (number) WHERE NOT is_recorded;
 CREATE TABLE IF NOT EXISTS webhooks (
     name TEXT PRIMARY KEY, failures INTEGER NOT NULL DEFAULT 0, closed_until_ns INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
@@ -188,15 +191,22 @@ class Outbox:
 
     def next_due(self, webhook: str, now_ns: int) -> Waiting | None:
         """The oldest message that may be sent now: first in its lane, its pause over, its webhook not left alone."""
-        row = self.database.execute(
-            """SELECT number, webhook, webhook_id, body, attempts FROM messages
-               WHERE number IN (SELECT min(number) FROM messages WHERE webhook = :webhook AND state = 'waiting' GROUP BY lane)
-                 AND due_ns <= :now
-                 AND NOT EXISTS (SELECT 1 FROM webhooks WHERE name = :webhook AND closed_until_ns > :now)
-               ORDER BY number LIMIT 1""",
-            {"webhook": webhook, "now": now_ns},
-        ).fetchone()
-        return Waiting(*row) if row else None
+        values = {"webhook": webhook, "now": now_ns}
+        if self.database.execute("SELECT 1 FROM webhooks WHERE name = :webhook AND closed_until_ns > :now", values).fetchone():
+            return None
+        # The oldest of all is the first of its lane; only while it pauses are the other lanes looked through.
+        for first in (
+            "(SELECT min(number) FROM messages WHERE webhook = :webhook AND state = 'waiting')",
+            "(SELECT min(number) FROM messages WHERE webhook = :webhook AND state = 'waiting' GROUP BY lane)",
+        ):
+            row = self.database.execute(
+                f"SELECT number, webhook, webhook_id, body, attempts FROM messages"
+                f" WHERE number IN {first} AND due_ns <= :now ORDER BY number LIMIT 1",
+                values,
+            ).fetchone()
+            if row:
+                return Waiting(*row)
+        return None
 
     def next_due_ns(self, webhook: str) -> int | None:
         """When `next_due` can next have something; None while nothing waits."""
