@@ -374,7 +374,7 @@ class Oracle:
     def span_flows(self) -> pd.DataFrame:
         table = self.month.flows
         own = table[(table["time_start"] >= self.start) & (table["time_start"] < self.end)]
-        own = own[own["exporter"].map(self.selected)] if self.only else own
+        own = own[own["exporter"].isin(list(filter(self.selected, own["exporter"].unique())))]
         rate = own["sampling_rate"].fillna(1).astype("int64")
         unknown = own["bytes"].where(own["sampling_rate"].isna(), 0)
         return own.assign(bytes=own["bytes"] * rate, packets=own["packets"] * rate, unknown_sampling_bytes=unknown, flows=1)
@@ -410,7 +410,7 @@ class Oracle:
     def data_loss(self) -> list[Row]:
         def inside(frame: pd.DataFrame) -> pd.DataFrame:
             own = frame[(frame["time"] >= self.start) & (frame["time"] < self.end)]
-            return own[own["source"].map(self.selected)] if self.only else own
+            return own[own["source"].isin(list(filter(self.selected, own["source"].unique())))]
 
         rejects = inside(self.month.rejects).assign(unit="bytes", lost=lambda frame: frame["size_bytes"])
         own = inside(self.month.samples).sort_values("time", kind="stable")

@@ -25,6 +25,7 @@ from streams.cli.sql import converse, json_array
 from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.client import connect
 from streams.clickhouse.migrate import migrate
+from streams.clickhouse.parameters import TYPES, WRITTEN
 from streams.clickhouse.queries import catalogue, markdown
 
 REPOSITORY = Path(__file__).parents[1]
@@ -213,6 +214,10 @@ def test_docs_are_those_of_the_queries() -> None:
     current = (REPOSITORY / "docs" / "sla.md").read_text()
 
     assert current == markdown(), "run: python -m streams.clickhouse.queries > docs/sla.md"
+
+
+def test_every_type_of_parameter_is_documented() -> None:
+    assert WRITTEN.keys() == TYPES.keys()
 
 
 def test_every_query_file_declares_what_it_answers() -> None:

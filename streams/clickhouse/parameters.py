@@ -18,7 +18,7 @@ from streams.clock import NS, parse_duration_ns, parse_time_ns
 from streams.errors import UsageError, nearest
 from streams.model import FLOWS
 
-__all__ = ["PARAMETERS", "TYPES", "Parameter", "Values", "field_texts", "selection"]
+__all__ = ["PARAMETERS", "TYPES", "WRITTEN", "Parameter", "Values", "field_texts", "selection"]
 
 Values = dict[str, object]
 # DateTime of ClickHouse is 32 bits of seconds.
@@ -185,6 +185,23 @@ def glob(parameter: Parameter, text: str, given: Mapping[str, str]) -> Values:
 TYPES: dict[str, Callable[[Parameter, str, Mapping[str, str]], Values]] = {
     each.__name__: each
     for each in (time, month, zone, name, number, fraction, count, positive, duration, period, fields, tiers, reasons, glob)
+}
+# What may be written for each type, for docs/sla.md.
+WRITTEN = {
+    "time": "`2026-10-01`, `2026-10-01T12:00:00Z`, `2026-10-01T12:00:00+02:00`; rounded down to the minute",
+    "month": "`2026-10`",
+    "zone": "a name of the IANA database: `Europe/Stockholm`",
+    "name": "a metric",
+    "number": "`27`, `0.5`",
+    "fraction": "0..1: `0.999` is 99.9 %",
+    "count": "a whole number",
+    "positive": "a whole number from 1",
+    "duration": "whole minutes: `5m`, `1h`, `1d`",
+    "period": "`day`, `week` or `month`",
+    "fields": "columns of `flows`, separated by commas",
+    "tiers": "`REACHED_PCT:CREDIT_PCT` pairs, separated by commas; the first reached counts",
+    "reasons": "texts of `maintenance.reason`, separated by commas; empty: none",
+    "glob": "exact, or with `*` for anything",
 }
 EXAMPLES = {"time": "2026-10-01", "name": "latency_ms", "fraction": "0.999"}
 PARAMETERS = {

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from textwrap import indent
 
-from streams.clickhouse.parameters import PARAMETERS, TYPES, Parameter, Values, field_texts, selection
+from streams.clickhouse.parameters import PARAMETERS, TYPES, WRITTEN, Parameter, Values, field_texts, selection
 from streams.errors import UsageError, nearest
 from streams.resources import schemas
 
@@ -141,7 +141,9 @@ def read(name: str, text: str) -> NamedQuery:
 
 def markdown() -> str:
     """docs/sla.md."""
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION, "| type | what may be written |\n|---|---|"]
+    parts += [f"| {name} | {text} |" for name, text in WRITTEN.items()]
+    parts.append("")
     for query in catalogue().values():
         parts.append(f"## {query.name}\n\n{query.title}\n")
         if query.meaning:
