@@ -82,7 +82,7 @@ def recover(topic: str, records: Iterable[tuple[bytes, bytes]]) -> list[Saved]:
         if len(pieces) == counts[kind, slot, sequence]:
             state, applied = unpack(b"".join(pieces[number] for number in range(len(pieces))))
             saved.append(Saved(sequence, applied, kind == "delta", state))
-    saved.sort(key=lambda each: each.sequence)
+    saved.sort(key=lambda each: (each.sequence, each.is_delta))
     check_whole(saved)
     return saved
 

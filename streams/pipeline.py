@@ -83,7 +83,8 @@ class Pipeline:
             if decoder is None:
                 self.output.rejects.append(reject(part, "unknown_link", f"no [[link]] is named '{name}'"))
                 continue
-            self.take(decoder.decode(part), now_ns)
+            self.take(decoder.decode(part))
+        self.windower.advance(now_ns)
 
     def refuse(self, detail: str, size_bytes: int, now_ns: int) -> None:
         """Counts a record that holds no frames as rejected."""
@@ -91,12 +92,12 @@ class Pipeline:
         row = {"time": now_ns, "source": "", "reason": "bad_batch", "offset": 0, "size_bytes": size_bytes, "detail": detail}
         self.output.rejects.append(pa.RecordBatch.from_pylist([row], schema=REJECTS))
 
-    def take(self, decoded: Decoded, now_ns: int) -> None:
+    def take(self, decoded: Decoded) -> None:
         self.output.samples += decoded.samples
         self.output.flows += decoded.flows
         self.output.rejects += decoded.rejects
         for samples in decoded.samples + decoded.derived:
-            late = self.windower.add(samples, now_ns)
+            late = self.windower.add(samples)
             if late:
                 rows = samples.take(pa.array(late))
                 self.output.late.append(rows)
@@ -201,4 +202,5 @@ def combine(batches: list[pa.RecordBatch], rows_max: int) -> list[pa.RecordBatch
 
 
 def concatenated(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    return pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()
+    whole: list[pa.RecordBatch] = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()
+    return whole

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from framecodec.windows import Windower, sketch_key
 
+from framecodec.windows import Windower, sketch_key
 from streams.model import SAMPLES, WINDOWS
 from tests.oracle import windows as oracle
 
@@ -23,12 +23,21 @@ def batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([filler | row for row in rows], schema=SAMPLES)
 
 
-def sample(seconds: float, value: float | None, entity: str = "rack-1/if/1", metric: str = "temp_c", kind: str = "gauge") -> dict[str, Any]:
+def sample(
+    seconds: float, value: float | None, entity: str = "rack-1/if/1", metric: str = "temp_c", kind: str = "gauge"
+) -> dict[str, Any]:
     return {"time": START + round(seconds * NS), "entity": entity, "metric": metric, "value": value, "kind": kind}
 
 
 def windower(lateness_s: float = 30, allowed_s: float = 120, idle_s: float = 60, **objectives: Any) -> Windower:
     return Windower(10 * NS, round(lateness_s * NS), round(allowed_s * NS), round(idle_s * NS), objectives)
+
+
+def add(w: Windower, rows: list[dict[str, Any]]) -> list[int]:
+    """One record with these samples, received at START."""
+    late: list[int] = w.add(batch(rows))
+    w.advance(START)
+    return late
 
 
 def rows_of(closed: Any) -> list[dict[str, Any]]:
@@ -63,11 +72,11 @@ def assert_equal(found: dict[Any, dict[str, Any]], truth: dict[Any, dict[str, An
 
 def test_window_closes_when_the_watermark_passes_its_end() -> None:
     w = windower(lateness_s=30)
-    w.add(batch([sample(1, 5.0), sample(9.999999999, 7.0)]), START)
+    add(w, [sample(1, 5.0), sample(9.999999999, 7.0)])
     assert len(w.close(START, 1)) == 0
-    w.add(batch([sample(39.999999999, 1.0)]), START)
+    add(w, [sample(39.999999999, 1.0)])
     assert len(w.close(START, 2)) == 0
-    w.add(batch([sample(40, 1.0)]), START)
+    add(w, [sample(40, 1.0)])
     (row,) = rows_of(w.close(START, 3))
     assert (row["bucket"], row["cnt"], row["vsum"], row["rev"]) == (START // NS, 2, 12.0, 3)
     assert len(w.close(START, 4)) == 0
@@ -75,48 +84,56 @@ def test_window_closes_when_the_watermark_passes_its_end() -> None:
 
 def test_late_sample_within_the_allowance_emits_full_totals_again() -> None:
     w = windower(lateness_s=0, allowed_s=60)
-    w.add(batch([sample(1, 5.0)]), START)
-    w.add(batch([sample(30, 0.0)]), START)
+    add(w, [sample(1, 5.0)])
+    add(w, [sample(30, 0.0)])
     assert [row["vsum"] for row in rows_of(w.close(START, 1))] == [5.0]
-    assert w.add(batch([sample(2, 7.0)]), START) == []
+    assert add(w, [sample(2, 7.0)]) == []
     (row,) = rows_of(w.close(START, 2))
     assert (row["cnt"], row["vsum"], row["vmax"], row["rev"]) == (2, 12.0, 7.0, 2)
 
 
 def test_sample_past_the_allowance_is_named_by_row_and_counted_nowhere() -> None:
     w = windower(lateness_s=0, allowed_s=60)
-    w.add(batch([sample(100, 1.0)]), START)
-    assert w.add(batch([sample(101, 2.0), sample(39.9, 3.0), sample(40, 4.0)]), START) == [1]
+    add(w, [sample(100, 1.0)])
+    assert add(w, [sample(101, 2.0), sample(39.9, 3.0), sample(40, 4.0)]) == [1]
     assert w.late == 1
     assert {row["bucket"] - START // NS: row["cnt"] for row in rows_of(w.close(START, 1))} == {40: 1}
 
 
 def test_idle_group_closes_by_the_wall_clock() -> None:
     w = windower(idle_s=60)
-    w.add(batch([sample(1, 5.0)]), START)
+    add(w, [sample(1, 5.0)])
     assert len(w.close(START + 59 * NS, 1)) == 0
     assert len(w.close(START + 60 * NS, 2)) == 1
 
 
 def test_groups_have_watermarks_of_their_own() -> None:
     w = windower(lateness_s=0)
-    w.add(batch([sample(1, 5.0, entity="sat-1"), sample(-86_400, 1.0, entity="sat-2/vc/3")]), START)
-    w.add(batch([sample(-86_380, 1.0, entity="sat-2/vc/4")]), START)
+    add(w, [sample(1, 5.0, entity="sat-1"), sample(-86_400, 1.0, entity="sat-2/vc/3")])
+    add(w, [sample(-86_380, 1.0, entity="sat-2/vc/4")])
     closed = rows_of(w.close(START, 1))
     assert [(row["entity"], row["bucket"] - START // NS) for row in closed] == [("sat-2/vc/3", -86_400)]
     assert w.watermarks() == {"sat-1": START + NS, "sat-2": START - 86_380 * NS}
 
 
+def test_nothing_becomes_late_between_the_batches_of_one_record() -> None:
+    w = windower(lateness_s=0, allowed_s=0)
+    assert w.add(batch([sample(1, 1.0), sample(100, 2.0)])) == []
+    assert w.add(batch([sample(2, 1.0, metric="other")])) == []
+    w.advance(START)
+    assert w.add(batch([sample(3, 1.0)])) == [0]
+
+
 def test_good_counts_what_meets_the_objective() -> None:
     w = windower(lateness_s=0, latency_ms=("le", 45.0))
     values = [44.0, 45.0, 45.0000001]
-    w.add(batch([sample(1, v, metric="latency_ms") for v in values] + [sample(1, 1.0, metric="other")]), START)
+    add(w, [sample(1, v, metric="latency_ms") for v in values] + [sample(1, 1.0, metric="other")])
     assert {row["metric"]: row["good"] for row in rows_of(w.close(FOREVER, 1))} == {"latency_ms": 2, "other": 1}
 
 
 def test_nulls_and_numbers_that_are_none_are_in_no_window() -> None:
     w = windower()
-    w.add(batch([sample(1, None), sample(1, math.nan), sample(1, math.inf), sample(1, 2.0)]), START)
+    add(w, [sample(1, None), sample(1, math.nan), sample(1, math.inf), sample(1, 2.0)])
     assert [row["cnt"] for row in rows_of(w.close(FOREVER, 1))] == [1]
     assert w.not_finite == 2
 
@@ -133,7 +150,7 @@ def test_nulls_and_numbers_that_are_none_are_in_no_window() -> None:
 )
 def test_counter_rises(points: list[tuple[float, float]], increase: float, resets: int) -> None:
     w = windower(lateness_s=0)
-    w.add(batch([sample(t, v, metric="if_in_errors", kind="counter") for t, v in points]), START)
+    add(w, [sample(t, v, metric="if_in_errors", kind="counter") for t, v in points])
     rows = rows_of(w.close(FOREVER, 1))
     assert (sum(row["increase"] for row in rows), sum(row["resets"] for row in rows)) == (increase, resets)
     assert all(row["sk"] == {} for row in rows)
@@ -141,29 +158,29 @@ def test_counter_rises(points: list[tuple[float, float]], increase: float, reset
 
 def test_octets_are_64_bits_wide_and_never_wrap() -> None:
     w = windower(lateness_s=0)
-    w.add(batch([sample(t, v, metric="if_in_octets", kind="counter") for t, v in [(1, 2.0**32 - 10), (2, 20.0)]]), START)
+    add(w, [sample(t, v, metric="if_in_octets", kind="counter") for t, v in [(1, 2.0**32 - 10), (2, 20.0)]])
     (row,) = rows_of(w.close(FOREVER, 1))
     assert (row["increase"], row["resets"]) == (20.0, 1)
 
 
 def test_late_counter_sample_moves_the_increase_of_the_window_after() -> None:
     w = windower(lateness_s=0, allowed_s=300)
-    w.add(batch([sample(t, v, metric="if_in_errors", kind="counter") for t, v in [(1, 100.0), (11, 130.0), (60, 200.0)]]), START)
+    add(w, [sample(t, v, metric="if_in_errors", kind="counter") for t, v in [(1, 100.0), (11, 130.0), (60, 200.0)]])
     first = rows_of(w.close(START, 1))
     assert [row["increase"] for row in first] == [0.0, 30.0]
-    w.add(batch([sample(9, 120.0, metric="if_in_errors", kind="counter")]), START)
+    add(w, [sample(9, 120.0, metric="if_in_errors", kind="counter")])
     assert [row["increase"] for row in rows_of(w.close(START, 2))] == [20.0, 10.0]
 
 
 def test_counter_remembers_its_standing_after_its_windows_expired() -> None:
     w = windower(lateness_s=0, allowed_s=0)
-    w.add(batch([sample(1, 100.0, metric="if_in_errors", kind="counter")]), START)
+    add(w, [sample(1, 100.0, metric="if_in_errors", kind="counter")])
     w.close(START + 3600 * NS, 1)
     w.delta()
     copy = windower(lateness_s=0, allowed_s=0)
     copy.load(w.snapshot(0, 1), START)
     for target in (w, copy):
-        target.add(batch([sample(7200, 150.0, metric="if_in_errors", kind="counter")]), START)
+        add(target, [sample(7200, 150.0, metric="if_in_errors", kind="counter")])
         assert [row["increase"] for row in rows_of(target.close(FOREVER, 2))] == [50.0]
 
 
@@ -207,7 +224,7 @@ def test_any_cut_and_any_restart_gives_the_windows_of_the_oracle(seed: int) -> N
     at = applied = 0
     while at < len(rows):
         step = generator.randrange(1, 120)
-        assert w.add(batch(rows[at : at + step]), START) == []
+        assert add(w, rows[at : at + step]) == []
         at += step
         if generator.random() < 0.6:                     # checkpoint: output and state in one transaction
             sequence += 1
@@ -226,7 +243,7 @@ def test_any_cut_and_any_restart_gives_the_windows_of_the_oracle(seed: int) -> N
 
 def test_state_of_another_kind_is_refused() -> None:
     w = windower()
-    w.add(batch([sample(1, 5.0)]), START)
+    add(w, [sample(1, 5.0)])
     w.close(START, 1)
     blob = w.delta()
     for size in range(1, len(blob)):
@@ -238,4 +255,4 @@ def test_state_of_another_kind_is_refused() -> None:
 
 def test_batch_of_another_schema_is_refused() -> None:
     with pytest.raises(ValueError, match="not a batch of SAMPLES: column 0"):
-        windower().add(pa.RecordBatch.from_pydict({"a": [1]}), START)
+        windower().add(pa.RecordBatch.from_pydict({"a": [1]}))

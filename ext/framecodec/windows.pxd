@@ -74,7 +74,8 @@ cdef struct Group:
     int64_t max_time_ns
     int64_t watermark_ns
     int64_t last_seen_ns         # wall clock
-    uint64_t batch               # number of the last batch that touched it
+    uint32_t number
+    uint64_t turn                # of the last sample
     bint is_touched
     Series* series
     uint32_t series_count
@@ -108,11 +109,15 @@ cdef class Windower:
     cdef uint32_t* series_values     # number within the group
     cdef uint64_t series_mask
     cdef uint64_t series_total
-    cdef uint64_t batch
+    cdef uint64_t turn               # of advance(); groups carry the one in which they last got a sample
+    cdef uint32_t* stirred           # numbers of the groups that got samples since advance()
+    cdef uint32_t stirred_count
+    cdef uint32_t stirred_capacity
     cdef readonly uint64_t touched_cells
     cdef readonly uint64_t not_finite
     cdef readonly uint64_t late
 
+    cdef int stir(self, Group* group) noexcept nogil
     cdef Group* group_of_entity(self, int32_t entity) noexcept nogil
     cdef int64_t series_of(self, Group* group, int32_t entity, int32_t metric, bint is_counter) noexcept nogil
     cdef int grow_series_table(self) noexcept nogil

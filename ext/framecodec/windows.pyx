@@ -2,7 +2,8 @@
 """Event-time windows: samples in any order in, closed windows out, and a state that survives as bytes.
 
     windower = Windower(size_ns, lateness_ns, allowed_lateness_ns, idle_timeout_ns, objectives)
-    late = windower.add(samples, now_ns)            # row numbers that came too late
+    late = windower.add(samples)                    # row numbers that came too late
+    windower.advance(now_ns)                        # when all samples of a record are in: moves the watermarks
     windows = pyarrow.record_batch(windower.close(now_ns, rev))
     delta = windower.delta()                        # what changed since the last delta
     shard = windower.snapshot(3, 16)                # everything, a sixteenth at a time
@@ -273,6 +274,7 @@ cdef class Windower:
         self.names = Names()
         self.objectives = dict(objectives or {})
         self.series_mask = 1023
+        self.turn = 1
         self.series_keys = <uint64_t*> calloc(self.series_mask + 1, sizeof(uint64_t))
         self.series_values = <uint32_t*> malloc((self.series_mask + 1) * sizeof(uint32_t))
         if self.series_keys == NULL or self.series_values == NULL or self.grow_names() < 0:
@@ -293,6 +295,7 @@ cdef class Windower:
         free(self.objective_of)
         free(self.series_keys)
         free(self.series_values)
+        free(self.stirred)
 
     def __len__(self):
         """Open and kept cells: windows in memory."""
@@ -317,8 +320,8 @@ cdef class Windower:
                 lowest = min(lowest, self.groups[number].watermark_ns)
         return None if lowest == INT64_MAX else lowest
 
-    def add(self, samples, int64_t now_ns) -> list[int]:
-        """Counts a batch of SAMPLES (anything with `__arrow_c_array__`) in, and moves the watermarks.
+    def add(self, samples) -> list[int]:
+        """Counts a batch of SAMPLES (anything with `__arrow_c_array__`) in. The watermarks stay until `advance`.
 
         Returns the row numbers of samples later than the allowed lateness; they are in no window. Rows without a value
         are passed over; rows whose value is not finite are counted in `not_finite` and passed over.
@@ -335,13 +338,30 @@ cdef class Windower:
             raise MemoryError
         try:
             with nogil:
-                status = add_rows(self, array, now_ns, late_rows, &late_count)
+                status = add_rows(self, array, late_rows, &late_count)
             if status < 0:
                 raise MemoryError
             self.late += late_count
             return [late_rows[row] for row in range(late_count)]
         finally:
             free(late_rows)
+
+    def advance(self, int64_t now_ns) -> None:
+        """Moves the watermarks of the groups that got samples since the last call, which were seen at `now_ns`.
+
+        Call it when everything that came together is added: between two batches of one record nothing may become late.
+        """
+        cdef uint32_t index
+        cdef Group* group
+        for index in range(self.stirred_count):
+            group = self.groups[self.stirred[index]]
+            group.last_seen_ns = now_ns
+            if group.max_time_ns != INT64_MIN and group.max_time_ns - self.lateness_ns > group.watermark_ns:
+                group.watermark_ns = group.max_time_ns - self.lateness_ns
+                group.is_touched = True
+            group.current = NULL             # its window may be too old now; the next sample asks again
+        self.stirred_count = 0
+        self.turn += 1
 
     def close(self, int64_t now_ns, uint64_t rev):
         """Closes idle groups by the wall clock `now_ns` and returns what is closed and new or changed, as a `Batch` of WINDOWS.
@@ -419,6 +439,21 @@ cdef class Windower:
         self.name_capacity = capacity
         return 0
 
+    cdef int stir(self, Group* group) noexcept nogil:
+        cdef uint32_t capacity
+        cdef void* moved
+        if self.stirred_count == self.stirred_capacity:
+            capacity = 2 * self.stirred_capacity if self.stirred_capacity else 64
+            moved = realloc(self.stirred, capacity * sizeof(uint32_t))
+            if moved == NULL:
+                return OUT_OF_MEMORY
+            self.stirred = <uint32_t*> moved
+            self.stirred_capacity = capacity
+        self.stirred[self.stirred_count] = group.number
+        self.stirred_count += 1
+        group.turn = self.turn
+        return 0
+
     # The group of an entity is named after its root; group_of[root] and group_of[entity] both remember it.
     cdef Group* group_of_entity(self, int32_t entity) noexcept nogil:
         cdef Group* group
@@ -453,6 +488,7 @@ cdef class Windower:
             if group == NULL:
                 return NULL
             group.name = root
+            group.number = self.group_count
             group.max_time_ns = group.watermark_ns = INT64_MIN
             self.groups[self.group_count] = group
             self.group_of[root] = <int32_t> self.group_count
@@ -792,7 +828,7 @@ cdef int64_t find_entry(ArrowArray* dictionary, const char* word, int size) noex
             return entry - dictionary.offset
     return -1
 
-cdef int add_rows(Windower self, ArrowArray* array, int64_t now_ns, int64_t* late_rows, int64_t* late_count) noexcept nogil:
+cdef int add_rows(Windower self, ArrowArray* array, int64_t* late_rows, int64_t* late_count) noexcept nogil:
     cdef Column times = column_of(array, SAMPLE_TIME)
     cdef Column entities = column_of(array, SAMPLE_ENTITY)
     cdef Column metrics = column_of(array, SAMPLE_METRIC)
@@ -823,7 +859,6 @@ cdef int add_rows(Windower self, ArrowArray* array, int64_t now_ns, int64_t* lat
                 status = OUT_OF_MEMORY
                 break
     if status == 0:
-        self.batch += 1
         for row in range(array.length):
             if values.valid != NULL and not (values.valid[(row + values.offset) >> 3] >> ((row + values.offset) & 7)) & 1:
                 continue
@@ -835,11 +870,13 @@ cdef int add_rows(Windower self, ArrowArray* array, int64_t now_ns, int64_t* lat
             metric = (<const int32_t*> metrics.values)[row + metrics.offset]
             time_ns = (<const int64_t*> times.values)[row + times.offset]
             group = groups[entity]
-            group.batch = self.batch
+            if group.turn != self.turn and self.stir(group) < 0:
+                status = OUT_OF_MEMORY
+                break
             pane = group.current
             if pane == NULL or time_ns < pane.bucket_ns or time_ns - pane.bucket_ns >= self.size_ns:
                 bucket_ns = floor_to(time_ns, self.size_ns)
-                # The watermark is that of the batches before, so that the order of rows within one does not matter.
+                # The watermark is that of the records before, so that the order of rows within one does not matter.
                 if group.watermark_ns != INT64_MIN and bucket_ns + self.size_ns + self.allowed_lateness_ns <= group.watermark_ns:
                     late_rows[late_count[0]] = row
                     late_count[0] += 1
@@ -866,14 +903,6 @@ cdef int add_rows(Windower self, ArrowArray* array, int64_t now_ns, int64_t* lat
             if cell == NULL or add_value(cell, &group.series[series], time_ns, value) < 0:
                 status = OUT_OF_MEMORY
                 break
-        for row in range(entity_names.length):
-            group = groups[row]
-            if group.batch != self.batch:
-                continue
-            group.last_seen_ns = now_ns
-            if group.max_time_ns != INT64_MIN and group.max_time_ns - self.lateness_ns > group.watermark_ns:
-                group.watermark_ns = group.max_time_ns - self.lateness_ns
-                group.is_touched = True
     free(entity_ids)
     free(metric_ids)
     free(known)

@@ -1,0 +1,151 @@
+"""The pipeline of one partition, without Kafka: routing, lateness, state."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from streams.clock import NS
+from streams.config import Config
+from streams.model import FRAMES, REJECTS
+from streams.pipeline import Output, Pipeline, combine
+from tests.racks import counter_sample, flow_sample, raw_header, record, sflow, words
+
+NOW = 1_790_000_000 * NS
+FOREVER = 1 << 62
+
+
+def config(**windows: str) -> Config:
+    return Config.model_validate({"link": [{"name": "racks", "codec": "sflow"}], "windows": windows})
+
+
+def frames(datagrams: list[bytes], received_ns: int | list[int] = NOW, link: str = "racks") -> pa.RecordBatch:
+    times = received_ns if isinstance(received_ns, list) else [received_ns] * len(datagrams)
+    rows = [
+        {"received_ns": time, "source": "192.0.2.1", "link": link, "codec": "sflow", "frame": datagram}
+        for time, datagram in zip(times, datagrams, strict=True)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=FRAMES)
+
+
+def counters(sequence: int, octets: int, port: int = 1) -> bytes:
+    """A datagram with the generic counters of one interface: sFlow v5, if_counters (format 1)."""
+    generic = words(port, 6, 0, 1_000_000_000, 1, 3, 0, octets, *[0] * 14)
+    return sflow(counter_sample(record(1, generic[: 88]), sequence=sequence), sequence=sequence)
+
+
+def rows(batches: list[pa.RecordBatch]) -> list[dict[str, Any]]:
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+def everything(output: Output) -> dict[str, list[dict[str, Any]]]:
+    return {name: rows(batches) for name, batches in vars(output).items()}
+
+
+def test_frames_become_samples_and_windows() -> None:
+    pipeline = Pipeline(config(lateness="0"))
+    pipeline.feed(frames([counters(1, 1000)]), NOW)
+    pipeline.feed(frames([counters(2, 3500)], NOW + 20 * NS), NOW)
+    output = pipeline.close(FOREVER, 7)
+    samples = {(row["entity"], row["metric"]): row["value"] for row in rows(output.samples)}
+    assert samples["10.0.0.1/if/1", "if_in_octets"] == 3500
+    octets = [row for row in rows(output.windows) if row["metric"] == "if_in_octets"]
+    assert [(row["increase"], row["rev"]) for row in octets] == [(0.0, 7), (2500.0, 7)]
+
+
+def test_frames_of_an_unknown_link_are_rejected_one_by_one() -> None:
+    pipeline = Pipeline(config())
+    pipeline.feed(frames([b"abc", b"de"], link="nobody"), NOW)
+    rejects = rows(pipeline.close(NOW, 1).rejects)
+    assert [(row["reason"], row["size_bytes"]) for row in rejects] == [("unknown_link", 3), ("unknown_link", 2)]
+    assert "no [[link]] is named 'nobody'" in rejects[0]["detail"]
+
+
+def test_a_batch_of_several_links_is_told_apart() -> None:
+    pipeline = Pipeline(config())
+    both = pa.Table.from_batches([frames([counters(1, 10)]), frames([b"?"], link="nobody")]).unify_dictionaries()
+    pipeline.feed(both.combine_chunks().to_batches()[0], NOW)
+    output = everything(pipeline.close(NOW, 1))
+    assert output["samples"] and [row["reason"] for row in output["rejects"]] == ["unknown_link"]
+
+
+def test_a_record_without_frames_is_one_reject() -> None:
+    pipeline = Pipeline(config())
+    pipeline.refuse("frames.rack[0] offset 5: not a batch of FRAMES", 123, NOW)
+    (reject,) = rows(pipeline.close(NOW, 1).rejects)
+    assert (reject["reason"], reject["size_bytes"]) == ("bad_batch", 123)
+
+
+def test_what_is_too_late_is_stored_said_and_in_no_window() -> None:
+    pipeline = Pipeline(config(lateness="0", allowed_lateness="10s"))
+    pipeline.feed(frames([counters(1, 10)], NOW + 100 * NS), NOW)
+    pipeline.close(NOW, 1)
+    pipeline.feed(frames([counters(2, 20)], NOW), NOW)
+    output = everything(pipeline.close(NOW, 2))
+    stored = {(row["entity"], row["metric"]) for row in output["samples"] if row["value"] is not None}
+    late = {(row["entity"], row["metric"]) for row in output["late"]}
+    assert len(stored) > 10
+    assert late - stored == {("10.0.0.1/domain/0", "datagrams_received")}       # a window-only one
+    assert stored <= late
+    assert [row["reason"] for row in output["rejects"]] == ["late"] * len(output["late"])
+    assert output["windows"] == []
+
+
+def test_the_state_of_a_decoder_waits_for_its_first_frame() -> None:
+    first, second = Pipeline(config()), Pipeline(config())
+    first.feed(frames([counters(1, 10)]), NOW)
+    first.close(NOW, 1)
+    second.load(first.delta(), NOW)
+    assert second.delta()["decoder/racks"], "a checkpoint before the first frame keeps what was loaded"
+    second.feed(frames([counters(5, 20)]), NOW)            # datagrams 2, 3 and 4 are missing
+    gaps = [row["value"] for row in rows(second.close(NOW, 2).samples) if row["metric"] == "sequence_gaps"]
+    assert gaps == [3.0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_and_windows_do_not_depend_on_how_input_was_cut(seed: int) -> None:
+    generator = random.Random(seed)
+    packet = bytes.fromhex("02000000000202000000000108004500001c") + bytes(6) + b"\x11" + bytes(3) + bytes(8) + bytes(8)
+    datagrams = [
+        sflow(
+            counter_sample(record(1, words(1, 6, 0, 10**9, 1, 3, 0, number * 100, *[0] * 14)[:88]), sequence=number),
+            flow_sample(raw_header(packet), sequence=number), sequence=number,
+        )
+        for number in range(1, 200)
+    ]
+    times = [NOW + number * NS for number in range(len(datagrams))]
+
+    def run(cuts: list[int]) -> tuple[Any, Any]:
+        pipeline = Pipeline(config(lateness="5s"))
+        samples, windows = [], []
+        for start, stop in zip([0, *cuts], [*cuts, len(datagrams)], strict=True):
+            pipeline.feed(frames(datagrams[start:stop], times[start:stop]), NOW)
+            output = everything(pipeline.close(NOW, 1))
+            samples += output["samples"]
+            windows += output["windows"]
+        windows += everything(pipeline.close(FOREVER, 1))["windows"]
+        return samples, sorted(map(str, windows))
+
+    whole = run([])
+    cut = run(sorted(generator.sample(range(1, len(datagrams)), 20)))
+    assert cut[0] == whole[0]
+    assert cut[1] == whole[1]
+
+
+def test_combine_keeps_order_and_rows_and_the_limit() -> None:
+    generator = random.Random(3)
+    fixed = {"time": None, "reason": "late", "size_bytes": 0, "detail": "x"}
+    batches = []
+    for _ in range(60):
+        count = generator.choice((1, 3, 40, 90, 250))
+        rejects = [fixed | {"source": f"s{generator.randrange(9)}", "offset": number} for number in range(count)]
+        batches.append(pa.RecordBatch.from_pylist(rejects, schema=REJECTS))
+    combined = combine(batches, 100)
+    assert rows(combined) == rows(batches)
+    assert max(batch.num_rows for batch in combined) <= 100
+    assert len(combined) < sum(-(-batch.num_rows // 100) for batch in batches)
+    assert all(batch.schema.equals(REJECTS) for batch in combined)
+    assert combine([], 100) == []
