@@ -170,7 +170,7 @@ class Webhook(Section):
     secret: SecretText | None = Field(default=None, description="Standard Webhooks: whsec_ and base64")
     format: Literal["alertmanager", "alertmanager-api", "slack", "pagerduty", "template"] = "alertmanager"
     template: FilePath | None = None
-    max_attempts: int = Field(default=12, ge=1, le=1000)
+    max_attempts: int = Field(default=288, ge=1, le=1000, description="about 12 hours of a receiver that is down")
     timeout_ns: DurationNs = Field(default=10 * NS, alias="timeout")
     allow: Networks = Field(default=[], description="private networks that the receiver may be in")
 
