@@ -196,6 +196,15 @@ def test_error_after_the_first_rows_is_no_half_answer(sql: Callable[..., Result]
     assert result.stdout == ""
 
 
+def test_refused_question_leaves_an_older_file_as_it_is(sql: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "kept.json").write_text("before")
+
+    for form in ("json", "csv", "table"):
+        assert sql("SELEC 1", "--format", form, "-o", "kept.json").exit_code == 2
+
+    assert (tmp_path / "kept.json").read_text() == "before"
+
+
 def test_question_that_is_too_much_ends_with_1(sql: Callable[..., Result]) -> None:
     result = sql("SELECT sleepEachRow(1) FROM numbers(60) SETTINGS max_execution_time = 1, max_block_size = 1")
 

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 
 from streams.cli import current_session
 from streams.cli.tables import render
+from streams.cli.waiting import waiting
 from streams.errors import UsageError
 
 if TYPE_CHECKING:
@@ -119,20 +121,17 @@ def answer(client: Client, sql: str, parameters: dict[str, Any], form: str, limi
 
 def json_array(lines: Iterable[bytes]) -> Iterator[bytes]:
     """One JSON object a line, in pieces cut anywhere -> one JSON array, in pieces."""
-    yield b"["
-    last = b""
+    last, opening = b"", b"["
     for chunk in lines:
+        yield opening
+        opening = b""
         *whole, rest = (last + chunk).split(b"\n")
         # The newest line is held back: only the next one tells whether a comma follows.
-        if whole and rest:
-            yield b"".join(line + b",\n " for line in whole)
-            last = rest
-        elif whole:
-            yield b"".join(line + b",\n " for line in whole[:-1])
-            last = whole[-1] + b"\n"
-        else:
-            last = rest
-    yield last.rstrip(b"\n") + b"]\n"
+        if whole and not rest:
+            rest = whole.pop() + b"\n"
+        yield b"".join(line + b",\n " for line in whole)
+        last = rest
+    yield opening + last.rstrip(b"\n") + b"]\n"
 
 
 def list_queries(form: str) -> Iterator[bytes]:
@@ -152,15 +151,19 @@ def list_queries(form: str) -> Iterator[bytes]:
 
 
 def write(pieces: Iterable[bytes], output: Path | None) -> None:
+    """A question that is refused leaves an older file as it is: it is opened when the answer begins."""
+    iterator = iter(pieces)
+    with waiting("asking the database"):
+        first = next(iterator, b"")
     if output is None:
         stdout = click.get_binary_stream("stdout")
-        for piece in pieces:
+        for piece in chain([first], iterator):
             stdout.write(piece)
         stdout.flush()
         return
     try:
         with output.open("wb") as stream:
-            for piece in pieces:
+            for piece in chain([first], iterator):
                 stream.write(piece)
     except OSError as error:
         raise UsageError(f"{output}: cannot be written: {error.strerror}") from error
