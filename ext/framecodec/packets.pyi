@@ -1,7 +1,8 @@
-from collections.abc import Buffer, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
+from typing_extensions import Buffer
 
 from streams.definitions.model import Definition
 

@@ -1,9 +1,9 @@
 from typing import TypeAlias
 
-Fields: TypeAlias = tuple[tuple[str, str, bool], ...]
+_Fields: TypeAlias = tuple[tuple[str, str, bool], ...]
 
-SAMPLES_FIELDS: Fields
-FLOWS_FIELDS: Fields
-REJECTS_FIELDS: Fields
-WINDOWS_FIELDS: Fields
-FRAMES_FIELDS: Fields
+SAMPLES_FIELDS: _Fields
+FLOWS_FIELDS: _Fields
+REJECTS_FIELDS: _Fields
+WINDOWS_FIELDS: _Fields
+FRAMES_FIELDS: _Fields
