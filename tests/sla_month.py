@@ -182,7 +182,7 @@ def entities() -> pd.DataFrame:
         ("link-b", "link", "kiruna", "acme", {"availability_slo_pct": "80"}),
         ("link-c", "link", "svalbard", "globex", {"latency_target_ms": "soon", "availability_slo_pct": "99.9"}),
         ("link-d", "link", "svalbard", "globex", {}),
-        ("link-f", "backup-link", "kiruna", "", {"availability_slo_pct": ""}),
+        ("link-f", "backup-link", "kiruna", "", {"availability_slo_pct": "nan"}),
         ("rack-1", "rack", "kiruna", "acme", {}), ("rack-2", "rack", "kiruna", "acme", {}),
         ("rack-3", "rack", "svalbard", "", {}),
         ("meter-1", "meter", "kiruna", "", {}), ("rack-1/if/1", "interface", "kiruna", "acme", {}),

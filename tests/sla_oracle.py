@@ -74,9 +74,10 @@ class Oracle:
 
     def number(self, entity: str, key: str) -> float | None:
         try:
-            return float(self.listed(entity)["attrs"][key])
+            number = float(self.listed(entity)["attrs"][key])
         except (KeyError, ValueError):
             return None
+        return number if np.isfinite(number) else None
 
     # The queries
 
@@ -426,6 +427,7 @@ class Oracle:
             amounts.append(0 if last is None else row.value - last if row.value >= last else row.value)
             last = row.value
         own = own.assign(unit=units, lost=amounts, reason=own["metric"])
+        own = own[own["lost"] != 0]
         both = pd.concat([rejects, own])
         found = []
         for (source, reason, unit), part in sorted(both.groupby(["source", "reason", "unit"])):

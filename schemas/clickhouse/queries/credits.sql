@@ -16,7 +16,7 @@ WITH
 [[use up_minutes]],
 [[use service]]
 SELECT s.entity AS entity, l.customer AS customer, s.availability_observed_pct AS availability_pct,
-    toFloat64OrNull(l.attrs['availability_slo_pct']) AS objective_pct,
+    ifNotFinite(toFloat64OrNull(l.attrs['availability_slo_pct']), NULL) AS objective_pct,
     multiIf(
         availability_pct IS NULL OR objective_pct IS NULL, NULL,
         availability_pct >= objective_pct, 0.,

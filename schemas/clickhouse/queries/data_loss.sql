@@ -1,6 +1,7 @@
 -- title: What do we know that we did not get?
 -- meaning: Rejected input in bytes, and what the samples `kernel_drops sequence_gaps shed late frames_lost` count, in the
--- meaning: sample's own unit where it is one of datagrams, frames, packets and bytes. `entity` is the source.
+-- meaning: sample's own unit where it is one of datagrams, frames, packets and bytes; a report of 0 is no loss. `entity` is
+-- meaning: the source. Rejects of 0 bytes are remarks inside accepted frames, or samples too late for their window.
 -- key: source reason
 -- column: lost | how much
 -- column: unit | datagrams, frames, packets or bytes
@@ -27,6 +28,7 @@ FROM (
         WHERE metric IN ('kernel_drops', 'sequence_gaps', 'shed', 'late', 'frames_lost') AND value IS NOT NULL
             AND time >= {from:DateTime('UTC')} AND time < {to:DateTime('UTC')} AND [[selected source]]
     )
+    WHERE amount != 0
 )
 GROUP BY source, reason, unit
 ORDER BY source, reason, unit

@@ -14,7 +14,7 @@ WITH
 [[use listed]]
 SELECT w.entity AS entity, w.samples AS n, ifNotFinite(sk_quantile(w.merged, 0.5), NULL) AS p50,
     ifNotFinite(sk_quantile(w.merged, 0.95), NULL) AS p95, ifNotFinite(sk_quantile(w.merged, 0.99), NULL) AS p99, w.worst AS worst,
-    toFloat64OrNull(l.attrs['latency_target_ms']) AS target, CAST(p95 <= target AS Nullable(Bool)) AS meets,
+    ifNotFinite(toFloat64OrNull(l.attrs['latency_target_ms']), NULL) AS target, CAST(p95 <= target AS Nullable(Bool)) AS meets,
     w.good / nullIf(w.samples, 0) AS good_ratio
 FROM (
     SELECT entity, sum(cnt) AS samples, sum(v_1m.good) AS good, max(vmax) AS worst, sumMap(sk) AS merged
