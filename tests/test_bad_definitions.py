@@ -62,7 +62,8 @@ def test_broken_elements_that_nothing_uses_do_no_harm(tmp_path: Path) -> None:
         '<SpaceSystem name="S"><TelemetryMetaData><ParameterTypeSet>'
         '<IntegerParameterType name="T"><IntegerDataEncoding/></IntegerParameterType>'
         '<IntegerParameterType name="Broken"><IntegerDataEncoding sizeInBits="999"/></IntegerParameterType>'
-        '</ParameterTypeSet><ParameterSet><Parameter name="A" parameterTypeRef="T"/><Parameter name="X" parameterTypeRef="None"/>'
+        '</ParameterTypeSet><ParameterSet><Parameter name="A" parameterTypeRef="T"/>'
+        '<Parameter name="X" parameterTypeRef="None"/>'
         '<Parameter name="Y"/></ParameterSet><ContainerSet>'
         '<SequenceContainer name="C"><EntryList><ParameterRefEntry parameterRef="A"/></EntryList></SequenceContainer>'
         "</ContainerSet></TelemetryMetaData></SpaceSystem>"

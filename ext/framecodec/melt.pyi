@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Self
 
 from framecodec.columns import Names
 from framecodec.plan import Plan
@@ -13,5 +14,5 @@ class Melter:
     units: Names
     kinds: Names
     texts: Names
-    def __init__(self, plan: Plan) -> None: ...
+    def __new__(cls, plan: Plan) -> Self: ...
     def texts_are_many(self) -> bool: ...

@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 from typing_extensions import Buffer
@@ -24,8 +24,8 @@ class Decoded:
 class SpacePacketDecoder:
     definition: Definition | None
     counts: dict[str, Any]
-    def __init__(
-        self,
+    def __new__(
+        cls,
         definition: Definition | None = None,
         *,
         spacecraft: str = "",
@@ -37,7 +37,7 @@ class SpacePacketDecoder:
         idle: bool = True,
         record_header_bytes: int = 0,
         join_segments: bool = False,
-    ) -> None: ...
+    ) -> Self: ...
     def decode(self, frames: pa.RecordBatch) -> Decoded: ...
     def decode_bytes(self, data: Buffer, received_ns: int | None = None, source: str = "") -> Decoded: ...
     def decode_packets(self, packets: pa.RecordBatch) -> Decoded: ...

@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from typing import Self
 
 from framecodec.trees import Tree, TreeBatch
 from streams.definitions.model import Definition
@@ -7,6 +8,6 @@ class Plan:
     definition: Definition
     trees: list[Tree]
     container_count: int
-    def __init__(self, definition: Definition, parameters: Iterable[str] | None = None) -> None: ...
+    def __new__(cls, definition: Definition, parameters: Iterable[str] | None = None) -> Self: ...
     def decode(self, records: list[bytes]) -> list[tuple[int, TreeBatch]]: ...
     def take(self) -> list[tuple[int, TreeBatch]]: ...

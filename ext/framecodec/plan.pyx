@@ -354,8 +354,8 @@ cdef class Plan:
         text = self.aligned(packet, size, start, length - (length & 7), True)
         if text == NULL:
             return BAD
-        length >>= 3
-        bit[0] = end if box >= 0 else start + 8 * length
+        bit[0] = end if box >= 0 else start + length
+        length >>= 3                                         # odd bits at the end are no character
         if unit:
             index = 0
             while index + unit <= length and memcmp(text + index, field.termination, unit) != 0:
@@ -552,7 +552,7 @@ cdef class Plan:
         cdef int64_t fixed_ends[NESTING_MAX]
         cdef int64_t left[NESTING_MAX]
         cdef int depth = 0, loops = 0, at = 0, status
-        cdef int64_t cursor = 0, saved = 0, number = 0, first
+        cdef int64_t cursor = 0, saved = 0, number = 0, first, fitting
         # Every read takes a bit at least; what does not read cannot loop more often than that.
         cdef int64_t budget = 64 * size + 8 * <int64_t> program.count + 4096
         cdef const InstructionC* step
@@ -593,17 +593,18 @@ cdef class Plan:
                         return status
                 if number < 0:
                     return BAD
-                if number > 8 * size or (number and cursor > 8 * size - number * field.width):
-                    return SHORT
+                # What fits is kept, also of an array that does not fit.
+                fitting = (8 * size - cursor) // field.width if 0 <= cursor < 8 * size else 0
+                status = SHORT if number > fitting else OK
+                number = min(number, fitting)
                 if tree != NULL and step.cell >= 0:
                     first = (<Tree> tree).items(step.domain, number)
                     if first < 0:
                         return OUT_OF_MEMORY
                     while number:
                         (<Tree> tree).domains[step.domain].current = first
-                        status = self.read_value(field, packet, size, &cursor, &local)
-                        if status != OK:
-                            return status
+                        if self.read_value(field, packet, size, &cursor, &local) != OK:
+                            return BAD
                         self.finish(field, &local)
                         if self.store(<Tree> tree, step.cell, field, &local) < 0:
                             return OUT_OF_MEMORY
@@ -611,6 +612,8 @@ cdef class Plan:
                         number -= 1
                 else:
                     cursor += number * field.width
+                if status != OK:
+                    return status
             elif step.operation == OP_ITEM:
                 if tree != NULL and (<Tree> tree).item(step.domain) < 0:
                     return OUT_OF_MEMORY
@@ -647,8 +650,8 @@ cdef class Plan:
                     status = self.evaluate(step.expression, &number)
                     if status != OK:
                         return status
-                    if number < 0 or number > 8 * size - cursor:
-                        return BAD if number < 0 else SHORT
+                    if number < 0:
+                        return BAD
                     ends[depth] = fixed_ends[depth] = cursor + number
             elif step.operation == OP_LEAVE:
                 if fixed_ends[depth] >= 0:

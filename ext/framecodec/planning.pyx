@@ -52,12 +52,13 @@ cdef void* zeroed(size_t count, size_t size) except NULL:
 
 
 def wanted_paths(definition, parameters):
-    """The paths that `parameters` name, or None for all. A name stands for every parameter that has it."""
+    """The paths that `parameters` name, or None for all: by name, by path or the end of one, and an aggregate for its members."""
     if parameters is None:
         return None
     wanted = set()
     for asked in parameters:
-        found = {parameter.path for parameter in definition.parameters if asked in (parameter.path, parameter.name)}
+        inside = f"/{asked.strip('/')}/"
+        found = {parameter.path for parameter in definition.parameters if inside in f"{parameter.path}/"}
         if not found:
             raise ValueError(f"the definition has no parameter '{asked}'")
         wanted |= found

@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 class Sync:
     record_header: int
@@ -7,6 +7,6 @@ class Sync:
     is_locked: bool
     position: int
     version: int
-    def __init__(self, apids: Iterable[int] = (), record_header: int = 0, uses_frames: bool = False) -> None: ...
+    def __new__(cls, apids: Iterable[int] = (), record_header: int = 0, uses_frames: bool = False) -> Self: ...
     def state(self) -> dict[str, Any]: ...
     def set_state(self, state: dict[str, Any]) -> None: ...

@@ -1,15 +1,16 @@
 from collections.abc import Iterable
+from typing import Self
 
 class Tree:
     cell_count: int
     domain_count: int
-    def __init__(
-        self,
+    def __new__(
+        cls,
         columns: Iterable[object],
         scalars: Iterable[tuple[int, int, bool]],
         domains: Iterable[int],
         formats: Iterable[tuple[str, str, list[str] | None]],
-    ) -> None: ...
+    ) -> Self: ...
     def __len__(self) -> int: ...
     def export(self) -> TreeBatch: ...
 

@@ -135,10 +135,17 @@ class Column:
     members: tuple[Column, ...] = ()
 
 
-# ("read", field, scalar column, bit or -1), ("run", list domain, field, column, count expression),
-# ("run_to_end", list domain, field, scalar column, bits left free at the end), ("item", list domain), ("seek", bit), ("move_to" | "move_by" | "move_from_end", expression), ("if", condition, jump),
-# ("loop", count expression, jump), ("next", gap expression, jump), ("enter", size expression or -1), ("leave",),
-# ("save",), ("restore",): the place where entries go on after some that were placed from the end
+# One step of a layout's program, its name first:
+#   read FIELD SCALAR BIT           at BIT, or where the last one ended if that is -1
+#   load FIELD BIT                  the same for its slot only
+#   run DOMAIN FIELD SCALAR COUNT   COUNT (an expression) items of a list, one after another
+#   run_to_end DOMAIN FIELD SCALAR BITS     as many as there is room for before the last BITS
+#   item DOMAIN                     begin an item of a list
+#   seek BIT, move_to E, move_by E, move_from_end E     E: expressions; from the container's begin, the last end, its end
+#   if CONDITION JUMP               go on at JUMP unless it holds
+#   loop COUNT JUMP, next GAP JUMP  repeat what is between them
+#   enter SIZE, leave               an included container; SIZE is an expression or -1
+#   save, restore                   where entries go on after some that were placed from the end
 Instruction = tuple[str | int, ...]
 
 

@@ -322,7 +322,8 @@ class Run:
             size = int(self.take(int(leading.get("sizeInBitsOfSizeTag", "16"))), 2)
             if self.at + size > stop:
                 raise TooShort
-        data = int(self.bits[self.at : self.at + size] or "0", 2).to_bytes((size + 7) // 8, "big")
+        whole = size // 8 * 8
+        data = int(self.bits[self.at : self.at + whole] or "0", 2).to_bytes(whole // 8, "big")
         self.at += size
         if end is not None:
             mark = bytes.fromhex(end.text or "00")
@@ -334,7 +335,7 @@ class Run:
                 raise TooShort
             if place is not None:
                 if box < 0:
-                    self.at += 8 * (place + len(mark) - len(data))
+                    self.at += 8 * (place + len(mark)) - size
                 data = data[:place]
         if box >= 0:
             self.at = stop
@@ -358,9 +359,7 @@ class Run:
                 return None
             if how.get("order") == "0":
                 return next((value for place, value in reversed(points) if place <= raw), points[0][1])
-            left, right = next(
-                ((a, b) for a, b in pairwise(points) if raw <= b[0]), (points[-2], points[-1])
-            )
+            left, right = next(((a, b) for a, b in pairwise(points) if raw <= b[0]), (points[-2], points[-1]))
             return left[1] + (raw - left[0]) / (right[0] - left[0]) * (right[1] - left[1])
         stack: list[float] = []
         binary = {
@@ -452,8 +451,12 @@ class Run:
             return False
         raw, value = latest
         have = value if calibrated == "true" else raw
+        if have is None and not wanted.lstrip("-").isdecimal():
+            return sign == "!="
+        if have is None:
+            have = raw
         if isinstance(have, str):
             if have == wanted or not isinstance(raw, (int, float)) or not wanted.lstrip("-").isdecimal():
                 return bool(OPERATORS[sign](have, wanted))
             have = raw
-        return bool(OPERATORS[sign](have, float(wanted) if isinstance(have, float) else int(wanted)))
+        return bool(OPERATORS[sign](have, float(wanted) if isinstance(have, float) else int(wanted, 0)))
