@@ -37,10 +37,12 @@ from streams.kafka import (
 )
 from streams.model import FRAMES, SAMPLES
 from tests.processes import Cluster, environment, role, running_cluster
+from tests.racks import counter_sample, record, sflow, words
 
 PARTITIONS = 4
 ENTITIES = 20
 ROWS = 500
+DATAGRAMS = 16
 START_S = 1_790_000_000
 WINDOW_S = 10
 FAR_S = 3600
@@ -88,6 +90,24 @@ def as_frames(samples: pa.RecordBatch) -> pa.RecordBatch:
          pa.array([sink.getvalue().to_pybytes()], pa.binary())],
         schema=FRAMES,
     )
+
+
+def datagram_batch(partition: int, number: int, last: bool = False) -> pa.RecordBatch:
+    """Sixteen sFlow datagrams of one agent in one second: their sequence goes on from batch to batch, as does the counter."""
+    second = START_S + number + (FAR_S if last else 0)
+    frames = []
+    for index in range(DATAGRAMS):
+        sequence = number * DATAGRAMS + index + 1
+        generic = words(1, 6, 0, 10**9, 1, 3, 0, sequence * 1000, *[0] * 14)
+        frames.append(sflow(counter_sample(record(1, generic), sequence=sequence), agent=agent(partition), sequence=sequence))
+    zeros = np.zeros(DATAGRAMS)
+    times = second * NS + np.arange(DATAGRAMS) * (NS // DATAGRAMS)
+    columns = [pa.array(times), column([agent(partition)], zeros), column(["racks"], zeros), column(["sflow"], zeros)]
+    return pa.RecordBatch.from_arrays([*columns, pa.array(frames, pa.binary())], schema=FRAMES)
+
+
+def agent(partition: int) -> str:
+    return f"10.0.0.{partition + 1}"
 
 
 @dataclass
@@ -186,6 +206,7 @@ async def feed(config: Config, fleet: Fleet, misfortunes: int) -> pd.DataFrame:
             for partition in range(PARTITIONS):
                 batch, truth = sample_batch(partition, number)
                 await (await producer.send(topic, partition, as_frames(batch)))
+                await (await producer.send(topic, partition, datagram_batch(partition, number)))
                 sent.append(truth)
             number += 1
             if misfortunes and loop.time() >= next_act:
@@ -196,6 +217,7 @@ async def feed(config: Config, fleet: Fleet, misfortunes: int) -> pd.DataFrame:
         for partition in range(PARTITIONS):
             batch, _ = sample_batch(partition, number, last=True)
             await (await producer.send(topic, partition, as_frames(batch)))
+            await (await producer.send(topic, partition, datagram_batch(partition, number, last=True)))
     return pd.concat(sent)
 
 
@@ -222,8 +244,8 @@ async def drained(config: Config, fleet: Fleet, deadline_s: float) -> None:
 async def emitted_windows(config: Config) -> pd.DataFrame:
     batches = []
     for partition in range(PARTITIONS):
-        async for record in read_partition(config.kafka, Topics(config.kafka.prefix).windows, partition):
-            batches.append(decode(record.value).to_pandas())
+        async for each in read_partition(config.kafka, Topics(config.kafka.prefix).windows, partition):
+            batches.append(decode(each.value).to_pandas())
     frame = pd.concat(batches)
     frame["bucket"] = frame["bucket"].astype("int64")
     return frame.astype({"entity": str, "metric": str})
@@ -254,9 +276,10 @@ def check_exactness(
     settings = kafka | {"partitions": PARTITIONS}
     # Nothing may be late or idle here, so that each window is emitted once and a second time would be a mistake.
     windows = {"lateness": "5s", "allowed_lateness": "30m", "idle_timeout": "30m"}
-    config = Config.model_validate({"kafka": settings, "windows": windows, "data_dir": str(folder)})
+    link = {"name": "racks", "codec": "sflow"}
+    config = Config.model_validate({"kafka": settings, "windows": windows, "link": [link], "data_dir": str(folder)})
     listen = {"listen__worker": "127.0.0.1:0", "listen__store": "127.0.0.1:0"}
-    sections = {"kafka": settings, "windows": windows, "metrics": listen, "database": {"dsn": database}}
+    sections = {"kafka": settings, "windows": windows, "metrics": listen, "database": {"dsn": database}, "link__0": link}
     env = environment(
         data_dir=folder,
         **{f"{section}__{key}": value for section, values in sections.items() for key, value in values.items()},
@@ -278,24 +301,39 @@ def check_exactness(
     finally:
         fleet.close()
     print(f"{fleet.done}, {len(sent)} samples, {len(emitted)} windows")
+    check_datagrams(emitted, len(sent) // PARTITIONS // ROWS)
+    emitted = emitted[emitted["entity"].str.startswith("rack-")]
     keys = ["entity", "metric", "bucket"]
     assert not emitted.duplicated(keys).any()
     truth = sent.groupby(keys)["value"].agg(cnt="size", vsum="sum", vmin="min", vmax="max").sort_index()
     assert_windows_equal(emitted, truth)
     assert sum(fleet.done.values()) >= misfortunes
 
+    ours = "entity LIKE 'rack-%'"
     with connect(database) as client:
-        stored = client.query_df("SELECT entity, metric, toUnixTimestamp(bucket) AS bucket, cnt, vsum, vmin, vmax FROM v_10s")
+        columns = "entity, metric, toUnixTimestamp(bucket) AS bucket, cnt, vsum, vmin, vmax"
+        stored = client.query_df(f"SELECT {columns} FROM v_10s WHERE {ours}")
         assert_windows_equal(stored.astype({"bucket": "int64"}), truth)
         by_series = "GROUP BY entity, metric ORDER BY entity, metric"
-        minutes = client.query_df(f"SELECT sum(cnt) AS cnt, sum(vsum) AS vsum FROM v_1m {by_series}")
+        minutes = client.query_df(f"SELECT sum(cnt) AS cnt, sum(vsum) AS vsum FROM v_1m WHERE {ours} {by_series}")
         sums = sent.groupby(["entity", "metric"])["value"].agg(cnt="size", vsum="sum")
         assert (minutes["cnt"].to_numpy() == sums["cnt"].to_numpy()).all()
         np.testing.assert_allclose(minutes["vsum"], sums["vsum"], rtol=1e-12)
         before = f"time < toDateTime({START_S + FAR_S})"
-        rows, total = client.query(f"SELECT count(), sum(value) FROM v_samples WHERE {before}").result_rows[0]
+        rows, total = client.query(f"SELECT count(), sum(value) FROM v_samples WHERE {ours} AND {before}").result_rows[0]
         assert rows == len(sent)
         assert total == pytest.approx(sent["value"].sum(), rel=1e-12)
+
+
+def check_datagrams(emitted: pd.DataFrame, batches: int) -> None:
+    """Each datagram counted once, none missed by the decoder whoever decoded it, and the counter's rise without a break."""
+    emitted = emitted[emitted["bucket"] < START_S + FAR_S]
+    for partition in range(PARTITIONS):
+        own = emitted[emitted["entity"].str.startswith(agent(partition) + "/")]
+        by_metric = own.groupby("metric")[["vsum", "increase"]].sum()
+        assert by_metric["vsum"]["datagrams_received"] == batches * DATAGRAMS
+        assert "sequence_gaps" not in by_metric.index and "datagrams_lost" not in by_metric.index
+        assert by_metric["increase"]["if_in_octets"] == (batches * DATAGRAMS - 1) * 1000
 
 
 def assert_windows_equal(found: pd.DataFrame, truth: pd.DataFrame) -> None:
