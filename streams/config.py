@@ -65,6 +65,11 @@ class Database(Section):
     password: SecretText | None = Field(default=None, description="instead of the one in dsn")
     ttl: dict[Table, DurationNs] = Field(default={}, description='how long rows stay; "0" is for ever')
 
+    @property
+    def login(self) -> dict[str, str | None]:
+        """`user` and `password` for streams.clickhouse.client.connect; None where the dsn says it."""
+        return {"user": self.user, "password": self.password.reveal() if self.password else None}
+
     @model_validator(mode="after")
     def check_dsn(self) -> Database:
         try:

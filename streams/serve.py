@@ -126,9 +126,7 @@ class Server:
     def ask_blocking(self, question: Any) -> Any:
         if self.client is None:
             database = self.config.database
-            self.client = connect(
-                database.dsn, user=database.user, password=database.password.reveal() if database.password else None
-            )
+            self.client = connect(database.dsn, **database.login)
         return question(self.client)
 
     async def page(self, request: web.Request) -> web.Response:

@@ -253,15 +253,13 @@ def read(value: bytes, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def open_client(database: Database) -> Client:
-    return connect(database.dsn, user=database.user, password=database.password.reveal() if database.password else None)
+    return connect(database.dsn, **database.login)
 
 
 async def wait_for_database(database: Database, timeout_s: float = DATABASE_TIMEOUT_S) -> None:
     """Returns when the tables are as they should be; DependencyError (exit status 3) when there is no database in time."""
-    password = database.password.reveal() if database.password else None
-
     async def bring_up_to_date() -> None:
-        await asyncio.to_thread(migrate, database.dsn, user=database.user, password=password, ttl=database.ttl)
+        await asyncio.to_thread(migrate, database.dsn, **database.login, ttl=database.ttl)
 
     await retry_visibly("ClickHouse", bring_up_to_date, (DependencyError,), timeout_s)
 

@@ -31,8 +31,7 @@ def command(config: Config, cluster: str | None, print_only: bool) -> None:
             for statement in render(migration.statements, database_of(database.dsn), cluster):
                 click.echo(statement + ";\n")
         return
-    password = database.password.reveal() if database.password else None
-    applied = migrate(database.dsn, user=database.user, password=password, ttl=database.ttl, cluster=cluster)
+    applied = migrate(database.dsn, **database.login, ttl=database.ttl, cluster=cluster)
     for name in applied:
         click.echo(f"applied {name}")
     click.echo(f"database '{database_of(database.dsn)}' is up to date")

@@ -92,7 +92,7 @@ def connection(dsn: str | None) -> Client:
     if dsn:
         return connect(dsn)
     database = current_session().config.database
-    return connect(database.dsn, user=database.user, password=database.password.reveal() if database.password else None)
+    return connect(database.dsn, **database.login)
 
 
 def converse(client: Client, limit: int | None) -> None:

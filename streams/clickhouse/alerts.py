@@ -87,8 +87,7 @@ class Records:
     def ask(self, question: Any) -> Any:
         try:
             if self.connected is None:
-                password = self.database.password.reveal() if self.database.password else None
-                self.connected = connect(self.database.dsn, user=self.database.user, password=password)
+                self.connected = connect(self.database.dsn, **self.database.login)
             answer = question(self.connected)
         except (ClickHouseError, OSError) as error:
             raise self.away(classify(error).text) from error

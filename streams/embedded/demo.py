@@ -159,8 +159,7 @@ class Demo:
         config = self.up.config
         now_s = wall_clock_ns() // NS // 60 * 60 + 60       # the minute under way counts too: a demo is short
         span = Span(now_s - 600, now_s)
-        password = config.database.password.reveal() if config.database.password else None
-        with connect(config.database.dsn, user=config.database.user, password=password) as client:
+        with connect(config.database.dsn, **config.database.login) as client:
             return service_levels(client, [(slo, span) for slo in load(list(config.slo.files))])
 
 

@@ -176,8 +176,7 @@ class Up:
 
     def migrate(self) -> list[str]:
         database = self.config.database
-        password = database.password.reveal() if database.password else None
-        return migrate(database.dsn, user=database.user, password=password, ttl=database.ttl)
+        return migrate(database.dsn, **database.login, ttl=database.ttl)
 
     async def listening(self, role: str, port: int) -> None:
         """Waits until a child listens; says its last words if it does not."""
