@@ -115,6 +115,24 @@ def test_no_rows_are_no_block() -> None:
     assert table.encode(random_batch(table.schema, 0, SEED)) == b""
 
 
+@pytest.mark.parametrize("value", [0, None])
+def test_column_of_nothing_is_a_block_all_the_same(database: str, value: int | None) -> None:
+    block = BlockEncoder([("a", "Nullable(UInt32)")]).encode(pa.record_batch([pa.array([value] * 3, pa.uint32())], names=["a"]))
+
+    with connect(database) as client:
+        client.command("CREATE TABLE few (a Nullable(UInt32)) ENGINE = Memory")
+        client.raw_insert("few", insert_block=block, fmt="Native")
+        assert client.query("SELECT a FROM few").result_columns == [[value] * 3]
+
+
+def test_zeros_and_nulls_that_the_table_would_say_anyway_are_not_sent() -> None:
+    table = TABLES["windows_10s"]
+    zeros = dict.fromkeys(table.schema.names, 0) | {"entity": "e", "metric": "m", "sk": []}
+    few = pa.RecordBatch.from_pylist([zeros] * 1000, schema=table.schema)
+
+    assert len(table.encode(few)) < 1000 * (4 + 1 + 1 + 8) + 200     # the first column, two names, the ends of the sketch
+
+
 def test_seconds_outside_the_type_are_held_to_its_ends(database: str) -> None:
     batch = pa.record_batch([pa.array([-5, 0, 1 << 32, 1 << 40], pa.timestamp("s", tz="UTC"))], names=["at"])
     block = BlockEncoder([("at", "DateTime('UTC')")]).encode(batch)

@@ -10,15 +10,17 @@ its values, column by column (https://clickhouse.com/docs/interfaces/formats/Nat
 info; the layout of LowCardinality from memory of SerializationLowCardinality.cpp, held to the engine by
 tests/test_native.py). Blocks may be put one after another.
 
-The size is counted first, so that the block is written once into the bytes object that leaves. A nullable column without a
-value is left out: the table's default is NULL. Blocks know nothing of tables, connections or retries.
+The size is counted first, so that the block is written once into the bytes object that leaves. Every byte is copied half a
+dozen times on its way into a table, so what the table would say anyway stays away: a nullable column without a value, a
+column of zeros (the tables' defaults are NULL and 0), and the null map of a column without nulls (the engine casts it to
+Nullable). Blocks know nothing of connections or retries.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from framecodec.arrow cimport ArrowArray, ArrowSchema
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 cdef enum Form:
     FORM_FIXED           # item_bytes a value, as they are
@@ -36,6 +38,7 @@ cdef enum Status:
 cdef enum:
     LOW_CARDINALITY_VERSION = 1             # SharedDictionariesWithAdditionalKeys
     LOW_CARDINALITY_FLAGS = 0x200 | 0x400   # the keys stand in this block; the dictionary is new
+    CONSTANT_HEAD_BYTES = 5 * 8             # of a dictionary of one UInt64: see put_constant
 
 cdef struct Leaf:
     Form form
@@ -48,13 +51,16 @@ cdef struct Column:
     Leaf second          # of a map its values
     const uint8_t* head  # name and type, owned by BlockEncoder.heads
     size_t head_bytes
+    const uint8_t* plain_head       # the same without Nullable()
+    size_t plain_head_bytes
 
-# One column of one batch, resolved: where its rows begin and whether any is there.
+# One column of one batch, resolved: where its rows begin and what of it is sent.
 cdef struct Source:
     const ArrowArray* array
     int64_t first        # first row, all offsets added
     int64_t nulls
-    bint absent          # nullable, and null in every row
+    bint absent          # null or 0 in every row
+    bint plain           # of a nullable column: no null, so no null map
 
 # ClickHouse type: the Arrow format it is written from, and its bytes (https://arrow.apache.org/docs/format/CDataInterface.html).
 FIXED = {
@@ -71,8 +77,8 @@ cdef class BlockEncoder:
     binary(16)), String (from utf8 or binary), LowCardinality(String) (from dictionary<int32, utf8>), each also Nullable; Array(T) and
     Map(K, V) of fixed types and String. ValueError for another type.
 
-    `identity` names three more columns: UInt32 partition and UInt64 offset, the same in all rows, and UInt32
-    position, the row's number counted from `first_position`.
+    `identity` names three more columns: partition and offset, the same in all rows and therefore sent as dictionaries
+    of one, and UInt32 position, the row's number counted from `first_position`.
     """
 
     cdef Column* columns
@@ -93,12 +99,15 @@ cdef class BlockEncoder:
         for index, (name, type_name) in enumerate(columns):
             self.names.append(name)
             self.formats.append(parse_type(type_name, &self.columns[index]))
-            head = head_of(name, type_name)
-            self.heads.append(head)
+            plain_type = type_name.removeprefix("Nullable(").removesuffix(")") if type_name.startswith("Nullable(") else type_name
+            head, plain_head = head_of(name, type_name), head_of(name, plain_type)
+            self.heads += [head, plain_head]
             self.columns[index].head = <const uint8_t*> PyBytes_AS_STRING(head)
             self.columns[index].head_bytes = PyBytes_GET_SIZE(head)
+            self.columns[index].plain_head = <const uint8_t*> PyBytes_AS_STRING(plain_head)
+            self.columns[index].plain_head_bytes = PyBytes_GET_SIZE(plain_head)
         if identity is not None:
-            for name, type_name in zip(identity, ("UInt32", "UInt64", "UInt32"), strict=True):
+            for name, type_name in zip(identity, ("LowCardinality(UInt64)", "LowCardinality(UInt64)", "UInt32"), strict=True):
                 self.identity_heads.append(head_of(name, type_name))
 
     def __dealloc__(self):
@@ -119,27 +128,30 @@ cdef class BlockEncoder:
         cdef Status status = OK
         cdef uint8_t* place
         cdef int64_t rows = array.length
+        cdef bint has_identity = len(self.identity_heads) > 0
         self.check(schema)
         if rows == 0:
             return b""
         with nogil:
             for index in range(self.column_count):
-                resolve(&self.columns[index], array, index, &self.sources[index])
+                # A block needs a column to have rows.
+                resolve(&self.columns[index], array, index, index > 0 or has_identity, &self.sources[index])
                 if self.sources[index].absent:
                     continue
                 status = measure(&self.columns[index], &self.sources[index], rows, &needed)
                 if status != OK:
                     failed = index
                     break
-                size += self.columns[index].head_bytes + needed
+                size += self.columns[index].plain_head_bytes if self.sources[index].plain else self.columns[index].head_bytes
+                size += needed
                 present += 1
         if status != OK:
             raise ValueError(self.complaint(status, failed))
         present += len(self.identity_heads)
         for head in self.identity_heads:
             size += PyBytes_GET_SIZE(head)
-        if self.identity_heads:
-            size += rows * (4 + 8 + 4)
+        if has_identity:
+            size += 2 * (CONSTANT_HEAD_BYTES + rows) + rows * 4
         size += varint_bytes(present) + varint_bytes(rows)
         block = PyBytes_FromStringAndSize(NULL, size)
         place = <uint8_t*> PyBytes_AS_STRING(block)
@@ -148,10 +160,9 @@ cdef class BlockEncoder:
             place = put_varint(place, rows)
             for index in range(self.column_count):
                 if not self.sources[index].absent:
-                    memcpy(place, self.columns[index].head, self.columns[index].head_bytes)
-                    place += self.columns[index].head_bytes
+                    place = put_head(&self.columns[index], self.sources[index].plain, place)
                     place = write(&self.columns[index], &self.sources[index], rows, place)
-        if self.identity_heads:
+        if has_identity:
             place = put_identity(place, self.identity_heads, rows, partition, offset, first_position)
         assert place == <uint8_t*> PyBytes_AS_STRING(block) + size, "a block of another size than was counted"
         return block
@@ -235,30 +246,43 @@ cdef bytes head_of(str name, str type_name):
     return head
 
 
+cdef uint8_t* put_head(const Column* column, bint plain, uint8_t* place) noexcept nogil:
+    if plain:
+        memcpy(place, column.plain_head, column.plain_head_bytes)
+        return place + column.plain_head_bytes
+    memcpy(place, column.head, column.head_bytes)
+    return place + column.head_bytes
+
+
 cdef uint8_t* put_identity(uint8_t* place, list heads, int64_t rows, uint32_t partition, uint64_t offset, uint32_t first_position):
     cdef int64_t row
     cdef uint32_t position
     for index, head in enumerate(heads):
         memcpy(place, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
         place += PyBytes_GET_SIZE(head)
-        if index == 0:
-            for row in range(rows):
-                memcpy(place + 4 * row, &partition, 4)
-            place += 4 * rows
-        elif index == 1:
-            for row in range(rows):
-                memcpy(place + 8 * row, &offset, 8)
-            place += 8 * rows
-        else:
-            for row in range(rows):
-                position = first_position + <uint32_t> row
-                memcpy(place + 4 * row, &position, 4)
-            place += 4 * rows
+        if index < 2:
+            place = put_constant(place, rows, partition if index == 0 else offset)
+            continue
+        for row in range(rows):
+            position = first_position + <uint32_t> row
+            memcpy(place + 4 * row, &position, 4)
+        place += 4 * rows
     return place
 
 
+# LowCardinality(UInt64) of one value: version, flags, one key, the rows and an index of one byte for each.
+cdef uint8_t* put_constant(uint8_t* place, int64_t rows, uint64_t value) noexcept nogil:
+    place = put_uint64(place, LOW_CARDINALITY_VERSION)
+    place = put_uint64(place, LOW_CARDINALITY_FLAGS)
+    place = put_uint64(place, 1)
+    place = put_uint64(place, value)
+    place = put_uint64(place, rows)
+    memset(place, 0, rows)
+    return place + rows
+
+
 # Finds a column of the batch and counts its nulls (the producer may have left that to us: -1).
-cdef void resolve(const Column* column, const ArrowArray* batch, int index, Source* source) noexcept nogil:
+cdef void resolve(const Column* column, const ArrowArray* batch, int index, bint may_be_absent, Source* source) noexcept nogil:
     cdef const ArrowArray* array = batch.children[index]
     cdef int64_t row
     source.array = array
@@ -267,7 +291,22 @@ cdef void resolve(const Column* column, const ArrowArray* batch, int index, Sour
     if array.buffers[0] != NULL and array.null_count != 0:
         for row in range(batch.length):
             source.nulls += not is_valid(<const uint8_t*> array.buffers[0], source.first + row)
-    source.absent = column.nullable and source.nulls == batch.length
+    source.plain = column.nullable and source.nulls == 0 and column.form != FORM_NAME
+    source.absent = may_be_absent and (
+        source.nulls == batch.length if column.nullable else is_zero(column, source, batch.length)
+    )
+
+
+# Whether a column of one fixed-width buffer holds nothing but zeros.
+cdef bint is_zero(const Column* column, const Source* source, int64_t rows) noexcept nogil:
+    cdef int width = 8 if column.form == FORM_SECONDS else column.first.item_bytes
+    cdef const uint8_t* values
+    cdef int64_t size = rows * width
+    if column.form != FORM_FIXED and column.form != FORM_SECONDS or source.nulls:
+        return False
+    values = <const uint8_t*> source.array.buffers[1] + source.first * width
+    # Equal to itself one byte on, and the first byte is 0: memcmp looks at whole words.
+    return values[0] == 0 and memcmp(values, values + 1, size - 1) == 0
 
 
 cdef inline bint is_valid(const uint8_t* bits, int64_t row) noexcept nogil:
@@ -304,7 +343,7 @@ cdef Status measure(const Column* column, const Source* source, int64_t rows, si
                 size[0] += more
         return status
     status = measure_leaf(&column.first, source.array, source.first, rows, size)
-    if column.nullable:
+    if column.nullable and not source.plain:
         size[0] += rows
     return status
 
@@ -334,11 +373,15 @@ cdef Status measure_names(const Column* column, const Source* source, int64_t ro
     cdef Leaf text
     cdef size_t keys_bytes
     cdef int64_t row
+    cdef uint32_t highest = 0
     cdef Status status
     text.form = FORM_STRING
     for row in range(rows):
-        if (ids[row] < 0 or ids[row] >= dictionary.length) and is_valid(valid, source.first + row):
-            return BAD_INDEX
+        # As unsigned, a negative id is too high as well.
+        if <uint32_t> ids[row] > highest and is_valid(valid, source.first + row):
+            highest = <uint32_t> ids[row]
+    if rows > source.nulls and highest >= dictionary.length:
+        return BAD_INDEX
     status = measure_leaf(&text, dictionary, dictionary.offset, dictionary.length, &keys_bytes)
     # Version, flags, number of keys, an empty key in front, the keys, number of rows, indices.
     size[0] = 8 + 8 + 8 + 1 + keys_bytes + 8 + <size_t> rows * index_bytes(dictionary.length + 1)
@@ -378,13 +421,10 @@ cdef uint8_t* write(const Column* column, const Source* source, int64_t rows, ui
         first = entries.offset + ends[0]
         place = write_leaf(&column.first, entries.children[0], first + entries.children[0].offset, items, place)
         return write_leaf(&column.second, entries.children[1], first + entries.children[1].offset, items, place)
-    if column.nullable:
+    if column.nullable and not source.plain:
         valid = <const uint8_t*> source.array.buffers[0]
-        if source.nulls == 0:
-            memset(place, 0, rows)
-        else:
-            for row in range(rows):
-                place[row] = not is_valid(valid, source.first + row)
+        for row in range(rows):
+            place[row] = not is_valid(valid, source.first + row)
         place += rows
     return write_leaf(&column.first, source.array, source.first, rows, place)
 
@@ -435,14 +475,20 @@ cdef uint8_t* write_names(const Column* column, const Source* source, int64_t ro
     place = put_varint(place, 0)
     place = write_leaf(&text, dictionary, dictionary.offset, dictionary.length, place)
     place = put_uint64(place, rows)
-    for row in range(rows):
-        key = <uint32_t> (ids[row] + 1) if valid == NULL or is_valid(valid, source.first + row) else 0
-        if width == 1:
-            place[row] = <uint8_t> key
-        elif width == 2:
-            short_key = <uint16_t> key
+    if valid != NULL:
+        for row in range(rows):
+            key = <uint32_t> (ids[row] + 1) if is_valid(valid, source.first + row) else 0
+            memcpy(place + width * row, &key, width)               # little-endian: its low bytes
+    elif width == 1:
+        for row in range(rows):
+            place[row] = <uint8_t> (ids[row] + 1)
+    elif width == 2:
+        for row in range(rows):
+            short_key = <uint16_t> (ids[row] + 1)
             memcpy(place + 2 * row, &short_key, 2)
-        else:
+    else:
+        for row in range(rows):
+            key = <uint32_t> (ids[row] + 1)
             memcpy(place + 4 * row, &key, 4)
     return place + width * rows
 

@@ -194,7 +194,8 @@ class Sink:
             if self.client is None:
                 self.client = self.connect()
             self.client.raw_insert(
-                quoted_table(table), column_names=TABLES[table].column_names, insert_block=body, fmt="Native",
+                # As a memoryview it is sent as it is; bytes would be copied behind the statement.
+                quoted_table(table), column_names=TABLES[table].column_names, insert_block=memoryview(body), fmt="Native",
                 settings={**SETTINGS, "insert_deduplication_token": token},
             )
         except (ClickHouseError, OSError) as error:
