@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypedDict, get_args
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -59,6 +59,11 @@ class Kafka(Section):
     replication: int = Field(default=1, ge=1, le=10, description="of topics that orbitrack creates")
 
 
+class Login(TypedDict):
+    user: str | None
+    password: str | None
+
+
 class Database(Section):
     dsn: str = Field(default="http://127.0.0.1:8123/orbitrack", description="http[s]://[USER:PASSWORD@]HOST:PORT/DATABASE")
     user: str | None = Field(default=None, description="instead of the one in dsn")
@@ -66,9 +71,9 @@ class Database(Section):
     ttl: dict[Table, DurationNs] = Field(default={}, description='how long rows stay; "0" is for ever')
 
     @property
-    def login(self) -> dict[str, str | None]:
+    def login(self) -> Login:
         """`user` and `password` for streams.clickhouse.client.connect; None where the dsn says it."""
-        return {"user": self.user, "password": self.password.reveal() if self.password else None}
+        return Login(user=self.user, password=self.password.reveal() if self.password else None)
 
     @model_validator(mode="after")
     def check_dsn(self) -> Database:

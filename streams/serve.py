@@ -48,7 +48,8 @@ ROWS_MAX = 10_000
 STATUS = {UsageError: 400, InputError: 422, DependencyError: 503}
 # Nothing on the page comes from elsewhere, and nothing may.
 SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Content-Security-Policy":
+        "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -150,7 +151,10 @@ class Server:
 
     async def queries(self, request: web.Request) -> web.Response:
         return as_json([
-            {"name": query.name, "title": query.title, "parameters": list(query.parameters), "columns": [*query.keys, *query.columns]}
+            {
+                "name": query.name, "title": query.title, "parameters": list(query.parameters),
+                "columns": [*query.keys, *query.columns],
+            }
             for query in catalogue().values()
         ])
 

@@ -258,6 +258,7 @@ def open_client(database: Database) -> Client:
 
 async def wait_for_database(database: Database, timeout_s: float = DATABASE_TIMEOUT_S) -> None:
     """Returns when the tables are as they should be; DependencyError (exit status 3) when there is no database in time."""
+
     async def bring_up_to_date() -> None:
         await asyncio.to_thread(migrate, database.dsn, **database.login, ttl=database.ttl)
 
