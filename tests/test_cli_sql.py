@@ -104,6 +104,7 @@ def test_answer_without_rows(sql: Callable[..., Result]) -> None:
     assert json.loads(sql("SELECT 1 AS a WHERE 0", "--format", "json").stdout) == []
     assert sql("SELECT 1 AS a WHERE 0").stdout == "a\n"
     assert sql("SELECT 1 WHERE 0", "--format", "csv").stdout == '"1"\n'
+    assert pa.ipc.open_stream(sql("SELECT 1 AS a WHERE 0", "--format", "arrow").stdout_bytes).read_all().column_names == ["a"]
 
 
 def test_statement_without_answer(sql: Callable[..., Result]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
@@ -117,18 +118,28 @@ class Exchange:
         return await self.gateway.in_thread(work, kill=self.mark)
 
     async def execute(self, connection: Connection, statement: Statement, kind: str, source: bytes) -> web.StreamResponse:
-        request, params = self.request, self.request.params
+        request = self.request
         if statement.is_kill:
             source = with_client_query_ids(source)
         format = statement.output_format or request.default_format or "TabSeparated"
         wants_extremes = request.settings.get("extremes", "0") not in ("0", "false")
         joiner = joiner_for(format) if kind == "READ_ONLY" and statement.is_streamable and not wants_extremes else None
         if joiner is not None:
-            blocks = connection.stream(source, format, params)
+            blocks = self.streamed(connection, source, format, joiner)
         else:
             joiner = Joiner()
             blocks = self.executed(connection, source, format)
         return await self.send(blocks, joiner, format, has_rows=kind == "READ_ONLY" or statement.is_kill)
+
+    def streamed(self, connection: Connection, source: bytes, format: str, joiner: Joiner) -> Generator[Answer]:
+        """Blocks as they come. For no rows the engine streams none, but a header is due then too: it is asked in one go."""
+        is_empty = True
+        with closing(connection.stream(source, format, self.request.params)) as blocks:
+            for block in blocks:
+                is_empty = False
+                yield block
+        if is_empty and joiner.has_header:
+            yield connection.execute(source, format, self.request.params)
 
     def executed(self, connection: Connection, source: bytes, format: str) -> Generator[Answer]:
         """The one answer of a statement that is not streamed."""

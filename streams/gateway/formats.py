@@ -57,6 +57,8 @@ def content_type(format: str) -> str:
 class Joiner:
     """Makes one answer of blocks that were formatted one by one; this one only puts them behind one another."""
 
+    has_header = False
+
     def join(self, block: bytes) -> bytes:
         return block
 
@@ -66,6 +68,8 @@ class Joiner:
 
 class ArrowJoiner(Joiner):
     """One Arrow IPC stream of many: one schema, all batches, one end."""
+
+    has_header = True
 
     def __init__(self) -> None:
         self.written = Pieces()
@@ -87,6 +91,8 @@ class ArrowJoiner(Joiner):
 
 class HeaderJoiner(Joiner):
     """Formats that name their columns first: the header of the first block is the header of all."""
+
+    has_header = True
 
     def __init__(self, header_bytes: Callable[[bytes], int]) -> None:
         self.header_bytes = header_bytes
