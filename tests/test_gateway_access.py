@@ -53,6 +53,13 @@ READS_OUTSIDE = [
     "SELECT * FROM Python(users)",
     "SELECT * FROM Python('sys')",
     "SELECT addressToLine(1)",
+    "SELECT aiGenerate('x', 'y')",
+    "SELECT * FROM eval('SELECT file(''/etc/hostname'')')",
+    "SELECT * FROM eval(SELECT 'SELECT 1')",
+    "SELECT 1 IN eval('SELECT 1')",
+    "SELECT * FROM filesystem('/etc')",
+    "SELECT * FROM arrowstream(x)",
+    "SELECT * FROM mergeTreeIndex('system', 'query_log_engine')",
     "SELECT 1 INTO OUTFILE '/tmp/out'",
 ]
 CHANGES = [
@@ -97,6 +104,15 @@ def test_analyst_is_refused(gateway: Database, query: str) -> None:
 
     assert reply.code in (*REFUSED, 62, 358), reply.text
     assert reply.code != 62 or query.startswith(("SELECT 1; DROP", "SET"))
+
+
+@pytest.mark.parametrize("expression", ["file('/etc/hostname')", "concat('a', file('/etc/hostname'))", "upper('x')"])
+def test_values_of_an_analyst_are_not_evaluated(gateway: Database, expression: str) -> None:
+    text = expression.replace("'", "\\'")
+
+    reply = gateway.ask(f"SELECT * FROM format(Values, 'a String', '({text})')", user="analyst")
+
+    assert reply.code in (344, 497), reply.text
 
 
 def test_analyst_is_refused_the_process_list_from_inside_its_database(gateway: Database) -> None:
@@ -163,6 +179,9 @@ def test_caps_end_a_query_of_an_analyst(gateway: Database, query: str, code: int
         ("allow_introspection_functions", "1"),
         ("format_schema", "/etc/passwd"),
         ("output_format_schema", "/tmp/x"),
+        ("input_format_record_errors_file_path", "/tmp/x"),
+        ("input_format_values_interpret_expressions", "1"),
+        ("use_query_cache", "1"),
         ("format_template_row", "/etc/passwd"),
     ],
 )
@@ -252,7 +271,11 @@ def test_roles_are_only_ones_own(gateway: Database) -> None:
 
 
 def test_tree_of_a_harmless_statement_passes() -> None:
-    check_ast(b"SELECT a", "SelectQuery (children 1)\n Identifier a\n Function plus (alias file) (children 1)\n", None)
+    tree = "SelectQuery (children 1)\n Identifier a\n Function plus (alias file) (children 1)\n"
+
+    check_ast(b"SELECT a", tree, None, frozenset({"file", "new_one"}))
+    with pytest.raises(GatewayError, match="function new_one is not allowed"):
+        check_ast(b"SELECT a", " Function new_one (children 1)", None, frozenset({"file", "new_one"}))
 
 
 def test_user_with_row_filter_must_not_write() -> None:

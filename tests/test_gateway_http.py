@@ -476,6 +476,14 @@ def test_external_table_cannot_smuggle(gateway: Database, structure: str) -> Non
     assert reply.status == 200 if structure == "a Int8" else reply.code in (62, 497)
 
 
+def test_values_in_an_external_table_are_evaluated_for_writers_only(gateway: Database) -> None:
+    body, headers = form(("t", "t.values", b"(upper('x'))"))
+    parameters = {"query": "SELECT * FROM t", "t_structure": "a String", "t_format": "Values"}
+
+    assert gateway.ask(body, headers=headers, **parameters).text == "X\n"  # type: ignore[arg-type]
+    assert gateway.ask(body, user="analyst", headers=headers, **parameters).code == 344  # type: ignore[arg-type]
+
+
 # Processes
 
 

@@ -91,6 +91,18 @@ def test_row_policies_of_the_file_hold_and_everything_is_counted(tmp_path: Path)
         assert database.value("SELECT sum(a) FROM shop.t") == "3"
         assert database.ask("SELECT sum(a) FROM shop.t AS x", user=None, headers=customer).text == "1\n"
         assert database.ask("SELECT sum(a) FROM shop.v", user=None, headers=customer).text == "1\n"
+        for query in (
+            "SELECT count() FROM shop.t",
+            "SELECT max(a) FROM shop.t",
+            "SELECT a FROM shop.t ORDER BY a DESC LIMIT 1",
+        ):
+            assert database.ask(query, user=None, headers=customer).text == "1\n"
+        for query in ("SELECT a FROM loop(shop.t) LIMIT 3", "SELECT a FROM merge('shop', 't')"):
+            assert database.ask(query, user=None, headers=customer).code == 497
+        assert (
+            database.ask("SELECT 2 IN (SELECT a FROM shop.t), ('other', 2) IN shop.v", user=None, headers=customer).text
+            == "0\t0\n"
+        )
         assert database.ask("SELECT * FROM default.secret", user=None, headers=customer).code == 497
         assert database.ask("SELECT number FROM numbers(10)", user=None, headers=customer).code == 396
         assert database.ask("SELECT 1", user=None).code == 516
@@ -98,7 +110,7 @@ def test_row_policies_of_the_file_hold_and_everything_is_counted(tmp_path: Path)
         metrics = urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics").read().decode()
         counted = dict(re.findall(r"^(orbitrack_gateway\S+_total\S*|orbitrack_gateway_running) (\S+)$", metrics, re.MULTILINE))
         assert counted['orbitrack_gateway_statements_total{code="0",user="writer"}'] == "6.0"
-        assert counted['orbitrack_gateway_statements_total{code="497",user="customer"}'] == "1.0"
+        assert counted['orbitrack_gateway_statements_total{code="497",user="customer"}'] == "3.0"
         assert counted["orbitrack_gateway_logins_refused_total"] == "1.0"
         assert counted["orbitrack_gateway_running"] == "0.0"
     finally:

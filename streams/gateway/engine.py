@@ -69,6 +69,7 @@ class Engine:
         self.path, self.users = path.absolute(), users
         self.private = self.path / "gateway"  # our files beside the engine's
         self.version, self.timezone = "", "UTC"
+        self.table_functions: frozenset[str] = frozenset()
         self.lock_file: int | None = None
         self.anchor: Any = None  # the engine lives as long as its last connection
 
@@ -91,9 +92,11 @@ class Engine:
             self.anchor = chdb.connect(f"{self.path}?config-file={config}")
             self.anchor.query("SYSTEM FLUSH LOGS")  # makes the table
             self.anchor.query(QUERY_LOG)
+            functions = self.anchor.query("SELECT lower(name) FROM system.table_functions", "TSVRaw").bytes().decode()
             row = self.anchor.query("SELECT version(), timezone()", "TSVRaw").bytes().decode()
         except (RuntimeError, chdb.ChdbError) as error:
             raise DependencyError(f"the engine cannot open {self.path}: {error}", retryable=False) from error
+        self.table_functions = frozenset(functions.split())
         self.version, self.timezone = row.rstrip("\n").split("\t")
 
     def close(self) -> None:
@@ -135,6 +138,8 @@ class Connection:
 
         External tables are made before that, in the full role, so that read-only users can bring some.
         """
+        if tables and self.user.read_only:
+            self.set(access.NO_EXPRESSIONS)
         for table in tables:
             self.load(table)
         if self.user.read_only:
@@ -219,7 +224,7 @@ class Connection:
         if kind == "UNKNOWN":
             # The classifier could not parse what the parser can: then nobody knows what it would do.
             raise GatewayError(164, "READONLY", "Cannot execute query in readonly mode")
-        access.check_ast(statement, ast.decode(errors="replace"), database)
+        access.check_ast(statement, ast.decode(errors="replace"), database, self.engine.table_functions)
 
     def execute(self, statement: bytes, format: str, params: Mapping[str, str]) -> Answer:
         """Runs a statement to its end; the whole result is in memory."""
