@@ -469,6 +469,22 @@ def test_rows_do_not_depend_on_how_datagrams_are_batched() -> None:
     assert pieces == whole
 
 
+def test_cells_of_an_earlier_batch_do_not_show_through() -> None:
+    full = [(RECEIVED_NS, "a", sflow(flow_sample(raw_header(ethernet(ipv6(TCP, 6), 0x86DD)))))] * 300
+    bare = [(RECEIVED_NS, "a", sflow(flow_sample(rate=0, in_if=1 << 30)))] * 40
+    decoder = SflowDecoder()
+    for rows in (full, bare, full + bare, bare, bare + full):
+        batch = pa.record_batch(decoder.decode(frames(rows)).flows[0])
+        fresh = pa.record_batch(SflowDecoder().decode(frames(rows)).flows[0])
+        assert batch.equals(fresh)
+        for name in ("src_addr", "sampling_rate", "in_if", "src_port", "flow_id"):
+            column = batch[name]
+            width = column.type.bit_width // 8
+            values = column.buffers()[1].to_pybytes()
+            for row in range(len(column)):
+                assert column[row].is_valid or not any(values[row * width : (row + 1) * width])
+
+
 def test_without_receive_time_the_uptime_stands_in() -> None:
     (row,) = rows_of(SflowDecoder(), [(None, "a", sflow(flow_sample(drops=1), uptime_ms=5000))])["samples"]
     assert row["received"] is None

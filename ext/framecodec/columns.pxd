@@ -21,10 +21,10 @@ cdef struct Column:
     int32_t* ends        # capacity + 1 offsets, ends[0] = 0
     uint8_t* data
     int64_t data_used
-    int64_t data_capacity
+    int64_t data_capacity    # octets of `data`, or of `values` where the shape has no `data`
     uint8_t* data2
     int64_t data2_used
-    int64_t data2_capacity
+    int64_t data2_capacity   # octets of `data2`, or of `valid` where the shape has no `data2`
 
 
 cdef uint64_t hash_bytes(const uint8_t* text, size_t size) noexcept nogil
@@ -56,6 +56,7 @@ cdef class Rows:
     cdef int64_t capacity
     cdef list fields              # (name, format, nullable)
     cdef list names               # a Names or None for each column
+    cdef bint clears_late         # cells are garbage until written; null ones are cleared by flush()
 
     # Frees all buffers.
     cdef void release(self) noexcept nogil

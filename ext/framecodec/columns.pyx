@@ -16,9 +16,38 @@ interface, https://arrow.apache.org/docs/format/CDataInterface.html). pyarrow is
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strdup
+from libc.string cimport memchr, memcmp, memcpy, memset, strdup
 
 from framecodec.arrow cimport ArrowArray, ArrowSchema
+
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    #ifdef __GLIBC__
+    #include <malloc.h>
+    static void fc_keep_freed_memory(int mmap_bytes, int trim_bytes) {
+        mallopt(M_MMAP_THRESHOLD, mmap_bytes);
+        mallopt(M_TRIM_THRESHOLD, trim_bytes);
+    }
+    #else
+    static void fc_keep_freed_memory(int mmap_bytes, int trim_bytes) {}
+    #endif
+    """
+    void keep_freed_memory "fc_keep_freed_memory"(int mmap_bytes, int trim_bytes) nogil
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    /* What columns without a single value hand out: most of the 48 of a flow. Read-only, like all that Arrow shares. */
+    #define FC_ZEROS_BYTES (1 << 20)
+    static uint8_t fc_zeros[FC_ZEROS_BYTES] __attribute__((aligned(64)));
+    """
+    const uint8_t* ZEROS "fc_zeros"
+    const int64_t ZEROS_BYTES "FC_ZEROS_BYTES"
+
+# Batches of some megabytes come and go hundreds of times a second. By default glibc gives each back to the kernel and takes
+# it anew, page by page: two thirds of a NetFlow decoder's time (benchmarks/bench_rack.py). 32 MiB is the most it allows.
+keep_freed_memory(32 << 20, 128 << 20)
 
 cdef enum:
     ARROW_FLAG_NULLABLE = 2
@@ -174,10 +203,12 @@ FIXED_BYTES = {
 cdef class Rows:
     """Rows of the given `fields`: (name, format, nullable, names) with an Arrow format string, or `name` for a
     dictionary of strings, `list:I` for a list of uint32, `map:s,I` for a map of int16 to uint32. `names` is the `Names`
-    of a dictionary column; it may be shared, and None makes a new one."""
+    of a dictionary column; it may be shared, and None makes a new one. `clears_late` saves the clearing of cells that
+    will be written anyway: for writers that write every cell of a required column and whole cells of the others."""
 
-    def __cinit__(self, fields):
+    def __cinit__(self, fields, bint clears_late=False):
         cdef Column* column
+        self.clears_late = clears_late
         self.column_count = len(fields)
         self.columns = <Column*> calloc(self.column_count, sizeof(Column))
         if self.columns == NULL:
@@ -232,28 +263,46 @@ cdef class Rows:
     cdef int reserve(self, int64_t count) noexcept nogil:
         cdef int64_t capacity = self.capacity
         cdef int index
+        cdef int64_t wanted
         cdef Column* column
         cdef void* moved
         if self.length + count <= capacity:
             return 0
         if capacity == 0:
-            capacity = FIRST_CAPACITY_ROWS
+            capacity = FIRST_CAPACITY_ROWS if count < FIRST_CAPACITY_ROWS else count
         while capacity < self.length + count:
             capacity *= 2
         for index in range(self.column_count):
             column = &self.columns[index]
             if column.nullable:
-                moved = realloc(column.valid, capacity)
-                if moved == NULL:
-                    return -1
-                column.valid = <uint8_t*> moved
-                memset(column.valid + self.capacity, 0, capacity - self.capacity)
+                # What is kept of an earlier batch is clear; a map keeps nothing.
+                wanted = self.capacity if column.shape == SHAPE_MAP else column.data2_capacity
+                if wanted < capacity:
+                    moved = realloc(column.valid, capacity)
+                    if moved == NULL:
+                        return -1
+                    column.valid = <uint8_t*> moved
+                    memset(column.valid + wanted, 0, capacity - wanted)
+                    if column.shape != SHAPE_MAP:
+                        column.data2_capacity = capacity
             if column.shape == SHAPE_FIXED or column.shape == SHAPE_NAME:
-                moved = realloc(column.values, capacity * column.item_bytes)
-                if moved == NULL:
-                    return -1
-                column.values = <uint8_t*> moved
-                memset(column.values + self.capacity * column.item_bytes, 0, (capacity - self.capacity) * column.item_bytes)
+                wanted = capacity * column.item_bytes
+                if column.data_capacity >= wanted:
+                    continue
+                if self.capacity == 0:
+                    free(column.values)
+                    column.data_capacity = 0
+                    column.values = <uint8_t*> (malloc(wanted) if self.clears_late else calloc(capacity, column.item_bytes))
+                    if column.values == NULL:
+                        return -1
+                else:
+                    moved = realloc(column.values, wanted)
+                    if moved == NULL:
+                        return -1
+                    column.values = <uint8_t*> moved
+                if self.capacity and not self.clears_late:
+                    memset(column.values + column.data_capacity, 0, wanted - column.data_capacity)
+                column.data_capacity = wanted
             else:
                 moved = realloc(column.ends, (capacity + 1) * sizeof(int32_t))
                 if moved == NULL:
@@ -306,8 +355,10 @@ cdef class Rows:
         export_schema(self, &batch.schema)
         try:
             export_array(self, &batch.array)
-        finally:
+        except MemoryError:
             self.release()
+            raise
+        restart(self)
         return batch
 
 
@@ -353,6 +404,29 @@ cdef class Batch:
         )
 
 
+# After a flush: marks, and values that nobody wrote, stay for the next rows.
+cdef void restart(Rows rows) noexcept nogil:
+    cdef int index
+    cdef Column* column
+    for index in range(rows.column_count):
+        column = &rows.columns[index]
+        free(column.ends)
+        free(column.data)
+        free(column.data2)
+        column.ends = NULL
+        column.data = column.data2 = NULL
+        column.data_used = column.data2_used = 0
+        if column.values == NULL:
+            column.data_capacity = 0
+        if column.shape == SHAPE_MAP:
+            free(column.valid)
+            column.valid = NULL
+            column.data2_capacity = 0
+        elif column.nullable and column.valid != NULL:
+            memset(column.valid, 0, rows.length)
+    rows.length = rows.capacity = 0
+
+
 cdef export_schema(Rows rows, ArrowSchema* schema):
     cdef ArrowSchema* child
     new_schema(schema, b"+s", b"", 0, rows.column_count)
@@ -389,10 +463,18 @@ cdef export_array(Rows rows, ArrowArray* array):
         child = array.children[index]
         if column.shape == SHAPE_FIXED or column.shape == SHAPE_NAME:
             new_array(child, rows.length, 2, 0)
+            if column.nullable and rows.length:
+                child.buffers[0] = bitmap(column.valid, rows.length, &child.null_count)
             if column.shape == SHAPE_NAME:
                 export_dictionary(rows, column, <Names> rows.names[index], child)
+            elif rows.length and child.null_count == rows.length and rows.length * column.item_bytes <= ZEROS_BYTES:
+                child.buffers[1] = ZEROS
+                continue
+            if rows.clears_late and child.null_count:
+                clear_nulls(column, rows.length)
             child.buffers[1] = column.values
             column.values = NULL
+            continue
         elif column.shape == SHAPE_BYTES:
             new_array(child, rows.length, 3, 0)
             child.buffers[1] = take_ends(column)
@@ -421,7 +503,7 @@ cdef export_dictionary(Rows rows, Column* column, Names names, ArrowArray* child
     cdef int32_t* order = NULL
     cdef int32_t used = 0
     cdef int64_t row, bytes_used = 0
-    cdef int32_t number
+    cdef int32_t number, last = -1, last_local = 0
     cdef int32_t* ends
     cdef uint8_t* text
     cdef ArrowArray* dictionary
@@ -437,13 +519,17 @@ cdef export_dictionary(Rows rows, Column* column, Names names, ArrowArray* child
             if column.nullable and not column.valid[row]:
                 continue
             number = ids[row]
+            if number == last:               # most names come in runs
+                ids[row] = last_local
+                continue
             if names.stamp[number] != names.epoch:
                 names.stamp[number] = names.epoch
                 names.local_id[number] = used
                 order[used] = number
                 used += 1
                 bytes_used += names.starts[number + 1] - names.starts[number]
-            ids[row] = names.local_id[number]
+            last, last_local = number, names.local_id[number]
+            ids[row] = last_local
         new_array(dictionary, used, 3, 0)
         ends = <int32_t*> malloc((<size_t> used + 1) * sizeof(int32_t))
         dictionary.buffers[1] = ends
@@ -459,6 +545,13 @@ cdef export_dictionary(Rows rows, Column* column, Names names, ArrowArray* child
             ends[row + 1] = ends[row] + <int32_t> bytes_used
     finally:
         free(order)
+
+
+cdef void clear_nulls(Column* column, int64_t length) noexcept nogil:
+    cdef int64_t row
+    for row in range(length):
+        if not column.valid[row]:
+            memset(column.values + row * column.item_bytes, 0, column.item_bytes)
 
 
 cdef int append(uint8_t** data, int64_t* used, int64_t* capacity, const uint8_t* more, size_t size) noexcept nogil:
@@ -500,19 +593,27 @@ cdef const void* take_data(uint8_t** data) except? NULL:
     return taken
 
 
+# Cells are 0 or 1. Most columns are all of one kind, which memchr sees fastest; the others go eight cells at a time: the
+# products gather the lowest bits of eight bytes in the highest byte, as a sum or side by side with the first one lowest.
 cdef const void* bitmap(const uint8_t* valid, int64_t length, int64_t* null_count) except? NULL:
-    cdef uint8_t* bits = <uint8_t*> calloc((length + 7) // 8, 1)
-    cdef int64_t row, present = 0
+    cdef uint8_t* bits
+    cdef int64_t group, row, present = 0
+    cdef uint64_t cells
+    if valid[0] and memchr(valid, 0, length) == NULL:
+        null_count[0] = 0
+        return NULL
+    bits = <uint8_t*> calloc((length + 7) // 8, 1)
     if bits == NULL:
         raise MemoryError
-    for row in range(length):
-        if valid[row]:
-            bits[row >> 3] |= <uint8_t> (1 << (row & 7))
-            present += 1
+    if valid[0] or memchr(valid, 1, length) != NULL:
+        for group in range(length >> 3):
+            memcpy(&cells, valid + 8 * group, 8)
+            present += <int64_t> ((cells * <uint64_t> 0x0101010101010101ULL) >> 56)
+            bits[group] = <uint8_t> ((cells * <uint64_t> 0x0102040810204080ULL) >> 56)
+        for row in range(length & ~<int64_t> 7, length):
+            present += valid[row]
+            bits[row >> 3] |= <uint8_t> (valid[row] << (row & 7))
     null_count[0] = length - present
-    if present == length:
-        free(bits)
-        return NULL
     return bits
 
 
@@ -575,7 +676,8 @@ cdef void release_schema(ArrowSchema* schema) noexcept:
 cdef void release_array(ArrowArray* array) noexcept:
     cdef int64_t index
     for index in range(array.n_buffers):
-        free(<void*> array.buffers[index])
+        if array.buffers[index] != ZEROS:
+            free(<void*> array.buffers[index])
     free(array.buffers)
     for index in range(array.n_children):
         if array.children[index].release != NULL:

@@ -7,7 +7,7 @@ what the exporter forwarded.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
-from framecodec.columns cimport Rows
+from framecodec.columns cimport Column, Rows
 from framecodec.rack cimport be16, be32, put8, put16, put32, put_ipv4, put_ipv6, put_mac, is_set
 from framecodec.records cimport (
     FLOW_DST_ADDR, FLOW_DST_MAC, FLOW_DST_PORT, FLOW_ETHERTYPE, FLOW_FLOW_LABEL, FLOW_FRAGMENT_ID, FLOW_FRAGMENT_OFFSET,
@@ -36,14 +36,15 @@ cdef inline bint is_tag(uint16_t ethertype) noexcept nogil:
 cdef uint32_t read_packet(
     Rows flows, int64_t row, uint32_t protocol, const uint8_t* data, int64_t size,
 ) noexcept nogil:
+    cdef Column* columns = flows.columns
     cdef uint16_t ethertype = 0
     cdef int64_t at = 0
     cdef int tags = 0
     if protocol == HEADER_ETHERNET:
         if size >= 6:
-            put_mac(flows, FLOW_DST_MAC, row, data)
+            put_mac(columns, FLOW_DST_MAC, row, data)
         if size >= 12:
-            put_mac(flows, FLOW_SRC_MAC, row, data + 6)
+            put_mac(columns, FLOW_SRC_MAC, row, data + 6)
         if size < 14:
             return 0
         ethertype = be16(data + 12)
@@ -51,8 +52,8 @@ cdef uint32_t read_packet(
         while is_tag(ethertype):
             if size - at < 4 or tags == TAGS_MAX:
                 return 0
-            if not is_set(flows, FLOW_VLAN_ID, row):
-                put16(flows, FLOW_VLAN_ID, row, be16(data + at) & 0x0FFF)
+            if not is_set(columns, FLOW_VLAN_ID, row):
+                put16(columns, FLOW_VLAN_ID, row, be16(data + at) & 0x0FFF)
             ethertype = be16(data + at + 2)
             at += 4
             tags += 1
@@ -62,7 +63,7 @@ cdef uint32_t read_packet(
                 return 0
             ethertype = be16(data + at + 6)
             at += 8
-        put16(flows, FLOW_ETHERTYPE, row, ethertype)
+        put16(columns, FLOW_ETHERTYPE, row, ethertype)
     elif protocol == HEADER_PPP:
         if size >= 2 and be16(data) == 0xFF03:
             at = 2
@@ -87,12 +88,12 @@ cdef uint32_t read_packet(
             ethertype = ETHERTYPE_IPV6
     if ethertype == ETHERTYPE_IPV4:
         if protocol != HEADER_ETHERNET:
-            put16(flows, FLOW_ETHERTYPE, row, ethertype)
-        return read_ipv4(flows, row, data + at, size - at)
+            put16(columns, FLOW_ETHERTYPE, row, ethertype)
+        return read_ipv4(columns, row, data + at, size - at)
     if ethertype == ETHERTYPE_IPV6:
         if protocol != HEADER_ETHERNET:
-            put16(flows, FLOW_ETHERTYPE, row, ethertype)
-        return read_ipv6(flows, row, data + at, size - at)
+            put16(columns, FLOW_ETHERTYPE, row, ethertype)
+        return read_ipv6(columns, row, data + at, size - at)
     return 0
 
 
@@ -121,7 +122,7 @@ cdef int64_t read_mpls(Rows flows, int64_t row, const uint8_t* data, int64_t siz
     return at if is_bottom else size
 
 
-cdef uint32_t read_ipv4(Rows flows, int64_t row, const uint8_t* data, int64_t size) noexcept nogil:
+cdef uint32_t read_ipv4(Column* columns, int64_t row, const uint8_t* data, int64_t size) noexcept nogil:
     cdef uint32_t length
     cdef int64_t header_bytes
     cdef uint16_t fragment
@@ -130,19 +131,19 @@ cdef uint32_t read_ipv4(Rows flows, int64_t row, const uint8_t* data, int64_t si
     header_bytes = 4 * (data[0] & 15)
     length = be16(data + 2)
     fragment = be16(data + 6)
-    put8(flows, FLOW_TOS, row, data[1])
-    put32(flows, FLOW_FRAGMENT_ID, row, be16(data + 4))
-    put16(flows, FLOW_FRAGMENT_OFFSET, row, fragment & 0x1FFF)
-    put8(flows, FLOW_TTL, row, data[8])
-    put8(flows, FLOW_PROTOCOL, row, data[9])
-    put_ipv4(flows, FLOW_SRC_ADDR, row, data + 12)
-    put_ipv4(flows, FLOW_DST_ADDR, row, data + 16)
+    put8(columns, FLOW_TOS, row, data[1])
+    put32(columns, FLOW_FRAGMENT_ID, row, be16(data + 4))
+    put16(columns, FLOW_FRAGMENT_OFFSET, row, fragment & 0x1FFF)
+    put8(columns, FLOW_TTL, row, data[8])
+    put8(columns, FLOW_PROTOCOL, row, data[9])
+    put_ipv4(columns, FLOW_SRC_ADDR, row, data + 12)
+    put_ipv4(columns, FLOW_DST_ADDR, row, data + 16)
     if fragment & 0x1FFF == 0 and header_bytes >= 20 and size > header_bytes:
-        read_transport(flows, row, data[9], data + header_bytes, size - header_bytes)
+        read_transport(columns, row, data[9], data + header_bytes, size - header_bytes)
     return length
 
 
-cdef uint32_t read_ipv6(Rows flows, int64_t row, const uint8_t* data, int64_t size) noexcept nogil:
+cdef uint32_t read_ipv6(Column* columns, int64_t row, const uint8_t* data, int64_t size) noexcept nogil:
     cdef uint32_t first, length
     cdef uint8_t next_header
     cdef int64_t at = 40
@@ -151,11 +152,11 @@ cdef uint32_t read_ipv6(Rows flows, int64_t row, const uint8_t* data, int64_t si
         return 0
     first = be32(data)
     length = be16(data + 4)
-    put8(flows, FLOW_TOS, row, (first >> 20) & 0xFF)
-    put32(flows, FLOW_FLOW_LABEL, row, first & 0xFFFFF)
-    put8(flows, FLOW_TTL, row, data[7])
-    put_ipv6(flows, FLOW_SRC_ADDR, row, data + 8)
-    put_ipv6(flows, FLOW_DST_ADDR, row, data + 24)
+    put8(columns, FLOW_TOS, row, (first >> 20) & 0xFF)
+    put32(columns, FLOW_FLOW_LABEL, row, first & 0xFFFFF)
+    put8(columns, FLOW_TTL, row, data[7])
+    put_ipv6(columns, FLOW_SRC_ADDR, row, data + 8)
+    put_ipv6(columns, FLOW_DST_ADDR, row, data + 24)
     next_header = data[6]
     # 0 in the length field of a jumbogram (RFC 2675): the caller then uses the frame's length.
     length = length + 40 if length else 0
@@ -164,11 +165,11 @@ cdef uint32_t read_ipv6(Rows flows, int64_t row, const uint8_t* data, int64_t si
             # Fragment header, RFC 8200 section 4.5.
             if size - at < 8:
                 break
-            put16(flows, FLOW_FRAGMENT_OFFSET, row, be16(data + at + 2) >> 3)
-            put32(flows, FLOW_FRAGMENT_ID, row, be32(data + at + 4))
+            put16(columns, FLOW_FRAGMENT_OFFSET, row, be16(data + at + 2) >> 3)
+            put32(columns, FLOW_FRAGMENT_ID, row, be32(data + at + 4))
             next_header = data[at]
             if be16(data + at + 2) >> 3:
-                put8(flows, FLOW_PROTOCOL, row, next_header)
+                put8(columns, FLOW_PROTOCOL, row, next_header)
                 return length
             at += 8
         elif next_header == 0 or next_header == 43 or next_header == 60 or next_header == 135 or next_header == 51:
@@ -180,22 +181,22 @@ cdef uint32_t read_ipv6(Rows flows, int64_t row, const uint8_t* data, int64_t si
             )
         else:
             break
-    put8(flows, FLOW_PROTOCOL, row, next_header)
+    put8(columns, FLOW_PROTOCOL, row, next_header)
     if at < size:
-        read_transport(flows, row, next_header, data + at, size - at)
+        read_transport(columns, row, next_header, data + at, size - at)
     return length
 
 
-cdef void read_transport(Rows flows, int64_t row, uint8_t protocol, const uint8_t* data, int64_t size) noexcept nogil:
+cdef void read_transport(Column* columns, int64_t row, uint8_t protocol, const uint8_t* data, int64_t size) noexcept nogil:
     # TCP, UDP, DCCP, SCTP and UDP-Lite begin with the two ports.
     if protocol == 6 or protocol == 17 or protocol == 33 or protocol == 132 or protocol == 136:
         if size >= 2:
-            put16(flows, FLOW_SRC_PORT, row, be16(data))
+            put16(columns, FLOW_SRC_PORT, row, be16(data))
         if size >= 4:
-            put16(flows, FLOW_DST_PORT, row, be16(data + 2))
+            put16(columns, FLOW_DST_PORT, row, be16(data + 2))
         if protocol == 6 and size >= 14:
-            put16(flows, FLOW_TCP_FLAGS, row, data[13])
+            put16(columns, FLOW_TCP_FLAGS, row, data[13])
     elif protocol == 1 or protocol == 58:
-        put8(flows, FLOW_ICMP_TYPE, row, data[0])
+        put8(columns, FLOW_ICMP_TYPE, row, data[0])
         if size >= 2:
-            put8(flows, FLOW_ICMP_CODE, row, data[1])
+            put8(columns, FLOW_ICMP_CODE, row, data[1])

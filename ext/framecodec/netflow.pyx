@@ -26,7 +26,7 @@ from framecodec.rack cimport (
     METRIC_DATAGRAMS_LOST, METRIC_FLOWS_LOST, METRIC_FLOW_DROPPED_PACKETS, METRIC_FLOW_IN_BYTES, METRIC_FLOW_IN_PACKETS,
     METRIC_FLOW_OUT_BYTES, METRIC_FLOW_OUT_PACKETS, RECORD_SIZE_0, RESERVED_SET, ROWS_LIMIT, RackDecoder, Slot, TEMPLATE_UNKNOWN,
     TRAILING_BYTES, TRUNCATED, Table, UNIT_BYTES, UNIT_DATAGRAMS, UNIT_FLOWS, UNIT_PACKETS, UNKNOWN_VERSION, be16, be32, be64,
-    put8, put16, put32, put64, put_detail, put_ipv4, utf8_prefix,
+    put8, put16, put32, put64, put_detail, put_ipv4, utf8_prefix, write_ipv4,
 )
 from framecodec.records cimport (
     FLOW_BGP_NEXT_HOP, FLOW_BYTES, FLOW_CODEC, FLOW_DIRECTION, FLOW_DOMAIN, FLOW_DROPPED, FLOW_DST_ADDR, FLOW_DST_AS,
@@ -201,8 +201,8 @@ cdef class NetflowDecoder(RackDecoder):
     cdef int64_t read_v5(self, int64_t at) noexcept nogil:
         cdef const uint8_t* p = self.start + at
         cdef int64_t left = self.size_bytes - at
-        cdef uint32_t count, interval, record
-        cdef int64_t row, first_row
+        cdef uint32_t count, interval
+        cdef int64_t first_row
         cdef const uint8_t* q
         cdef char detail[96]
         if left < V5_HEADER_BYTES:
@@ -233,34 +233,62 @@ cdef class NetflowDecoder(RackDecoder):
         first_row = self.open_rows(count, CODEC_NETFLOW5)
         if first_row < 0:
             return -1
-        for record in range(count):
-            q = p + V5_HEADER_BYTES + V5_RECORD_BYTES * record
-            row = first_row + record
-            put_ipv4(self.flows, FLOW_SRC_ADDR, row, q)
-            put_ipv4(self.flows, FLOW_DST_ADDR, row, q + 4)
-            put_ipv4(self.flows, FLOW_NEXT_HOP, row, q + 8)
-            put32(self.flows, FLOW_IN_IF, row, be16(q + 12))
-            put32(self.flows, FLOW_OUT_IF, row, be16(q + 14))
-            put64(self.flows, FLOW_PACKETS, row, be32(q + 16))
-            put64(self.flows, FLOW_BYTES, row, be32(q + 20))
-            put64(self.flows, FLOW_TIME_START, row, <uint64_t> self.uptime_time(be32(q + 24)))
-            put64(self.flows, FLOW_TIME_END, row, <uint64_t> self.uptime_time(be32(q + 28)))
-            put16(self.flows, FLOW_SRC_PORT, row, be16(q + 32))
-            put16(self.flows, FLOW_DST_PORT, row, be16(q + 34))
-            put16(self.flows, FLOW_TCP_FLAGS, row, q[37])
-            put8(self.flows, FLOW_PROTOCOL, row, q[38])
-            put8(self.flows, FLOW_TOS, row, q[39])
-            put32(self.flows, FLOW_SRC_AS, row, be16(q + 40))
-            put32(self.flows, FLOW_DST_AS, row, be16(q + 42))
-            put8(self.flows, FLOW_SRC_MASK, row, q[44])
-            put8(self.flows, FLOW_DST_MASK, row, q[45])
-            put16(self.flows, FLOW_ETHERTYPE, row, 0x0800)
-            if interval:
-                put32(self.flows, FLOW_SAMPLING_RATE, row, interval)
+        q = p + V5_HEADER_BYTES
+        self.read_ipv4(FLOW_SRC_ADDR, first_row, q, V5_RECORD_BYTES, count)
+        self.read_ipv4(FLOW_DST_ADDR, first_row, q + 4, V5_RECORD_BYTES, count)
+        self.read_ipv4(FLOW_NEXT_HOP, first_row, q + 8, V5_RECORD_BYTES, count)
+        self.read_column(FLOW_IN_IF, 4, first_row, q + 12, 2, count)
+        self.read_column(FLOW_OUT_IF, 4, first_row, q + 14, 2, count)
+        self.read_column(FLOW_PACKETS, 8, first_row, q + 16, 4, count)
+        self.read_column(FLOW_BYTES, 8, first_row, q + 20, 4, count)
+        self.read_uptimes(FLOW_TIME_START, first_row, q + 24, V5_RECORD_BYTES, count)
+        self.read_uptimes(FLOW_TIME_END, first_row, q + 28, V5_RECORD_BYTES, count)
+        self.read_column(FLOW_SRC_PORT, 2, first_row, q + 32, 2, count)
+        self.read_column(FLOW_DST_PORT, 2, first_row, q + 34, 2, count)
+        self.read_column(FLOW_TCP_FLAGS, 2, first_row, q + 37, 1, count)
+        self.read_column(FLOW_PROTOCOL, 1, first_row, q + 38, 1, count)
+        self.read_column(FLOW_TOS, 1, first_row, q + 39, 1, count)
+        self.read_column(FLOW_SRC_AS, 4, first_row, q + 40, 2, count)
+        self.read_column(FLOW_DST_AS, 4, first_row, q + 42, 2, count)
+        self.read_column(FLOW_SRC_MASK, 1, first_row, q + 44, 1, count)
+        self.read_column(FLOW_DST_MASK, 1, first_row, q + 45, 1, count)
+        self.fill_ethertype(first_row, 0x0800, count)
+        if interval:
+            fill32(<uint32_t*> self.flows.columns[FLOW_SAMPLING_RATE].values + first_row, interval, count)
+            memset(self.flows.columns[FLOW_SAMPLING_RATE].valid + first_row, 1, count)
         self.close_rows(count)
         if self.contribute_rows(first_row, count) < 0:
             return -1
         return at + V5_HEADER_BYTES + V5_RECORD_BYTES * <int64_t> count if left else self.size_bytes
+
+    cdef inline void read_column(
+        self, int column, uint8_t width, int64_t row, const uint8_t* p, uint32_t length, int64_t count,
+    ) noexcept nogil:
+        read_numbers(&self.flows.columns[column], row, width, p, V5_RECORD_BYTES, length, count)
+
+    cdef void fill_ethertype(self, int64_t row, uint16_t ethertype, int64_t count) noexcept nogil:
+        cdef uint16_t* cells = <uint16_t*> self.flows.columns[FLOW_ETHERTYPE].values + row
+        cdef int64_t index
+        for index in range(count):
+            cells[index] = ethertype
+        memset(self.flows.columns[FLOW_ETHERTYPE].valid + row, 1, count)
+
+    # IPv4 addresses, `stride` octets apart, into cells that nothing was written to.
+    cdef void read_ipv4(self, int column, int64_t row, const uint8_t* p, int64_t stride, int64_t count) noexcept nogil:
+        cdef uint8_t* cells = self.flows.columns[column].values + 16 * row
+        cdef int64_t index
+        for index in range(count):
+            write_ipv4(cells + 16 * index, p + stride * index)
+        memset(self.flows.columns[column].valid + row, 1, count)
+
+    cdef void read_uptimes(self, int column, int64_t row, const uint8_t* p, int64_t stride, int64_t count) noexcept nogil:
+        cdef int64_t* cells = <int64_t*> self.flows.columns[column].values + row
+        cdef int64_t export_ns = self.message.export_ns
+        cdef uint32_t uptime_ms = self.message.uptime_ms
+        cdef int64_t index
+        for index in range(count):
+            cells[index] = export_ns - 1_000_000LL * <int64_t> <int32_t> (uptime_ms - be32(p + stride * index))
+        memset(self.flows.columns[column].valid + row, 1, count)
 
     # A time given as milliseconds since the exporter's start; both clocks wrap at 2^32 ms, 49.7 days.
     cdef inline int64_t uptime_time(self, uint32_t since_start_ms) noexcept nogil:
@@ -646,7 +674,9 @@ cdef class NetflowDecoder(RackDecoder):
     # `count` rows with what the message says of all of them; the index of the first, or -1.
     cdef int64_t open_rows(self, int64_t count, int32_t codec) noexcept nogil:
         cdef int64_t row = self.flows.length
+        cdef int64_t received_ns = self.received_ns
         cdef int64_t index
+        cdef int64_t* times
         cdef Column* columns
         if count > self.rows_left:
             return -1
@@ -654,22 +684,20 @@ cdef class NetflowDecoder(RackDecoder):
             self.out_of_memory = True
             return -1
         columns = self.flows.columns
-        for index in range(row, row + count):
-            (<int32_t*> columns[FLOW_EXPORTER].values)[index] = self.exporter
-            (<uint32_t*> columns[FLOW_DOMAIN].values)[index] = self.message.domain
-            (<int32_t*> columns[FLOW_CODEC].values)[index] = codec
-            (<uint32_t*> columns[FLOW_SEQUENCE].values)[index] = self.message.sequence
+        fill32(<uint32_t*> columns[FLOW_EXPORTER].values + row, <uint32_t> self.exporter, count)
+        fill32(<uint32_t*> columns[FLOW_DOMAIN].values + row, self.message.domain, count)
+        fill32(<uint32_t*> columns[FLOW_CODEC].values + row, <uint32_t> codec, count)
+        fill32(<uint32_t*> columns[FLOW_SEQUENCE].values + row, self.message.sequence, count)
         if self.has_received:
-            for index in range(row, row + count):
-                (<int64_t*> columns[FLOW_RECEIVED].values)[index] = self.received_ns
+            times = <int64_t*> columns[FLOW_RECEIVED].values + row
+            for index in range(count):
+                times[index] = received_ns
             memset(columns[FLOW_RECEIVED].valid + row, 1, count)
         return row
 
     cdef void close_rows(self, int64_t count) noexcept nogil:
-        cdef int64_t index
-        cdef int32_t end = <int32_t> (self.flows.columns[FLOW_MPLS_LABELS].data_used // 4)
-        for index in range(self.flows.length + 1, self.flows.length + count + 1):
-            self.flows.columns[FLOW_MPLS_LABELS].ends[index] = end
+        cdef Column* labels = &self.flows.columns[FLOW_MPLS_LABELS]
+        fill32(<uint32_t*> labels.ends + self.flows.length + 1, <uint32_t> (labels.data_used // 4), count)
         self.flows.length += count
         self.rows_left -= count
 
@@ -747,7 +775,9 @@ cdef class NetflowDecoder(RackDecoder):
         cdef uint32_t rate
         cdef uint16_t ethertype
         cdef const uint8_t* address
-        if not template.has_ethertype and (template.has_ipv4 or template.has_ipv6):
+        if not template.has_ethertype and not template.is_row_wise and template.has_ipv4 != template.has_ipv6:
+            self.fill_ethertype(row, 0x0800 if template.has_ipv4 else 0x86DD, count)
+        elif not template.has_ethertype and (template.has_ipv4 or template.has_ipv6):
             for index in range(row, row + count):
                 if columns[FLOW_ETHERTYPE].valid[index]:
                     continue
@@ -757,19 +787,19 @@ cdef class NetflowDecoder(RackDecoder):
                     if not columns[FLOW_SRC_ADDR].valid[index]:
                         address = columns[FLOW_DST_ADDR].values + 16 * index
                     ethertype = 0x0800 if be64(address) == 0 and be32(address + 8) == 0xFFFF else 0x86DD
-                put16(self.flows, FLOW_ETHERTYPE, index, ethertype)
+                put16(self.flows.columns, FLOW_ETHERTYPE, index, ethertype)
         if domain.has_interface_rates:
             for index in range(row, row + count):
                 if columns[FLOW_SAMPLING_RATE].valid[index] or not columns[FLOW_IN_IF].valid[index]:
                     continue
                 rate = self.rate(domain, INTERFACE_RATE, (<uint32_t*> columns[FLOW_IN_IF].values)[index])
                 if rate:
-                    put32(self.flows, FLOW_SAMPLING_RATE, index, rate)
+                    put32(self.flows.columns, FLOW_SAMPLING_RATE, index, rate)
         rate = domain.default_rate if domain.default_rate else domain.lone_rate
         if rate:
             for index in range(row, row + count):
                 if not columns[FLOW_SAMPLING_RATE].valid[index]:
-                    put32(self.flows, FLOW_SAMPLING_RATE, index, rate)
+                    put32(self.flows.columns, FLOW_SAMPLING_RATE, index, rate)
 
     # 1 in N of a sampler or an interface, 0 when nothing was told.
     cdef uint32_t rate(self, const Domain* domain, uint64_t kind, uint64_t number) noexcept nogil:
@@ -789,14 +819,15 @@ cdef class NetflowDecoder(RackDecoder):
         cdef int64_t* times = <int64_t*> column.values + row
         if op.operation == OP_NUMBER:
             read_numbers(column, row, op.width, p, stride, length, count)
+        elif op.operation == OP_ADDRESS and op.number and length == 4:
+            self.read_ipv4(op.column, row, p, stride, count)
         elif op.operation == OP_ADDRESS:
             for index in range(count):
                 if length == 4:
                     if valid[index] and (be32(p) == 0 or not is_zero_address(column.values + 16 * (row + index))):
                         p += stride
                         continue
-                    memset(column.values + 16 * (row + index), 0, 10)
-                    put_ipv4(self.flows, op.column, row + index, p)
+                    put_ipv4(self.flows.columns, op.column, row + index, p)
                 elif length == 16:
                     if not valid[index] or (is_zero_address(column.values + 16 * (row + index)) and not is_zero(p, 16)):
                         memcpy(column.values + 16 * (row + index), p, 16)
@@ -815,6 +846,8 @@ cdef class NetflowDecoder(RackDecoder):
                     memcpy(column.values + 6 * (row + index), p, 6)
                     p += stride
                 memset(valid, 1, count)
+        elif op.operation == OP_UPTIME and length == 4 and self.message.version == 9:
+            self.read_uptimes(op.column, row, p, stride, count)
         elif op.operation == OP_UPTIME:
             if self.message.version == 10 and domain.system_init_ms < 0:
                 return                       # IPFIX headers have no uptime; systemInitTimeMilliseconds did not come
@@ -836,27 +869,27 @@ cdef class NetflowDecoder(RackDecoder):
                 # Where both families have one, that of the other is 0.
                 value = number_of(p, length)
                 if value or not valid[index]:
-                    put8(self.flows, FLOW_ICMP_TYPE, row + index, <uint8_t> (value >> 8))
-                    put8(self.flows, FLOW_ICMP_CODE, row + index, <uint8_t> value)
+                    put8(self.flows.columns, FLOW_ICMP_TYPE, row + index, <uint8_t> (value >> 8))
+                    put8(self.flows.columns, FLOW_ICMP_CODE, row + index, <uint8_t> value)
                 p += stride
         elif op.operation == OP_RATE:
             for index in range(count):
                 value = number_of(p, length)
                 if 0 < value <= 0xFFFFFFFFU and not valid[index]:
-                    put32(self.flows, FLOW_SAMPLING_RATE, row + index, <uint32_t> value)
+                    put32(self.flows.columns, FLOW_SAMPLING_RATE, row + index, <uint32_t> value)
                 p += stride
         elif op.operation == OP_SPACE:
             for index in range(count):
                 if valid[index]:
                     rate = (<uint32_t*> column.values)[row + index]
-                    put32(self.flows, FLOW_SAMPLING_RATE, row + index, ratio(number_of(p, length) + rate, rate))
+                    put32(self.flows.columns, FLOW_SAMPLING_RATE, row + index, ratio(number_of(p, length) + rate, rate))
                 p += stride
         elif op.operation == OP_SAMPLER:
             if domain.has_samplers:
                 for index in range(count):
                     rate = 0 if valid[index] else self.rate(domain, SAMPLER_RATE, number_of(p, length))
                     if rate:
-                        put32(self.flows, FLOW_SAMPLING_RATE, row + index, rate)
+                        put32(self.flows.columns, FLOW_SAMPLING_RATE, row + index, rate)
                     p += stride
         elif op.operation == OP_FRAME or op.operation == OP_PACKET:
             # One record at a time: labels go to the end of their column.
@@ -865,8 +898,8 @@ cdef class NetflowDecoder(RackDecoder):
             else:
                 value = read_packet(self.flows, row, HEADER_IPV6 if length and p[0] >> 4 == 6 else HEADER_IPV4, p, length)
             if value:
-                put64(self.flows, FLOW_BYTES, row, value)
-            put64(self.flows, FLOW_PACKETS, row, 1)
+                put64(self.flows.columns, FLOW_BYTES, row, value)
+            put64(self.flows.columns, FLOW_PACKETS, row, 1)
 
     # The labels of the record at `p`, or of the located one, top of the stack first, into row flows.length.
     cdef void read_labels(self, const Template* template, const uint8_t* p) noexcept nogil:
@@ -1038,6 +1071,12 @@ cdef class NetflowDecoder(RackDecoder):
         return 0
 
 
+cdef inline void fill32(uint32_t* cells, uint32_t value, int64_t count) noexcept nogil:
+    cdef int64_t index
+    for index in range(count):
+        cells[index] = value
+
+
 cdef inline bint is_zero(const uint8_t* p, int64_t size) noexcept nogil:
     cdef int64_t index
     for index in range(size):
@@ -1132,6 +1171,10 @@ cdef void read_numbers(
     elif length == 2 and width == 4:
         for index in range(count):
             d32[index] = be16(p)
+            p += stride
+    elif length == 1 and width == 2:
+        for index in range(count):
+            d16[index] = p[0]
             p += stride
     else:
         if length > 8:

@@ -1,9 +1,9 @@
 # What sFlow and NetFlow decoding share: byte order, bounded state, rows. See rack.pyx.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from framecodec.arrow cimport ArrowArray
-from framecodec.columns cimport Names, Rows
+from framecodec.columns cimport Column, Names, Rows
 
 cdef extern from *:
     """
@@ -140,6 +140,7 @@ cdef class RackDecoder:
     cdef Table sequences           # (address, domain, source) -> the next sequence number
     cdef bint derive
     cdef bint out_of_memory
+    cdef int64_t usual_rows[3]     # of samples, derived and flows in the last batch, and some more
     cdef int64_t frames
     cdef int64_t input_bytes
     cdef readonly uint64_t unknown_records
@@ -160,6 +161,7 @@ cdef class RackDecoder:
     cdef int64_t frame_offset                # of the datagram in its file; 0 where that is unknown
     cdef int64_t rows_left
 
+    cdef void make_room(self) noexcept nogil
     cdef void walk(self, ArrowArray* frames) noexcept nogil
     cdef Decoded hand_over(self)
     # Decodes start[:size_bytes]; a subclass gives the body. 0, or -1 when out of memory.
@@ -197,43 +199,50 @@ cdef void put_detail(char* out, size_t size, const char* form, uint64_t a, uint6
 cdef int64_t utf8_prefix(const uint8_t* bytes, int64_t size) noexcept nogil
 
 
-cdef inline void put8(Rows rows, int column, int64_t row, uint8_t value) noexcept nogil:
-    rows.columns[column].values[row] = value
-    rows.columns[column].valid[row] = 1
+cdef inline void put8(Column* columns, int column, int64_t row, uint8_t value) noexcept nogil:
+    columns[column].values[row] = value
+    columns[column].valid[row] = 1
 
 
-cdef inline void put16(Rows rows, int column, int64_t row, uint16_t value) noexcept nogil:
-    (<uint16_t*> rows.columns[column].values)[row] = value
-    rows.columns[column].valid[row] = 1
+cdef inline void put16(Column* columns, int column, int64_t row, uint16_t value) noexcept nogil:
+    (<uint16_t*> columns[column].values)[row] = value
+    columns[column].valid[row] = 1
 
 
-cdef inline void put32(Rows rows, int column, int64_t row, uint32_t value) noexcept nogil:
-    (<uint32_t*> rows.columns[column].values)[row] = value
-    rows.columns[column].valid[row] = 1
+cdef inline void put32(Column* columns, int column, int64_t row, uint32_t value) noexcept nogil:
+    (<uint32_t*> columns[column].values)[row] = value
+    columns[column].valid[row] = 1
 
 
-cdef inline void put64(Rows rows, int column, int64_t row, uint64_t value) noexcept nogil:
-    (<uint64_t*> rows.columns[column].values)[row] = value
-    rows.columns[column].valid[row] = 1
+cdef inline void put64(Column* columns, int column, int64_t row, uint64_t value) noexcept nogil:
+    (<uint64_t*> columns[column].values)[row] = value
+    columns[column].valid[row] = 1
 
 
-cdef inline bint is_set(Rows rows, int column, int64_t row) noexcept nogil:
-    return rows.columns[column].valid[row]
+cdef inline bint is_set(Column* columns, int column, int64_t row) noexcept nogil:
+    return columns[column].valid[row]
 
 
 # IPv4 leaves as ::ffff:a.b.c.d, RFC 4291 section 2.5.5.2.
-cdef inline void put_ipv4(Rows rows, int column, int64_t row, const uint8_t* address) noexcept nogil:
-    cdef uint8_t* cell = rows.columns[column].values + 16 * row
-    cell[10] = cell[11] = 0xFF
-    memcpy(cell + 12, address, 4)
-    rows.columns[column].valid[row] = 1
+cdef inline void write_ipv4(uint8_t* cell, const uint8_t* address) noexcept nogil:
+    cdef uint8_t low[8]
+    memset(cell, 0, 8)
+    low[0] = low[1] = 0
+    low[2] = low[3] = 0xFF
+    memcpy(low + 4, address, 4)
+    memcpy(cell + 8, low, 8)
 
 
-cdef inline void put_ipv6(Rows rows, int column, int64_t row, const uint8_t* address) noexcept nogil:
-    memcpy(rows.columns[column].values + 16 * row, address, 16)
-    rows.columns[column].valid[row] = 1
+cdef inline void put_ipv4(Column* columns, int column, int64_t row, const uint8_t* address) noexcept nogil:
+    write_ipv4(columns[column].values + 16 * row, address)
+    columns[column].valid[row] = 1
 
 
-cdef inline void put_mac(Rows rows, int column, int64_t row, const uint8_t* address) noexcept nogil:
-    memcpy(rows.columns[column].values + 6 * row, address, 6)
-    rows.columns[column].valid[row] = 1
+cdef inline void put_ipv6(Column* columns, int column, int64_t row, const uint8_t* address) noexcept nogil:
+    memcpy(columns[column].values + 16 * row, address, 16)
+    columns[column].valid[row] = 1
+
+
+cdef inline void put_mac(Column* columns, int column, int64_t row, const uint8_t* address) noexcept nogil:
+    memcpy(columns[column].values + 6 * row, address, 6)
+    columns[column].valid[row] = 1

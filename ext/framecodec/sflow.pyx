@@ -18,7 +18,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from framecodec.columns cimport Names
+from framecodec.columns cimport Column
 from framecodec.headers cimport MPLS_LABELS_MAX, read_packet
 from framecodec.rack cimport (
     BAD_LENGTH, CODEC_SFLOW, COUNTER, ENTITY_ADAPTER, ENTITY_HOST, ENTITY_INTERFACE, ENTITY_LANE, ENTITY_LOGICAL, ENTITY_PHYSICAL,
@@ -323,6 +323,7 @@ cdef class SflowDecoder(RackDecoder):
         return 0
 
     cdef int read_flow(self, Sample* sample, bint is_discard, int64_t end, int64_t reach) noexcept nogil:
+        cdef Column* columns
         cdef const uint8_t* p = self.start
         cdef int64_t row, at = sample.at
         cdef int64_t limit = end
@@ -334,18 +335,19 @@ cdef class SflowDecoder(RackDecoder):
         row = self.open_flow(CODEC_SFLOW, self.sub_agent, self.sequence)
         if row < 0:
             return -1
+        columns = self.flows.columns
         if sample.rate:
-            put32(self.flows, FLOW_SAMPLING_RATE, row, sample.rate)
+            put32(columns, FLOW_SAMPLING_RATE, row, sample.rate)
         if sample.in_form == 0:
-            put32(self.flows, FLOW_IN_IF, row, sample.in_value)
+            put32(columns, FLOW_IN_IF, row, sample.in_value)
         if sample.out_form == 0:
-            put32(self.flows, FLOW_OUT_IF, row, sample.out_value)
+            put32(columns, FLOW_OUT_IF, row, sample.out_value)
         elif sample.out_form == 1 and sample.out_value < 0x10000:
             # Format 1 is "packet discarded", the value says why [5, "interface"].
-            put16(self.flows, FLOW_DISCARD_REASON, row, <uint16_t> sample.out_value)
+            put16(columns, FLOW_DISCARD_REASON, row, <uint16_t> sample.out_value)
         if is_discard and sample.reason < 0x10000:
-            put16(self.flows, FLOW_DISCARD_REASON, row, <uint16_t> sample.reason)
-        put64(self.flows, FLOW_PACKETS, row, 1)
+            put16(columns, FLOW_DISCARD_REASON, row, <uint16_t> sample.reason)
+        put64(columns, FLOW_PACKETS, row, 1)
         for index in range(sample.records):
             if limit - at < 8:
                 put_detail(detail, sizeof(detail), b"record %llu of %llu is missing", index + 1, sample.records)
@@ -365,7 +367,7 @@ cdef class SflowDecoder(RackDecoder):
             if at > limit:
                 at = limit           # some exporters leave the last record's padding out
         if sample.ip_bytes or sample.frame_bytes:
-            put64(self.flows, FLOW_BYTES, row, sample.ip_bytes if sample.ip_bytes else sample.frame_bytes)
+            put64(columns, FLOW_BYTES, row, sample.ip_bytes if sample.ip_bytes else sample.frame_bytes)
         self.close_flow(row)
         if self.derive and self.contribute_flow(sample, row, is_discard) < 0:
             return -1
@@ -407,6 +409,7 @@ cdef class SflowDecoder(RackDecoder):
     cdef void read_flow_record(
         self, Sample* sample, int64_t row, uint32_t tag, const uint8_t* p, int64_t size,
     ) noexcept nogil:
+        cdef Column* columns = self.flows.columns
         cdef uint32_t header_bytes, ip_bytes
         cdef int64_t at
         if tag == 1:
@@ -426,79 +429,81 @@ cdef class SflowDecoder(RackDecoder):
                 return
             if sample.frame_bytes == 0:
                 sample.frame_bytes = be32(p)
-            put_mac(self.flows, FLOW_SRC_MAC, row, p + 4)
-            put_mac(self.flows, FLOW_DST_MAC, row, p + 12)
+            put_mac(columns, FLOW_SRC_MAC, row, p + 4)
+            put_mac(columns, FLOW_DST_MAC, row, p + 12)
             if be32(p + 20) < 0x10000:
-                put16(self.flows, FLOW_ETHERTYPE, row, <uint16_t> be32(p + 20))
+                put16(columns, FLOW_ETHERTYPE, row, <uint16_t> be32(p + 20))
         elif tag == 3 or tag == 4:
             # sampled_ipv4, sampled_ipv6: length, protocol, addresses, ports, TCP flags, type of service or priority.
             if size < (32 if tag == 3 else 56):
                 return
             sample.ip_bytes = be32(p)
-            put8(self.flows, FLOW_PROTOCOL, row, <uint8_t> be32(p + 4))
+            put8(columns, FLOW_PROTOCOL, row, <uint8_t> be32(p + 4))
             if tag == 3:
-                put_ipv4(self.flows, FLOW_SRC_ADDR, row, p + 8)
-                put_ipv4(self.flows, FLOW_DST_ADDR, row, p + 12)
+                put_ipv4(columns, FLOW_SRC_ADDR, row, p + 8)
+                put_ipv4(columns, FLOW_DST_ADDR, row, p + 12)
                 at = 16
             else:
-                put_ipv6(self.flows, FLOW_SRC_ADDR, row, p + 8)
-                put_ipv6(self.flows, FLOW_DST_ADDR, row, p + 24)
+                put_ipv6(columns, FLOW_SRC_ADDR, row, p + 8)
+                put_ipv6(columns, FLOW_DST_ADDR, row, p + 24)
                 at = 40
-            put16(self.flows, FLOW_SRC_PORT, row, <uint16_t> be32(p + at))
-            put16(self.flows, FLOW_DST_PORT, row, <uint16_t> be32(p + at + 4))
-            put16(self.flows, FLOW_TCP_FLAGS, row, <uint16_t> be32(p + at + 8))
-            put8(self.flows, FLOW_TOS, row, <uint8_t> be32(p + at + 12))
-            if not is_set(self.flows, FLOW_ETHERTYPE, row):
-                put16(self.flows, FLOW_ETHERTYPE, row, 0x0800 if tag == 3 else 0x86DD)
+            put16(columns, FLOW_SRC_PORT, row, <uint16_t> be32(p + at))
+            put16(columns, FLOW_DST_PORT, row, <uint16_t> be32(p + at + 4))
+            put16(columns, FLOW_TCP_FLAGS, row, <uint16_t> be32(p + at + 8))
+            put8(columns, FLOW_TOS, row, <uint8_t> be32(p + at + 12))
+            if not is_set(columns, FLOW_ETHERTYPE, row):
+                put16(columns, FLOW_ETHERTYPE, row, 0x0800 if tag == 3 else 0x86DD)
         elif tag == 1001:
             # extended_switch: VLAN and priority in, VLAN and priority out; -1 is unknown.
             if size < 16:
                 return
             if be32(p) < 0x10000:
-                put16(self.flows, FLOW_SRC_VLAN, row, <uint16_t> be32(p))
+                put16(columns, FLOW_SRC_VLAN, row, <uint16_t> be32(p))
             if be32(p + 8) < 0x10000:
-                put16(self.flows, FLOW_DST_VLAN, row, <uint16_t> be32(p + 8))
+                put16(columns, FLOW_DST_VLAN, row, <uint16_t> be32(p + 8))
         elif tag == 1002:
             # extended_router: next hop, mask bits of source and destination.
             at = self.read_address(row, FLOW_NEXT_HOP, p, size)
             if at < 0 or size - at < 8:
                 return
             if be32(p + at) <= 128:
-                put8(self.flows, FLOW_SRC_MASK, row, <uint8_t> be32(p + at))
+                put8(columns, FLOW_SRC_MASK, row, <uint8_t> be32(p + at))
             if be32(p + at + 4) <= 128:
-                put8(self.flows, FLOW_DST_MASK, row, <uint8_t> be32(p + at + 4))
+                put8(columns, FLOW_DST_MASK, row, <uint8_t> be32(p + at + 4))
         elif tag == 1003:
             self.read_gateway(row, p, size)
         elif tag == 1006:
             self.read_mpls_record(row, p, size)
         elif tag == 1012:
             # extended_vlantunnel: the tags that were taken off, outermost first.
-            if size >= 8 and be32(p) and not is_set(self.flows, FLOW_VLAN_ID, row):
-                put16(self.flows, FLOW_VLAN_ID, row, be32(p + 4) & 0x0FFF)
+            if size >= 8 and be32(p) and not is_set(columns, FLOW_VLAN_ID, row):
+                put16(columns, FLOW_VLAN_ID, row, be32(p + 4) & 0x0FFF)
         elif not is_skipped_flow_record(tag):
             self.unknown_records += 1
 
     # An sFlow address into a column that may be set already; the offset behind it, -1 when it is cut or of unknown type.
     cdef int64_t read_address(self, int64_t row, int column, const uint8_t* p, int64_t size) noexcept nogil:
+        cdef Column* columns = self.flows.columns
         cdef uint32_t kind = be32(p) if size >= 4 else 9
         if kind == 0:
             return 4
         if kind == 1 and size >= 8:
-            put_ipv4(self.flows, column, row, p + 4)
+            put_ipv4(columns, column, row, p + 4)
             return 8
         if kind == 2 and size >= 20:
-            put_ipv6(self.flows, column, row, p + 4)
+            put_ipv6(columns, column, row, p + 4)
             return 20
         return -1
 
     # extended_gateway: next hop, own AS, source AS, source peer AS, AS path in segments, communities, local preference.
     cdef void read_gateway(self, int64_t row, const uint8_t* p, int64_t size) noexcept nogil:
+        cdef Column* columns = self.flows.columns
         cdef int64_t at = self.read_address(row, FLOW_BGP_NEXT_HOP, p, size)
         cdef uint32_t segments, segment, length, last = 0, first = 0
         cdef bint has_path = False
         if at < 0 or size - at < 16:
             return
-        put32(self.flows, FLOW_SRC_AS, row, be32(p + at + 4))
+        put32(columns, FLOW_SRC_AS, row, be32(p + at + 4))
         segments = be32(p + at + 12)
         at += 16
         for segment in range(segments):
@@ -516,11 +521,12 @@ cdef class SflowDecoder(RackDecoder):
             at += 4 * <int64_t> length
         if has_path:
             # The path runs from the next AS to the one that announces the destination.
-            put32(self.flows, FLOW_NEXT_AS, row, first)
-            put32(self.flows, FLOW_DST_AS, row, last)
+            put32(columns, FLOW_NEXT_AS, row, first)
+            put32(columns, FLOW_DST_AS, row, last)
 
     # extended_mpls: next hop, label stack in, label stack out; entries are whole label stack entries (RFC 3032).
     cdef void read_mpls_record(self, int64_t row, const uint8_t* p, int64_t size) noexcept nogil:
+        cdef Column* columns = self.flows.columns
         cdef int64_t at
         cdef uint32_t count, index
         cdef uint32_t labels[MPLS_LABELS_MAX]
@@ -529,7 +535,7 @@ cdef class SflowDecoder(RackDecoder):
             return
         count = be32(p + at)
         at += 4
-        if count > (size - at) // 4 or is_set(self.flows, FLOW_MPLS_LABELS, row):
+        if count > (size - at) // 4 or is_set(columns, FLOW_MPLS_LABELS, row):
             return
         if count > MPLS_LABELS_MAX:
             count = MPLS_LABELS_MAX

@@ -57,7 +57,7 @@ cdef struct Op:
     uint8_t operation
     uint8_t column
     uint8_t width
-    uint8_t number               # element - 70 of a label; index of an options counter
+    uint8_t number               # element - 70 of a label; index of an options counter; 1 for the only address of its column
     uint16_t length
     uint16_t field               # index, for records of variable length
     uint32_t offset              # in a record of fixed length

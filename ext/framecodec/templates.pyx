@@ -209,7 +209,7 @@ cdef class Domains:
         cdef const Field* field
         cdef Element element, rival
         cdef Op op
-        cdef bint is_reverse, is_beaten
+        cdef bint is_reverse, is_beaten, has_rival
         for index in range(template.field_count):
             field = &template.fields[index]
             memset(&op, 0, sizeof(Op))
@@ -238,7 +238,7 @@ cdef class Domains:
             element = self.element(field)
             if element.operation == OP_NONE:
                 continue
-            is_beaten = False
+            is_beaten, has_rival = False, False
             for other in range(template.field_count):
                 if other == index or template.fields[other].length == 0:
                     continue
@@ -247,6 +247,7 @@ cdef class Domains:
                 rival = self.element(&template.fields[other])
                 if not (is_exclusive(element.operation) and is_exclusive(rival.operation) and rival.column == element.column):
                     continue
+                has_rival = True
                 # Of two addresses or masks both are read: the one of the other family may be all zero.
                 if rival.rank < element.rank or (
                     rival.rank == element.rank and other < index and element.operation != OP_ADDRESS
@@ -257,6 +258,8 @@ cdef class Domains:
             if is_beaten:
                 continue
             op.operation, op.column, op.width = element.operation, element.column, element.width
+            if op.operation == OP_ADDRESS:
+                op.number = not has_rival
             if op.operation == OP_MPLS:
                 op.number = <uint8_t> (field.element - 70)
                 template.has_mpls = True
