@@ -16,16 +16,16 @@ help:
 
 $(VENV)/.demo: pyproject.toml $(CORE)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "hint: on Debian: apt-get install python3-venv python3-dev gcc"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off --editable '.[embedded]'
+	$(BIN)/pip install --disable-pip-version-check --editable '.[embedded]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(CORE)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "hint: on Debian: apt-get install python3-venv python3-dev gcc"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off --editable '.[test]'
+	$(BIN)/pip install --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.bench: $(VENV)/.test
-	$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off --editable '.[bench]'
+	$(BIN)/pip install --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 demo: $(VENV)/.demo

@@ -16,17 +16,20 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from streams.errors import DependencyError, OrbitrackError
+from streams.folders import folder_error, make_folder
 
-__all__ = ["KAFKA", "broker_command", "prepare_broker", "resolve_jars"]
+__all__ = ["KAFKA", "broker_command", "fetch_jars", "prepare_broker", "resolve_jars"]
 
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.1+org.slf4j:slf4j-simple:1.7.36"
 CONTROLLER_PORT_STEP = 1000        # the controller listens on port + this
 HEAP = "512m"
+PROGRESS_S = 2
 
 
 def resolve_jars(folder: str | None = None) -> str:
@@ -45,8 +48,6 @@ def resolve_jars(folder: str | None = None) -> str:
     except ImportError as error:
         hint = "pip install 'orbitrack[embedded]'"
         raise DependencyError("the embedded broker is not installed", retryable=False, hint=hint) from error
-    started = time.monotonic()
-    click.echo(f"kafka: resolving the jars of {KAFKA.split('+')[0]} (45 MB from Maven Central the first time)", err=True)
     try:
         environment = jgo.build(KAFKA)
     except Exception as error:               # jgo raises whatever its HTTP client and its parser raise
@@ -55,8 +56,24 @@ def resolve_jars(folder: str | None = None) -> str:
             hint="without internet: set ORBITRACK_KAFKA_JARS to a folder with Kafka 4.3.1's libs/*.jar, "
             "or point [kafka] bootstrap at a broker of your own and run `orbitrack up` without the role kafka",
         ) from error
-    click.echo(f"kafka: jars ready after {time.monotonic() - started:.1f} s", err=True)
     return ":".join(str(jar) for jar in environment.all_jars)
+
+
+async def fetch_jars(say: Callable[[str], None]) -> None:
+    """Has the jars in their cache before a broker wants them, and says how far the download is. Raises DependencyError."""
+    before = cached_bytes()
+    fetching = asyncio.create_task(asyncio.to_thread(resolve_jars, os.environ.get("ORBITRACK_KAFKA_JARS")))
+    while not (await asyncio.wait((fetching,), timeout=PROGRESS_S))[0]:
+        megabytes = (cached_bytes() - before) / 1e6
+        say(f"kafka: fetching its jars from Maven Central, {f'{megabytes:.0f} of about 45 MB' if megabytes >= 1 else 'resolving'}")
+    await fetching
+
+
+def cached_bytes() -> int:
+    cache = Path(os.environ.get("JGO_CACHE_DIR") or Path.home() / ".cache" / "jgo")
+    repository = Path.home() / ".m2" / "repository"
+    jars = [jar.stat() for folder in (cache, repository) for jar in folder.rglob("*.jar*") if jar.is_file()]
+    return sum({jar.st_ino: jar.st_size for jar in jars}.values())           # jgo links what it has into both
 
 
 def properties(data_dir: Path, port: int, node: int, voters: str) -> str:
@@ -110,9 +127,12 @@ def prepare_broker(
     data_dir: Path, port: int, class_path: str, node: int = 1, voters: str | None = None, cluster: str = "orbitrack"
 ) -> None:
     """Writes server.properties and formats `data_dir` unless it was formatted before (then its data is kept)."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(data_dir)
     voters = voters or f"{node}@127.0.0.1:{port + CONTROLLER_PORT_STEP}"
-    (data_dir / "server.properties").write_text(properties(data_dir, port, node, voters) + "\n")
+    try:
+        (data_dir / "server.properties").write_text(properties(data_dir, port, node, voters) + "\n")
+    except OSError as error:
+        raise folder_error(data_dir, error) from error
     if (data_dir / "log" / "meta.properties").exists():
         return
     cluster_id = base64.urlsafe_b64encode(cluster.encode().ljust(16, b"-")[:16]).decode().rstrip("=")

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 
 from streams.clickhouse.migrate import migrate
-from streams.embedded.broker import CONTROLLER_PORT_STEP, wait_until_listening
+from streams.embedded.broker import CONTROLLER_PORT_STEP, fetch_jars, wait_until_listening
 from streams.embedded.supervisor import Supervisor
 from streams.errors import ConfigError, DependencyError, UsageError, nearest
 from streams.kafka import create_topics, wait_for_broker
@@ -147,6 +147,8 @@ class Up:
 
     async def start(self) -> None:
         roles = self.options.roles
+        if "kafka" in roles:
+            await fetch_jars(self.say)
         for role in ("kafka", "database"):
             if role in roles:
                 self.supervisor.add(role, self.command(role, 1), self.environment(1))
