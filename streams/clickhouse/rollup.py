@@ -64,7 +64,8 @@ FROM {source} AS w FINAL
 WHERE {lead}(bucket) IN ({spans}) AND bucket >= {first} AND bucket < {last}
     AND intDiv(toUnixTimestamp(bucket), {size_s}) IN ({starts})
 GROUP BY start, entity, metric
-SETTINGS do_not_merge_across_partitions_select_final = 1, max_partitions_per_insert_block = 0"""
+SETTINGS do_not_merge_across_partitions_select_final = 1, max_partitions_per_insert_block = 0,
+    distributed_foreground_insert = 1, optimize_on_insert = 0"""
 
 
 def recompute_statement(target: str, source: str, size_s: int, span_s: int, lead: str, starts: list[int]) -> str:
