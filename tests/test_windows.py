@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from framecodec.windows import Windower, sketch_key
+from framecodec.cells import sketch_key
+from framecodec.windows import Windower
 from streams.model import SAMPLES, WINDOWS
 from tests.oracle import windows as oracle
 

@@ -1,72 +1,13 @@
 # Event-time windows; windows.pyx says what they mean.
+from framecodec.blobs cimport Bytes
+from framecodec.cells cimport Cell, Objective, Pane, Series
 from framecodec.columns cimport Names, Rows
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef enum:
-    RECENT_KEYS = 12
-
-cdef enum CellMark:
     CELL_TOUCHED = 1     # differs from the last checkpoint
     CELL_CHANGED = 2     # differs from what was last emitted
-
-cdef enum Comparison:
-    COMPARE_NONE         # no objective: every sample is good
-    COMPARE_LE
-    COMPARE_LT
-    COMPARE_GE
-    COMPARE_GT
-    COMPARE_EQ
-
-cdef struct Objective:
-    Comparison comparison
-    double threshold
-
-cdef struct Point:
-    int64_t time_ns
-    double value
-
-# One metric of one entity.
-cdef struct Series:
-    int32_t entity
-    int32_t metric
-    bint is_counter
-    bint is_wide         # a 64-bit counter: a fall is a reset, never a wrap
-    bint has_previous
-    Point previous       # the last point of all expired panes
-    Objective objective
-
-# One metric of one entity in one pane. keys/counts: sorted DDSketch. points: a counter's samples in time order.
-cdef struct Cell:
-    uint32_t series
-    uint8_t marks
-    uint8_t recent_count
-    uint16_t key_count
-    uint16_t key_capacity
-    int16_t[RECENT_KEYS] recent
-    uint64_t cnt
-    uint64_t good
-    double vsum
-    double vsumsq
-    double vmin
-    double vmax
-    Point first
-    Point last
-    int16_t* keys
-    uint32_t* counts
-    Point* points
-    uint32_t point_count
-    uint32_t point_capacity
-
-# All cells of one group in [bucket_ns, bucket_ns + size). index_of[series] is the cell's number or -1.
-cdef struct Pane:
-    int64_t bucket_ns
-    bint is_touched
-    Cell* cells
-    uint32_t cell_count
-    uint32_t cell_capacity
-    int32_t* index_of
-    uint32_t index_capacity
 
 # Entities that share a clock: all below one exporter or spacecraft. panes ascend by bucket.
 cdef struct Group:
@@ -84,12 +25,6 @@ cdef struct Group:
     uint32_t pane_count
     uint32_t pane_capacity
     Pane* current
-
-cdef struct Bytes:
-    uint8_t* data
-    size_t used
-    size_t capacity
-    bint failed
 
 
 cdef class Windower:

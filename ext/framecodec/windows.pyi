@@ -3,9 +3,7 @@ from typing import Any
 
 from framecodec.columns import Batch
 
-__all__ = ["Windower", "sketch_key"]
-
-def sketch_key(value: float) -> int: ...
+__all__ = ["Windower"]
 
 class Windower:
     size_ns: int

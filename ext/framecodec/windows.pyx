@@ -20,12 +20,20 @@ This module never asks what time it is, and does not know Kafka, checkpoints or 
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.math cimport ceil, fabs, isfinite, log
-from libc.stdint cimport INT64_MAX, INT64_MIN, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.math cimport isfinite
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcpy, memmove, memset
 
 from framecodec.arrow cimport ArrowArray, ArrowSchema
+from framecodec.blobs cimport (
+    BLOB_IS_BROKEN, SERIES_IS_COUNTER, Bytes, Cursor, get, mark_name, put, put_cell, put_i64, put_series, put_u32, read_cell,
+    write_names,
+)
+from framecodec.cells cimport (
+    COMPARE_EQ, COMPARE_GE, COMPARE_GT, COMPARE_LE, COMPARE_LT, COMPARE_NONE, OUT_OF_MEMORY, Cell, Comparison, Objective, Pane,
+    Point, Series, add_value, free_pane, rise, settle_keys,
+)
 from framecodec.columns cimport Names, Rows
 from framecodec.records cimport (
     SAMPLE_ENTITY, SAMPLE_KIND, SAMPLE_METRIC, SAMPLE_TIME, SAMPLE_VALUE, WINDOW_BUCKET, WINDOW_CNT, WINDOW_ENTITY,
@@ -35,201 +43,18 @@ from framecodec.records cimport (
 
 from framecodec.records import WINDOWS_FIELDS
 
-__all__ = ["Windower", "sketch_key"]
+__all__ = ["Windower"]
 
 cdef enum:
     FIRST_CELLS = 8
-    # A window of 10 s holds one point a counter and poll; a sender of more is broken or hostile.
-    POINTS_MAX = 65536
-    KEYS_MAX = 65535
     BLOB_MAGIC = 0x3157424F            # "OBW1"
-    SERIES_IS_COUNTER = 1
-    SERIES_IS_WIDE = 2
-    OUT_OF_MEMORY = -1
-    BLOB_IS_BROKEN = -2
-
-# DDSketch with 1 % relative error: gamma = 1.01 / 0.99, docs/architecture.md.
-cdef double LOG_GAMMA = log(1.01 / 0.99)
-cdef int SKETCH_OFFSET = 4096
-cdef double SKETCH_ZERO = 1e-9
-cdef double TWO_32 = 4294967296.0
 
 COMPARISONS = {"le": COMPARE_LE, "lt": COMPARE_LT, "ge": COMPARE_GE, "gt": COMPARE_GT, "eq": COMPARE_EQ}
-
-
-# log2 of 1 + i/256 and the slope to the next entry: a logarithm good to 3e-6, for all but the last step of key_of.
-cdef double[257] LOG2
-for entry in range(257):
-    LOG2[entry] = log(1.0 + entry / 256.0) / log(2.0)
-cdef double KEYS_PER_OCTAVE = log(2.0) / LOG_GAMMA
-# 34.7 keys an octave times 3e-6: closer than this to the edge of a bucket, the exact logarithm decides.
-cdef double UNSURE = 0.001
-
-
-cdef inline int16_t key_of(double value) noexcept nogil:
-    cdef double size = fabs(value)
-    cdef double key, edge, place
-    cdef uint64_t bits
-    cdef int64_t exponent
-    cdef int entry
-    if size < SKETCH_ZERO:
-        return 0
-    memcpy(&bits, &size, 8)
-    exponent = <int64_t> (bits >> 52) - 1023
-    entry = <int> (bits >> 44) & 0xFF
-    place = <double> (bits & <uint64_t> 0xFFFFFFFFFFFULL) * (1.0 / <double> (1ULL << 44))
-    key = (<double> exponent + LOG2[entry] + place * (LOG2[entry + 1] - LOG2[entry])) * KEYS_PER_OCTAVE
-    edge = ceil(key)
-    if edge - key < UNSURE or edge - key > 1.0 - UNSURE:
-        edge = ceil(log(size) / LOG_GAMMA)
-    edge += SKETCH_OFFSET
-    if edge > 32767:                   # above 1e249: one bucket for all of them
-        edge = 32767
-    return <int16_t> edge if value > 0 else <int16_t> -edge
-
-
-def sketch_key(double value) -> int:
-    """The DDSketch bucket of a value: sign(v) * (ceil(ln|v| / ln(1.01/0.99)) + 4096), 0 below 1e-9."""
-    return key_of(value)
-
-
-cdef inline bint is_good(Objective* objective, double value) noexcept nogil:
-    if objective.comparison == COMPARE_NONE:
-        return True
-    if objective.comparison == COMPARE_LE:
-        return value <= objective.threshold
-    if objective.comparison == COMPARE_LT:
-        return value < objective.threshold
-    if objective.comparison == COMPARE_GE:
-        return value >= objective.threshold
-    if objective.comparison == COMPARE_GT:
-        return value > objective.threshold
-    return value == objective.threshold
 
 
 cdef inline int64_t floor_to(int64_t time_ns, int64_t size_ns) noexcept nogil:
     cdef int64_t remainder = time_ns % size_ns
     return time_ns - remainder - (size_ns if remainder < 0 else 0)
-
-
-# --- cells -----------------------------------------------------------------------------------------------------------
-
-cdef void free_cell(Cell* cell) noexcept nogil:
-    free(cell.keys)
-    free(cell.counts)
-    free(cell.points)
-
-
-cdef void free_pane(Pane* pane) noexcept nogil:
-    cdef uint32_t number
-    for number in range(pane.cell_count):
-        free_cell(&pane.cells[number])
-    free(pane.cells)
-    free(pane.index_of)
-    free(pane)
-
-
-cdef int count_key(Cell* cell, int16_t key, uint32_t count) noexcept nogil:
-    cdef uint32_t low = 0
-    cdef uint32_t high = cell.key_count
-    cdef uint32_t middle, capacity
-    cdef void* moved
-    while low < high:
-        middle = (low + high) >> 1
-        if cell.keys[middle] < key:
-            low = middle + 1
-        else:
-            high = middle
-    if low < cell.key_count and cell.keys[low] == key:
-        cell.counts[low] += count
-        return 0
-    if cell.key_count == cell.key_capacity:
-        if cell.key_capacity == KEYS_MAX:
-            return 0                   # cannot happen: there are 65,535 keys
-        capacity = 2 * <uint32_t> cell.key_capacity if cell.key_capacity else 8
-        if capacity > KEYS_MAX:
-            capacity = KEYS_MAX
-        moved = realloc(cell.keys, capacity * sizeof(int16_t))
-        if moved == NULL:
-            return OUT_OF_MEMORY
-        cell.keys = <int16_t*> moved
-        moved = realloc(cell.counts, capacity * sizeof(uint32_t))
-        if moved == NULL:
-            return OUT_OF_MEMORY
-        cell.counts = <uint32_t*> moved
-        cell.key_capacity = <uint16_t> capacity
-    memmove(cell.keys + low + 1, cell.keys + low, (cell.key_count - low) * sizeof(int16_t))
-    memmove(cell.counts + low + 1, cell.counts + low, (cell.key_count - low) * sizeof(uint32_t))
-    cell.keys[low] = key
-    cell.counts[low] = count
-    cell.key_count += 1
-    return 0
-
-
-# Most windows hold few samples, so keys wait unsorted in the cell itself and are sorted in when it is full or read.
-cdef int settle_keys(Cell* cell) noexcept nogil:
-    cdef int number
-    for number in range(cell.recent_count):
-        if count_key(cell, cell.recent[number], 1) < 0:
-            return OUT_OF_MEMORY
-    cell.recent_count = 0
-    return 0
-
-
-cdef int add_point(Cell* cell, int64_t time_ns, double value) noexcept nogil:
-    cdef uint32_t place = cell.point_count
-    cdef uint32_t capacity
-    cdef void* moved
-    if place == cell.point_capacity:
-        if place >= POINTS_MAX:
-            return 0
-        capacity = 2 * cell.point_capacity if cell.point_capacity else 2
-        moved = realloc(cell.points, capacity * sizeof(Point))
-        if moved == NULL:
-            return OUT_OF_MEMORY
-        cell.points = <Point*> moved
-        cell.point_capacity = capacity
-    while place > 0 and cell.points[place - 1].time_ns > time_ns:
-        place -= 1
-    memmove(cell.points + place + 1, cell.points + place, (cell.point_count - place) * sizeof(Point))
-    cell.points[place].time_ns = time_ns
-    cell.points[place].value = value
-    cell.point_count += 1
-    return 0
-
-
-cdef int add_value(Cell* cell, Series* series, int64_t time_ns, double value) noexcept nogil:
-    cell.cnt += 1
-    cell.good += is_good(&series.objective, value)
-    cell.vsum += value
-    cell.vsumsq += value * value
-    if value < cell.vmin:
-        cell.vmin = value
-    if value > cell.vmax:
-        cell.vmax = value
-    if time_ns < cell.first.time_ns:
-        cell.first.time_ns = time_ns
-        cell.first.value = value
-    if time_ns >= cell.last.time_ns:
-        cell.last.time_ns = time_ns
-        cell.last.value = value
-    if series.is_counter:              # a sketch of a counter's standings answers no question
-        return add_point(cell, time_ns, value)
-    if cell.recent_count == RECENT_KEYS and settle_keys(cell) < 0:
-        return OUT_OF_MEMORY
-    cell.recent[cell.recent_count] = key_of(value)
-    cell.recent_count += 1
-    return 0
-
-
-# How far a counter rose from one standing to the next. RFC 2863 3.1.6 (from memory): 32-bit counters wrap.
-cdef double rise(Series* series, double before, double after, uint32_t* resets) noexcept nogil:
-    if after >= before:
-        return after - before
-    if not series.is_wide and before < TWO_32 and after + TWO_32 - before < TWO_32 / 2:
-        return after + TWO_32 - before
-    resets[0] += 1
-    return after
 
 
 # --- groups, series, panes -------------------------------------------------------------------------------------------
@@ -965,78 +790,6 @@ cdef int emit(Windower self, Rows rows, Group* group, uint32_t pane_number, Cell
 
 # --- writing and reading state ---------------------------------------------------------------------------------------
 
-cdef void put(Bytes* out, const void* data, size_t size) noexcept nogil:
-    cdef size_t capacity = out.capacity if out.capacity else 4096
-    cdef void* moved
-    while capacity < out.used + size:
-        capacity *= 2
-    if capacity != out.capacity:
-        moved = realloc(out.data, capacity)
-        if moved == NULL:
-            out.failed = True
-            return
-        out.data = <uint8_t*> moved
-        out.capacity = capacity
-    memcpy(out.data + out.used, data, size)
-    out.used += size
-
-cdef inline void put_u32(Bytes* out, uint32_t value) noexcept nogil:
-    put(out, &value, 4)
-
-cdef inline void put_i64(Bytes* out, int64_t value) noexcept nogil:
-    put(out, &value, 8)
-
-# A name keeps its number of this process in the blob; write_names lists the marked ones with their text.
-cdef uint32_t mark_name(Names names, int32_t name) noexcept nogil:
-    names.stamp[name] = names.epoch
-    return <uint32_t> name
-
-cdef int write_names(Names names, Bytes* body, Bytes* out) noexcept nogil:
-    cdef uint32_t number
-    cdef uint16_t size
-    for number in range(names.count):
-        if names.stamp[number] != names.epoch:
-            continue
-        size = <uint16_t> (names.starts[number + 1] - names.starts[number])
-        put_u32(out, number)
-        put(out, &size, 2)
-        put(out, names.text + names.starts[number], size)
-    return OUT_OF_MEMORY if body.failed or out.failed else 0
-
-cdef void put_series(Bytes* out, Names names, Series* series) noexcept nogil:
-    cdef uint8_t flags = (SERIES_IS_COUNTER if series.is_counter else 0) | (SERIES_IS_WIDE if series.is_wide else 0)
-    put_u32(out, mark_name(names, series.entity))
-    put_u32(out, mark_name(names, series.metric))
-    put(out, &flags, 1)
-
-cdef int put_cell(Bytes* out, Names names, int64_t bucket_ns, Series* series, Cell* cell) noexcept nogil:
-    if settle_keys(cell) < 0:
-        return OUT_OF_MEMORY
-    put_i64(out, bucket_ns)
-    put_series(out, names, series)
-    put(out, &cell.cnt, 8)
-    put(out, &cell.good, 8)
-    put(out, &cell.vsum, 4 * sizeof(double))         # vsum vsumsq vmin vmax
-    put(out, &cell.first, 2 * sizeof(Point))         # first last
-    put(out, &cell.key_count, 2)
-    put(out, &cell.point_count, 4)
-    put(out, cell.keys, cell.key_count * sizeof(int16_t))
-    put(out, cell.counts, cell.key_count * sizeof(uint32_t))
-    put(out, cell.points, cell.point_count * sizeof(Point))
-    return OUT_OF_MEMORY if out.failed else 0
-
-
-cdef struct Cursor:
-    const uint8_t* data
-    const uint8_t* end
-
-cdef bint get(Cursor* at, void* target, size_t size) noexcept nogil:
-    if <size_t> (at.end - at.data) < size:
-        return False
-    if size:
-        memcpy(target, at.data, size)
-        at.data += size
-    return True
 
 # ids[number in the blob] = number here.
 cdef int read_names(Windower self, Cursor* at, int32_t** ids, uint32_t* id_count) noexcept nogil:
@@ -1136,38 +889,6 @@ cdef int read_group(Windower self, Cursor* at, const int32_t* ids, uint32_t id_c
     self.expire(group)
     group.is_touched = False
     self.touched_cells = 0
-    return 0
-
-cdef int read_cell(Cursor* at, Cell* cell) noexcept nogil:
-    cdef uint16_t key_count
-    cdef uint32_t point_count
-    cdef void* keys
-    cdef void* counts
-    cdef void* points
-    if (
-        not get(at, &cell.cnt, 8) or not get(at, &cell.good, 8) or not get(at, &cell.vsum, 4 * sizeof(double))
-        or not get(at, &cell.first, 2 * sizeof(Point)) or not get(at, &key_count, 2) or not get(at, &point_count, 4)
-        or <size_t> (at.end - at.data) < key_count * <size_t> 6 + point_count * sizeof(Point)
-    ):
-        return BLOB_IS_BROKEN
-    keys = realloc(cell.keys, key_count * sizeof(int16_t) + 1)
-    if keys == NULL:
-        return OUT_OF_MEMORY
-    cell.keys = <int16_t*> keys
-    counts = realloc(cell.counts, key_count * sizeof(uint32_t) + 1)
-    if counts == NULL:
-        return OUT_OF_MEMORY
-    cell.counts = <uint32_t*> counts
-    points = realloc(cell.points, point_count * sizeof(Point) + 1)
-    if points == NULL:
-        return OUT_OF_MEMORY
-    cell.points = <Point*> points
-    cell.recent_count = 0
-    cell.key_count = cell.key_capacity = key_count
-    cell.point_count = cell.point_capacity = point_count
-    get(at, cell.keys, key_count * sizeof(int16_t))
-    get(at, cell.counts, key_count * sizeof(uint32_t))
-    get(at, cell.points, point_count * sizeof(Point))
     return 0
 
 

@@ -65,7 +65,8 @@ async def fetch_jars(say: Callable[[str], None]) -> None:
     fetching = asyncio.create_task(asyncio.to_thread(resolve_jars, os.environ.get("ORBITRACK_KAFKA_JARS")))
     while not (await asyncio.wait((fetching,), timeout=PROGRESS_S))[0]:
         megabytes = (cached_bytes() - before) / 1e6
-        say(f"kafka: fetching its jars from Maven Central, {f'{megabytes:.0f} of about 45 MB' if megabytes >= 1 else 'resolving'}")
+        state = f"{megabytes:.0f} of about 45 MB" if megabytes >= 1 else "resolving"
+        say(f"kafka: fetching its jars from Maven Central, {state}")
     await fetching
 
 

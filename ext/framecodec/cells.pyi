@@ -1,0 +1,3 @@
+__all__ = ["sketch_key"]
+
+def sketch_key(value: float) -> int: ...
