@@ -181,7 +181,15 @@ class Bench:
                 f"  {labels.get(name, name):<24}{per_cpu / 1e3:>14,.0f}{per_wall / 1e3:>12,.0f}"
                 f"{cpu_ratio:>11.2f}x{wall_ratio:>9.2f}x{floor:>8}"
             )
-        print(f"  encoding alone: {self.rows.num_rows / encode_s / 1e6:.1f} M rows/s")
+        rate = self.rows.num_rows / encode_s / 1e6
+        print(f"  encoding alone: {rate:.1f} M rows/s; on disk {self.disk_bytes():.2f} bytes a row (floor for samples: 3.6)")
+
+    def disk_bytes(self) -> float:
+        """Of a row, after the last insert, before any merge."""
+        return float(self.client.command(
+            "SELECT sum(bytes_on_disk) / sum(rows) FROM system.parts"
+            f" WHERE active AND database = currentDatabase() AND table = '{self.table.name}'"
+        ))
 
     def time_encoding(self) -> float:
         started = time.perf_counter()
