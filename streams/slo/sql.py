@@ -169,6 +169,7 @@ minutes AS (
     WHERE metric IN {{metrics:Array(String)}} AND {selected}
         AND bucket >= toDateTime({{first:UInt32}}, 'UTC') AND bucket < toDateTime({{to:UInt32}}, 'UTC')
         AND toStartOfHour(bucket) >= toStartOfHour(toDateTime({{first:UInt32}}, 'UTC'))
+        AND toStartOfHour(bucket) < toDateTime({{to:UInt32}}, 'UTC')
         AND (entity, toUInt32(bucket)) NOT IN (SELECT entity, minute FROM maintenance_minutes)
     GROUP BY entity, bucket
 ),

@@ -17,7 +17,7 @@ FROM (
     FROM (
         SELECT entity, metric, toStartOfFiveMinutes(bucket) AS slot, sum(increase) * 8 / 300 AS bps
         FROM v_1m
-        WHERE metric IN ('if_in_octets', 'if_out_octets') AND bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')}
+        WHERE metric IN ('if_in_octets', 'if_out_octets') AND [[span bucket]]
             AND [[selected entity]]
         GROUP BY entity, metric, slot
     )

@@ -27,7 +27,7 @@ SELECT entity,
 FROM (
     SELECT entity, bucket, cnt, toInt64(good) AS good, nullIf(1 - {objective:Float64}, 0) AS allowed
     FROM v_1m
-    WHERE metric = {metric:String} AND bucket >= {at:DateTime('UTC')} - 259200 AND bucket < {at:DateTime('UTC')}
+    WHERE metric = {metric:String} AND [[span bucket {at:DateTime('UTC')} - 259200 | {at:DateTime('UTC')}]]
         AND [[selected entity]]
 )
 GROUP BY entity, allowed

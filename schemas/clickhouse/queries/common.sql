@@ -31,7 +31,7 @@ WHERE cancelled = 0 AND has({exclude:Array(String)}, reason) AND start < end
 -- Minutes of metric `up` in the span outside maintenance.
 SELECT entity, bucket, vmin >= 1 AS is_up
 FROM v_1m
-WHERE metric = 'up' AND bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')} AND [[selected entity]]
+WHERE metric = 'up' AND [[span bucket]] AND [[selected entity]]
     AND (entity, bucket) NOT IN (SELECT entity, bucket FROM maintenance_minutes)
 
 --- service
@@ -52,7 +52,7 @@ LEFT JOIN (SELECT entity, count() AS minutes FROM maintenance_minutes GROUP BY e
 -- Entities with data of the metric in the span.
 SELECT DISTINCT entity
 FROM v_1m
-WHERE metric = {metric:String} AND bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')} AND [[selected entity]]
+WHERE metric = {metric:String} AND [[span bucket]] AND [[selected entity]]
 
 --- outages
 -- Runs of down minutes; one ends where the next down minute starts more than merge_minutes later.
@@ -105,6 +105,6 @@ FROM (
 LEFT JOIN (
     SELECT entity, bucket, cnt, vsum
     FROM v_10s
-    WHERE metric = {metric:String} AND cnt > 0 AND bucket >= {from:DateTime('UTC')}
-        AND bucket < (SELECT max(los) FROM contacts FINAL WHERE aos >= {from:DateTime('UTC')} AND aos < {to:DateTime('UTC')})
+    WHERE metric = {metric:String} AND cnt > 0 AND [[span bucket {from:DateTime('UTC')} |
+        (SELECT max(los) FROM contacts FINAL WHERE aos >= {from:DateTime('UTC')} AND aos < {to:DateTime('UTC')})]]
 ) AS w ON w.entity = s.spacecraft AND w.bucket = s.bucket

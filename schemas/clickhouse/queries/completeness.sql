@@ -15,7 +15,7 @@ FROM (SELECT known.entity AS entity, days.day AS day, days.minutes AS minutes FR
 LEFT JOIN (
     SELECT entity, toDate(bucket, {zone:String}) AS day, sum(cnt) AS samples
     FROM v_1m
-    WHERE metric = {metric:String} AND bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')} AND [[selected entity]]
+    WHERE metric = {metric:String} AND [[span bucket]] AND [[selected entity]]
     GROUP BY entity, day
 ) AS w ON w.entity = g.entity AND w.day = g.day
 ORDER BY entity, day

@@ -12,6 +12,6 @@ SELECT entity, sum(cnt) AS total, total - sum(good) AS bad, {objective:Float64} 
     (1 - objective) * total AS budget_events, bad / nullIf(budget_events, 0) AS budget_consumed,
     1 - budget_consumed AS budget_remaining
 FROM v_1m
-WHERE metric = {metric:String} AND bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')} AND [[selected entity]]
+WHERE metric = {metric:String} AND [[span bucket]] AND [[selected entity]]
 GROUP BY entity
 ORDER BY entity

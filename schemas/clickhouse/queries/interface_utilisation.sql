@@ -14,7 +14,7 @@ busy AS (
     FROM (
         SELECT entity, metric, bucket, increase
         FROM v_1m
-        WHERE metric IN ('if_in_octets', 'if_out_octets') AND bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')}
+        WHERE metric IN ('if_in_octets', 'if_out_octets') AND [[span bucket]]
             AND [[selected entity]]
     ) AS t
     ASOF LEFT JOIN (

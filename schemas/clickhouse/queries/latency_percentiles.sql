@@ -19,7 +19,7 @@ SELECT w.entity AS entity, w.samples AS n, ifNotFinite(sk_quantile(w.merged, 0.5
 FROM (
     SELECT entity, sum(cnt) AS samples, sum(v_1m.good) AS good, max(vmax) AS worst, sumMap(sk) AS merged
     FROM v_1m
-    WHERE metric = {metric:String} AND bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')} AND [[selected entity]]
+    WHERE metric = {metric:String} AND [[span bucket]] AND [[selected entity]]
     GROUP BY entity
 ) AS w
 LEFT JOIN listed AS l ON l.entity = w.entity

@@ -15,7 +15,7 @@ FROM (
     SELECT entity, toDate(bucket, {zone:String}) AS day, sumIf(vsum, metric = {lost:String}) AS day_lost,
         sumIf(vsum, metric = {received:String}) AS day_received, day_lost / nullIf(day_lost + day_received, 0) AS ratio
     FROM v_1m
-    WHERE metric IN ({lost:String}, {received:String}) AND bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')}
+    WHERE metric IN ({lost:String}, {received:String}) AND [[span bucket]]
         AND [[selected entity]]
     GROUP BY entity, day
 )

@@ -11,7 +11,7 @@ SELECT l.site AS site, toDate(w.bucket, {zone:String}) AS day,
     sumOrNullIf(w.vsum / w.cnt, w.metric = 'power_w') / 60000 AS it_kwh, facility_kwh / nullIf(it_kwh, 0) AS pue
 FROM v_1m AS w
 INNER JOIN listed AS l ON l.entity = w.entity
-WHERE w.metric IN ('facility_power_w', 'power_w') AND w.bucket >= {from:DateTime('UTC')} AND w.bucket < {to:DateTime('UTC')}
+WHERE w.metric IN ('facility_power_w', 'power_w') AND [[span w.bucket]]
     AND w.cnt > 0 AND l.site IS NOT NULL AND [[selected w.entity]]
 GROUP BY site, day
 ORDER BY site, day

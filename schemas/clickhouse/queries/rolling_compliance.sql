@@ -11,8 +11,8 @@ FROM (
         SELECT entity, toDate(bucket, {zone:String}) AS own_day, sum(v_1m.good) AS good, sum(cnt) AS samples,
             max(bucket >= {from:DateTime('UTC')}) AS is_asked
         FROM v_1m
-        WHERE metric = {metric:String} AND bucket < {to:DateTime('UTC')} AND [[selected entity]]
-            AND bucket >= toDateTime(toDate({from:DateTime('UTC')}, {zone:String}) - ({days:UInt64} - 1), {zone:String})
+        WHERE metric = {metric:String} AND [[selected entity]] AND [[span bucket
+            toDateTime(toDate({from:DateTime('UTC')}, {zone:String}) - ({days:UInt64} - 1), {zone:String}) | {to:DateTime('UTC')}]]
         GROUP BY entity, own_day
     )
 )

@@ -14,7 +14,7 @@ FROM known AS k
 LEFT JOIN (
     SELECT entity, count() AS windows, max(bucket) AS newest
     FROM windows_1m
-    WHERE metric = {metric:String} AND bucket >= {at:DateTime('UTC')} - 86400 AND bucket < {at:DateTime('UTC')}
+    WHERE metric = {metric:String} AND [[span bucket {at:DateTime('UTC')} - 86400 | {at:DateTime('UTC')}]]
         AND [[selected entity]]
     GROUP BY entity
 ) AS w ON w.entity = k.entity

@@ -12,7 +12,7 @@ FROM (
     SELECT l.site AS site, w.bucket AS bucket, countIf(w.vmin >= 1) AS up
     FROM v_1m AS w
     INNER JOIN listed AS l ON l.entity = w.entity
-    WHERE w.metric = 'up' AND w.bucket >= {from:DateTime('UTC')} AND w.bucket < {to:DateTime('UTC')} AND l.site IS NOT NULL
+    WHERE w.metric = 'up' AND [[span w.bucket]] AND l.site IS NOT NULL
         AND [[selected w.entity]]
     GROUP BY site, bucket
 )

@@ -17,7 +17,7 @@ excursions AS (
         SELECT entity, bucket, vmax, vsum / cnt AS mean,
             intDiv(toUInt32(bucket), 60) - row_number() OVER (PARTITION BY entity ORDER BY bucket) AS run
         FROM v_1m
-        WHERE metric = {metric:String} AND bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')}
+        WHERE metric = {metric:String} AND [[span bucket]]
             AND cnt > 0 AND mean > {limit:Float64} AND [[selected entity]]
     )
     GROUP BY entity, run

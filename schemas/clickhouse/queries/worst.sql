@@ -14,7 +14,7 @@ FROM (
             toStartOfMonth(bucket, {zone:String})
         ) AS period, 1 - sum(good) / nullIf(sum(cnt), 0) AS bad_ratio
     FROM v_1m
-    WHERE metric = {metric:String} AND bucket >= {from:DateTime('UTC')} AND bucket < {to:DateTime('UTC')} AND [[selected entity]]
+    WHERE metric = {metric:String} AND [[span bucket]] AND [[selected entity]]
     GROUP BY entity, period
     HAVING bad_ratio IS NOT NULL
 )
