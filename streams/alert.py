@@ -25,7 +25,8 @@ import pyarrow as pa
 from streams.clickhouse.alerts import Records
 from streams.clock import NS, wall_clock_ns
 from streams.errors import ConfigError, DependencyError, nearest
-from streams.kafka import Producer, Topics, committed_offsets, create_topics, decode, encode, wait_for_broker
+from streams.folders import make_folder
+from streams.kafka import BatchError, Producer, Topics, committed_offsets, decode, encode, read_batch, wait_for_topics
 from streams.model import WINDOWS
 from streams.rules import Maintenance, Rule, RuleEngine, load_rules
 from streams.telemetry import Telemetry
@@ -158,16 +159,6 @@ class AlertCounts:
             self.dead.labels(row["webhook"]).set(row["dead"])
 
 
-def read_windows(value: bytes) -> pa.RecordBatch | None:
-    """The windows in a record, checked all through; None if it holds none."""
-    try:
-        batch = decode(value)
-        batch.validate(full=True)
-        return batch if batch.schema.equals(WINDOWS) else batch.cast(WINDOWS)
-    except (pa.ArrowException, ValueError, TypeError, KeyError, OSError):
-        return None
-
-
 class Role:
     """What runs beside the agent: time, publishing, the sender, the database's copy."""
 
@@ -182,9 +173,10 @@ class Role:
 
     def take(self, message: Any) -> None:
         """One record of the topic `windows`."""
-        windows = read_windows(message.value)
-        if windows is None:
-            log.error("%s-%d offset %d holds no windows; passed over", message.topic, message.partition, message.offset)
+        try:
+            windows = read_batch(message.value, WINDOWS)
+        except BatchError as error:
+            log.error("%s-%d offset %d is passed over: %s", message.topic, message.partition, message.offset, error)
             self.counts.bad.inc()
             self.alerter.skip(message.partition, message.offset)
             return
@@ -297,10 +289,10 @@ def run(config: Config, log_level: str = "WARNING") -> None:
 
     rules_of(config)                                       # mistakes are told before anything is waited for
     check_webhooks(config.webhooks)
+    make_folder(config.data_dir)
 
     async def prepare() -> dict[int, int]:
-        await wait_for_broker(config.kafka)
-        await create_topics(config.kafka)
+        await wait_for_topics(config.kafka)
         topic = Topics(config.kafka.prefix).windows
         offsets = await committed_offsets(config.kafka, f"{config.kafka.prefix}alert", topic)
         return {partition: end for partition, (_, end) in enumerate(offsets)}

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from streams.addresses import parse_address
 from streams.clock import NS
 from streams.config_types import (
     DurationNs,
@@ -47,6 +48,8 @@ CODECS: tuple[str, ...] = get_args(Codec)
 Role = Literal["collect", "worker", "store", "alert", "serve", "gateway"]
 Table = Literal["samples", "flows", "windows_10s", "windows_1m", "windows_1h", "windows_1d", "rejects"]
 METRICS_LISTEN: dict[Role, str] = {role: f"127.0.0.1:{9101 + number}" for number, role in enumerate(get_args(Role))}
+WAIT = "how long a role that starts waits for it; then exit status 3"
+
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -57,6 +60,16 @@ class Kafka(Section):
     partitions: int = Field(default=8, ge=1, le=10_000, description="of topics that orbitrack creates")
     prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$", description="before the name of every topic and group")
     replication: int = Field(default=1, ge=1, le=10, description="of topics that orbitrack creates")
+    wait_ns: DurationNs = Field(default=300 * NS, alias="wait", description=WAIT)
+
+    @model_validator(mode="after")
+    def check_bootstrap(self) -> Kafka:
+        for server in self.bootstrap.split(","):
+            try:
+                parse_address(server, schemes=("",))
+            except ValueError as error:
+                raise KeyProblem("bootstrap", f"is not HOST:PORT,...: {error}") from error
+        return self
 
 
 class Login(TypedDict):
@@ -68,6 +81,7 @@ class Database(Section):
     dsn: str = Field(default="http://127.0.0.1:8123/orbitrack", description="http[s]://[USER:PASSWORD@]HOST:PORT/DATABASE")
     user: str | None = Field(default=None, description="instead of the one in dsn")
     password: SecretText | None = Field(default=None, description="instead of the one in dsn")
+    wait_ns: DurationNs = Field(default=300 * NS, alias="wait", description=WAIT)
     ttl: dict[Table, DurationNs] = Field(default={}, description='how long rows stay; "0" is for ever')
 
     @property

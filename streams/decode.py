@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+from streams.errors import ConfigError
 from streams.model import SAMPLES, SCHEMAS
 
 if TYPE_CHECKING:
@@ -114,8 +115,11 @@ def dictionary(name: str, rows: int) -> pa.Array:
 
 
 def open_decoder(link: Link) -> Decoder:
-    """A fresh decoder for a configured link. Raises DefinitionError for a definition that cannot be used."""
-    return OPENERS[link.codec](link)
+    """A fresh decoder for a configured link. ConfigError for a codec without one, DefinitionError for a bad definition."""
+    opener = OPENERS.get(link.codec)
+    if opener is None:
+        raise ConfigError(f"link '{link.name}': no decoder for codec {link.codec}", hint=f"there are: {', '.join(OPENERS)}")
+    return opener(link)
 
 
 def open_sflow(link: Link) -> Decoder:

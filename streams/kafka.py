@@ -4,8 +4,7 @@ Every value is one Arrow IPC stream message with one record batch of a schema in
 header `content-type`. A record without that header is a single raw frame of somebody else's producer; its header
 `link` names the configured link.
 
-    await wait_for_broker(config.kafka)
-    await create_topics(config.kafka)
+    await wait_for_topics(config.kafka)
     async with Producer(config.kafka) as producer:
         await producer.send(topics.frames_rack, partition, batch)
 
@@ -22,18 +21,20 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from streams.clock import NS
 from streams.errors import DependencyError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from streams.config import Kafka
 
 __all__ = [
-    "ARROW_HEADERS", "KafkaError", "Producer", "Topics", "committed_offsets", "create_topics", "decode", "encode", "is_arrow",
-    "log_start", "read_partition", "retry_visibly", "transactional_producer", "wait_for_broker",
+    "ARROW_HEADERS", "BatchError", "KafkaError", "Producer", "Topics", "committed_offsets", "create_topics", "decode", "encode",
+    "is_arrow", "log_start", "read_batch", "read_partition", "retry_visibly", "transactional_producer", "wait_for_broker",
+    "wait_for_topics",
 ]
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,10 @@ ARROW_HEADERS = [("content-type", CONTENT_TYPE)]
 MESSAGE_BYTES_MAX = 4 << 20
 FETCH_BYTES_MAX = 8 << 20
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5)
+
+
+class BatchError(ValueError):
+    """A value that is no record batch of the schema that was expected."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,26 @@ def decode(value: bytes) -> pa.RecordBatch:
             return reader.read_next_batch()
         except StopIteration:
             raise pa.ArrowInvalid("an Arrow stream without a batch") from None
+
+
+def read_batch(value: bytes | None, schema: pa.Schema) -> pa.RecordBatch:
+    """The record batch in a value that anybody may have written, with exactly this schema.
+
+    Columns are found by name, others are left out, text becomes a dictionary. Everything is checked before it is touched:
+    an index behind the end of a dictionary would take the process down. BatchError where it cannot be had.
+    """
+    try:
+        batch = decode(value or b"")
+        batch.validate(full=True)
+        if not batch.schema.equals(schema):
+            batch = batch.select(schema.names).cast(schema)
+    except (pa.ArrowException, ValueError, TypeError, KeyError, OSError) as error:
+        raise BatchError(f"{type(error).__name__}: {error}") from error
+    for column, field in zip(batch.columns, schema, strict=True):
+        values = column.dictionary if pa.types.is_dictionary(field.type) else column
+        if not field.nullable and (column.null_count or values.null_count):
+            raise BatchError(f"'{field.name}' holds a null")
+    return batch
 
 
 def is_arrow(headers: Any) -> bool:
@@ -218,13 +243,17 @@ async def create_topics(kafka: Kafka) -> None:
             for name, code, *_ in response.topic_errors:
                 error = for_code(code)
                 if code and error is not TopicAlreadyExistsError:
-                    raise DependencyError(f"Kafka refused to create the topic '{name}': {error.__name__}", retryable=False)
+                    # Too few brokers for `replication` is what a cluster that starts says too: whoever waits, waits on.
+                    raise DependencyError(f"Kafka refused to create the topic '{name}': {error.__name__}")
     finally:
         await admin.close()
 
 
 async def retry_visibly(what: str, attempt: Any, errors: tuple[type[BaseException], ...], deadline_s: float) -> Any:
-    """Calls `attempt()` until it succeeds, with growing pauses, a log line a try, and an end."""
+    """Calls `attempt()` until it succeeds, with growing pauses, a log line a try, and an end.
+
+    DependencyError when that end is reached, and at once for one that waiting cannot mend.
+    """
     loop = asyncio.get_running_loop()
     end = loop.time() + deadline_s
     tries = 0
@@ -232,6 +261,8 @@ async def retry_visibly(what: str, attempt: Any, errors: tuple[type[BaseExceptio
         try:
             return await attempt()
         except errors as error:
+            if isinstance(error, DependencyError) and not error.retryable:
+                raise
             tries += 1
             delay = RETRY_DELAYS_S[min(tries, len(RETRY_DELAYS_S)) - 1]
             if loop.time() + delay > end:
@@ -240,8 +271,11 @@ async def retry_visibly(what: str, attempt: Any, errors: tuple[type[BaseExceptio
             await asyncio.sleep(delay)
 
 
-async def wait_for_broker(kafka: Kafka, deadline_s: float = 300) -> None:
-    """Returns when the brokers answer; DependencyError (exit status 3) when they do not in time."""
+async def wait_for_broker(kafka: Kafka, deadline_s: float | None = None) -> None:
+    """Returns when the brokers answer; DependencyError (exit status 3) when they do not in time.
+
+    `deadline_s`: default `[kafka] wait`.
+    """
 
     async def ask() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
@@ -251,4 +285,14 @@ async def wait_for_broker(kafka: Kafka, deadline_s: float = 300) -> None:
         finally:
             await admin.close()
 
-    await retry_visibly(f"Kafka at {kafka.bootstrap}", ask, (KafkaConnectionError, KafkaError, OSError), deadline_s)
+    await wait_for_kafka(kafka, ask, deadline_s)
+
+
+async def wait_for_topics(kafka: Kafka, deadline_s: float | None = None) -> None:
+    """The same, and every topic is there."""
+    await wait_for_kafka(kafka, lambda: create_topics(kafka), deadline_s)
+
+
+async def wait_for_kafka(kafka: Kafka, attempt: Callable[[], Awaitable[None]], deadline_s: float | None) -> None:
+    limit_s = kafka.wait_ns / NS if deadline_s is None else deadline_s
+    await retry_visibly(f"Kafka at {kafka.bootstrap}", attempt, (KafkaError, DependencyError, OSError), limit_s)

@@ -152,8 +152,9 @@ def by_link(frames: pa.RecordBatch) -> Iterable[tuple[str, pa.RecordBatch]]:
     assert frames.schema.equals(FRAMES), f"not a batch of FRAMES: {frames.schema}"
     if not frames.num_rows:
         return
-    links = frames["link"].dictionary.to_pylist()
-    codecs = frames["codec"].dictionary.to_pylist()
+    # A dictionary of somebody else's may hold an entry twice.
+    links = frames["link"].dictionary.unique().to_pylist()
+    codecs = frames["codec"].dictionary.unique().to_pylist()
     if len(links) == 1 and len(codecs) == 1:
         yield links[0], frames
         return

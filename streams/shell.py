@@ -27,6 +27,8 @@ use("uvloop")
 import faust  # noqa: E402
 from faust.transport.drivers import aiokafka as driver  # noqa: E402
 
+from streams.folders import make_folder  # noqa: E402
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -55,7 +57,7 @@ class CommittedConsumer(driver.Consumer):
 def make_app(config: Config, name: str, **settings: Any) -> faust.App:
     """A Faust app named `<prefix><name>` (also its consumer group) that reads committed records as raw bytes."""
     data_dir = Path(config.data_dir) / "faust"            # Faust wants one; without tables it stays empty
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(data_dir)
     log.setLevel(logging.WARNING)                         # Faust's services log as the module of their class
     app = faust.App(
         f"{config.kafka.prefix}{name}",

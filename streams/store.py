@@ -21,33 +21,34 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from streams.clickhouse.client import connect
+from streams.clickhouse.client import ClickHouseError, classify, connect
 from streams.clickhouse.migrate import migrate
 from streams.clickhouse.native import TABLES
 from streams.clickhouse.rollup import Rollup
 from streams.clickhouse.sink import DeadLetter, Held, Place, Sink
-from streams.clock import Clock, wall_clock_ns
+from streams.clock import NS, Clock, wall_clock_ns
 from streams.errors import DependencyError
-from streams.kafka import Topics, create_topics, decode, retry_visibly, wait_for_broker
+from streams.folders import make_folder
+from streams.kafka import BatchError, Topics, read_batch, retry_visibly, wait_for_topics
 from streams.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import faust
     from clickhouse_connect.driver.client import Client
 
     from streams.config import Config, Database
 
-__all__ = ["Offsets", "Store", "create_app", "run"]
+__all__ = ["Offsets", "Store", "create_app", "run", "wait_for_database"]
 
 log = logging.getLogger(__name__)
 
 # Eight inserts: the one under way, its successor, and room for bursts.
 BUFFER_BYTES_MAX = 64 << 20
 TICK_S = 0.05
+WATCH_S = 5
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5, 10)
-DATABASE_TIMEOUT_S = 300
 # What a rebalance may wait for; what is not done by then comes again at the next owner.
 LAST_FLUSH_S = 5
 
@@ -75,6 +76,7 @@ class Store:
         }
         self.sink = Sink(lambda: open_client(config.database))
         self.rollup = Rollup(lambda: open_client(config.database))
+        self.watch = Watch(lambda: open_client(config.database))
         self.counts = StoreCounts(telemetry or Telemetry("store"))
         self.waiting: dict[str, Waiting] = defaultdict(Waiting)
         self.inserting_bytes = 0
@@ -95,8 +97,8 @@ class Store:
         table, place = self.tables[topic], Place(topic, partition, offset)
         waiting = self.waiting[table]
         try:
-            batch = read(value, TABLES[table].schema)
-        except (pa.ArrowException, ValueError, TypeError, KeyError, OSError) as error:
+            batch = read_batch(value, TABLES[table].schema)
+        except BatchError as error:
             log.error("%s is no batch for table '%s': %s", place, table, error)
             self.counts.refused.labels(table, "decode").inc()
             waiting.letters.append(DeadLetter("decode", table, place, 0, 0, str(error), b64encode(value).decode()))
@@ -195,6 +197,7 @@ class Store:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.insert_when_due())
             tasks.create_task(self.roll_up_when_due())
+            tasks.create_task(self.watch_database())
 
     async def insert_when_due(self) -> None:
         while True:
@@ -209,9 +212,43 @@ class Store:
                 await self.roll_up()
             await asyncio.sleep(TICK_S)
 
+    async def watch_database(self) -> None:
+        """Says whether the database is there, also when there is nothing to insert."""
+        while True:
+            try:
+                await asyncio.to_thread(self.watch.look)
+            except DependencyError as error:
+                self.counts.database.down(str(error))
+            else:
+                self.counts.database.up()
+            await asyncio.sleep(WATCH_S)
+
     def close(self) -> None:
         self.sink.close()
         self.rollup.close()
+        self.watch.close()
+
+
+class Watch:
+    """Asks the database for nothing, to see whether it answers."""
+
+    def __init__(self, connect: Callable[[], Client]) -> None:
+        self.connect = connect
+        self.client: Client | None = None
+
+    def look(self) -> None:
+        """DependencyError when there is no answer. Blocks."""
+        try:
+            if self.client is None:
+                self.client = self.connect()
+            self.client.command("SELECT 1")
+        except (ClickHouseError, OSError) as error:
+            raise DependencyError(f"no answer: {classify(error).text}") from error
+
+    def close(self) -> None:
+        if self.client is not None:
+            self.client.close()
+            self.client = None
 
 
 class StoreCounts:
@@ -245,24 +282,21 @@ class StoreCounts:
         self.database.down(detail)
 
 
-def read(value: bytes, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch in a record, checked all through: the encoder trusts its buffers."""
-    batch = decode(value)
-    batch.validate(full=True)
-    return batch if batch.schema.equals(schema) else batch.cast(schema)
-
-
 def open_client(database: Database) -> Client:
     return connect(database.dsn, **database.login)
 
 
-async def wait_for_database(database: Database, timeout_s: float = DATABASE_TIMEOUT_S) -> None:
-    """Returns when the tables are as they should be; DependencyError (exit status 3) when there is no database in time."""
+async def wait_for_database(database: Database) -> list[str]:
+    """Returns, when the tables are as they should be, the migrations that were applied.
 
-    async def bring_up_to_date() -> None:
-        await asyncio.to_thread(migrate, database.dsn, **database.login, ttl=database.ttl)
+    DependencyError (exit status 3) when there is no database within `[database] wait`, or it does not let us in.
+    """
 
-    await retry_visibly("ClickHouse", bring_up_to_date, (DependencyError,), timeout_s)
+    async def bring_up_to_date() -> list[str]:
+        return await asyncio.to_thread(migrate, database.dsn, **database.login, ttl=database.ttl)
+
+    applied: list[str] = await retry_visibly("ClickHouse", bring_up_to_date, (DependencyError,), database.wait_ns / NS)
+    return applied
 
 
 def create_app(config: Config) -> faust.App:
@@ -317,9 +351,10 @@ def run(config: Config, log_level: str = "WARNING") -> None:
     """Waits for Kafka and ClickHouse, brings the schema up to date, then stores until SIGTERM. Does not return."""
     from streams.shell import EXIT_FAILED, run_app
 
+    make_folder(config.data_dir)
+
     async def prepare() -> None:
-        await wait_for_broker(config.kafka)
-        await create_topics(config.kafka)
+        await wait_for_topics(config.kafka)
         await wait_for_database(config.database)
 
     asyncio.run(prepare())

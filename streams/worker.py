@@ -20,8 +20,9 @@ import pyarrow as pa
 from aiokafka.errors import ProducerFenced
 
 from streams.clock import wall_clock_ns
-from streams.decode import dictionary
-from streams.kafka import Producer, Topics, create_topics, decode, is_arrow, log_start, wait_for_broker
+from streams.decode import dictionary, open_decoder
+from streams.folders import make_folder
+from streams.kafka import BatchError, Producer, Topics, is_arrow, log_start, read_batch, wait_for_topics
 from streams.model import FRAMES
 from streams.partition import SourcePartition
 from streams.shell import EXIT_FAILED, die_on_failure, make_app, run_app
@@ -98,7 +99,7 @@ class Worker:
         if not partition.follows(message.offset) and not await self.is_real_gap(partition, message):
             return
         try:
-            partition.apply(message.offset, frames_of(message), message.value)
+            partition.apply(message.offset, frames_of(message), message.value or b"")
         except Exception:                 # ours: the record is put aside, and the process ends
             await self.quarantine(partition, message, traceback.format_exc())
             raise
@@ -130,7 +131,7 @@ class Worker:
         async with Producer(self.config.kafka) as producer:
             await producer.put_aside(
                 Topics(self.config.kafka.prefix).quarantine, message.partition, f"{message.topic}/{message.offset}",
-                message.value, error,
+                message.value or b"", error,
             )
         self.counts.quarantined.inc()
 
@@ -200,11 +201,13 @@ def frames_of(message: Any) -> pa.RecordBatch | None:
     """The FRAMES batch in a record; a raw frame of somebody else's producer becomes a batch of one. None: neither."""
     if is_arrow(message.headers):
         try:
-            return decode(message.value).cast(FRAMES)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, ValueError):
+            return read_batch(message.value, FRAMES)
+        except BatchError as error:
+            log.warning("%s[%d] offset %d: %s", message.topic, message.partition, message.offset, error)
             return None
-    headers = dict(message.headers or ())
-    link = headers.get("link", b"").decode("utf-8", "replace")
+    if message.value is None:
+        return None
+    link = (dict(message.headers or ()).get("link") or b"").decode("utf-8", "replace")
     return pa.RecordBatch.from_arrays(
         [
             pa.array([round(message.timestamp * 1e9)], pa.int64()), dictionary(link, 1), dictionary(link, 1),
@@ -238,12 +241,11 @@ def create_app(config: Config) -> faust.App:
 
 
 def run(config: Config, log_level: str = "WARNING") -> None:
-    """Waits for Kafka, then works until SIGTERM. Does not return."""
+    """Waits for Kafka, then works until SIGTERM. Does not return. DefinitionError for a link that cannot be decoded."""
 
-    async def prepare() -> None:
-        await wait_for_broker(config.kafka)
-        await create_topics(config.kafka)
-
-    asyncio.run(prepare())
+    for link in config.links:
+        open_decoder(link)                                 # mistakes are told before anything is waited for
+    make_folder(config.data_dir)
+    asyncio.run(wait_for_topics(config.kafka))
     run_app(create_app(config), log_level)
     os._exit(EXIT_FAILED)

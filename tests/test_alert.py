@@ -15,12 +15,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from streams.alert import Alerter, identities, read_windows, rules_of
+from streams.alert import Alerter, identities, rules_of
 from streams.clock import NS
 from streams.config import Config
 from streams.errors import ConfigError, DependencyError, InputError
-from streams.kafka import decode, encode
-from streams.model import ALERTS, SAMPLES
+from streams.kafka import decode
+from streams.model import ALERTS
 from streams.rules import Maintenance, Rule
 from streams.webhooks import Outbox
 from tests.alert_scenario import seconds, windows_batch
@@ -150,21 +150,6 @@ def test_new_topic_is_read_from_its_start(outbox):
     assert alerter.forget_progress({0: 901, 1: 6}) == []
     assert alerter.forget_progress({0: 12, 1: 6}) == [0]
     assert alerter.take(0, 0, record(1, a=90), now(1))
-
-
-def test_record_without_windows_is_none():
-    assert read_windows(b"") is None
-    assert read_windows(b"not arrow") is None
-    assert read_windows(encode(pa.RecordBatch.from_pylist([], schema=SAMPLES))) is None
-    value = encode(record(0, a=1))
-    assert read_windows(value).num_rows == 1
-    dice = random.Random(5)
-    print("seed 5")
-    for _ in range(300):
-        damaged = bytearray(value)
-        for _ in range(dice.randrange(1, 4)):
-            damaged[dice.randrange(len(damaged))] = dice.randrange(256)
-        read_windows(bytes(damaged[: dice.randrange(len(damaged) + 1)]))
 
 
 def test_rule_that_names_no_webhook_of_the_configuration_is_refused(tmp_path):

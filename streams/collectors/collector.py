@@ -35,7 +35,6 @@ __all__ = ["Collector", "connect_to"]
 log = logging.getLogger(__name__)
 
 REPORT_EVERY_NS = 10 * NS
-KAFKA_WAIT_S = 300.0            # at start; later it waits for ever, since it holds frames that nobody else has
 FLUSH_S = 15.0                  # at the end; below the 30 s that orchestrators commonly grant
 
 
@@ -111,10 +110,12 @@ class Collector:
         ended: asyncio.Future[Any] = asyncio.create_task(stop.wait())
         reporting: asyncio.Future[Any] = asyncio.create_task(self.report_regularly())
         try:
-            await asyncio.wait([first, ended, self.failure], timeout=KAFKA_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+            # At start only: later it waits for ever, since it holds frames that nobody else has.
+            wait_s = self.config.kafka.wait_ns / NS
+            await asyncio.wait([first, ended, self.failure], timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
             if not (first.done() or ended.done() or self.failure.done()):
                 raise DependencyError(
-                    f"Kafka at {self.config.kafka.bootstrap} did not answer for {KAFKA_WAIT_S:.0f} s: "
+                    f"Kafka at {self.config.kafka.bootstrap} did not answer for {wait_s:.0f} s: "
                     + self.delivery.kafka.detail
                 )
             await asyncio.wait([ended, self.failure, reporting], return_when=asyncio.FIRST_COMPLETED)

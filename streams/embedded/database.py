@@ -26,6 +26,7 @@ from aiohttp import web
 
 from streams.embedded.users import read_users
 from streams.errors import ConfigError, DependencyError, OrbitrackError
+from streams.folders import folder_error, make_folder
 from streams.gateway import Engine, Gateway, User
 from streams.telemetry import Telemetry
 
@@ -68,8 +69,12 @@ async def serve_database(
         hint = f"set {WRITER_PASSWORD} or listen on 127.0.0.1"
         raise ConfigError(f"nobody could log in: {host} is not loopback and there is no password", hint=hint)
     stop = stop or stop_on_signals()
+    make_folder(path)
     engine = Engine(path, users)
-    engine.open()
+    try:
+        engine.open()
+    except OSError as error:
+        raise folder_error(path, error) from error
     telemetry = Telemetry("gateway")
     gateway = Gateway(engine, users, telemetry)
     runner = web.AppRunner(

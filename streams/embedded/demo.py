@@ -25,6 +25,7 @@ from streams.clickhouse.client import connect
 from streams.clickhouse.levels import service_levels
 from streams.clock import NS, wall_clock_ns
 from streams.errors import DependencyError
+from streams.folders import make_folder
 from streams.resources import schemas
 from streams.slo import Span, load
 from streams.webhooks import receive_webhooks
@@ -49,7 +50,7 @@ def write_config(data_dir: Path) -> Path:
     """The demo's configuration as a file of the user's own; one that is there is kept."""
     file = data_dir / "orbitrack.toml"
     if not file.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(data_dir)
         text = (schemas("demo") / "orbitrack.toml").read_text()
         file.write_text(text.replace('"../', f'"{Path(str(schemas("demo"))).parent}/'))
     return file

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from streams.errors import DependencyError
+from streams.folders import folder_error, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,10 +60,16 @@ class Supervisor:
     is_stopping: bool = False
 
     def open(self) -> None:
-        """Makes the folders and takes the data directory for this process. Raises DependencyError when another has it."""
+        """Makes the folders and takes the data directory for this process.
+
+        DependencyError when another `orbitrack up` has it; see `make_folder` for the others.
+        """
         for folder in ("run", "log"):
-            (self.data_dir / folder).mkdir(parents=True, exist_ok=True)
-        self.lock = (self.data_dir / "run" / "lock").open("w")
+            make_folder(self.data_dir / folder)
+        try:
+            self.lock = (self.data_dir / "run" / "lock").open("w")
+        except OSError as error:
+            raise folder_error(self.data_dir, error) from error
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
