@@ -42,7 +42,7 @@ check: $(VENV)/.test
 	$(BIN)/orbitrack --config schemas/demo/orbitrack.toml check
 
 bench: $(VENV)/.bench
-	for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+	for each in decode worker store queries collect; do each=benchmarks/bench_$$each.py; echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info ext/framecodec/*.c ext/framecodec/*.so orbitrack-data
