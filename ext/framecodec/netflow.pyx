@@ -230,6 +230,8 @@ cdef class NetflowDecoder(RackDecoder):
             ) < 0:
                 return -1
             left = 0                         # nothing behind it can be a message
+        if count == 0:
+            return at + V5_HEADER_BYTES if left else self.size_bytes
         first_row = self.open_rows(count, CODEC_NETFLOW5)
         if first_row < 0:
             return -1
@@ -602,8 +604,7 @@ cdef class NetflowDecoder(RackDecoder):
 
     # Data records of one set. `at` is the set's place in its datagram.
     cdef int read_data(self, Domain* domain, Template* template, const uint8_t* p, int64_t size, int64_t at) noexcept nogil:
-        cdef int64_t count, row, left, used
-        cdef int index
+        cdef int64_t count, left, used
         cdef const uint8_t* start = p
         if template.is_options or template.is_row_wise:
             left = size
@@ -622,29 +623,35 @@ cdef class NetflowDecoder(RackDecoder):
         else:
             count = size // template.min_bytes
             left = size - count * template.min_bytes
-            row = self.open_rows(count, CODEC_NETFLOW9 if self.message.version == 9 else CODEC_IPFIX)
-            if row < 0:
+            if count and self.read_records(domain, template, p, count) < 0:
                 return -1
-            for index in range(template.op_count):
-                self.apply(
-                    domain, &template.ops[index], p + template.ops[index].offset, template.min_bytes, template.ops[index].length,
-                    row, count,
-                )
-            self.complete_rows(domain, template, row, count)
-            if template.has_mpls:
-                for index in range(count):
-                    self.read_labels(template, p + index * template.min_bytes)
-                    self.close_rows(1)
-            else:
-                self.close_rows(count)
-            self.data_records += <uint32_t> count
             p += count * template.min_bytes
-            if self.contribute_rows(row, count) < 0:
-                return -1
         # [RFC 7011 3.3.1] Padding is shorter than a record, and up to three octets; more that is not zero was part of one.
         if left > 3 and not is_zero(p, left):
             return self.reject(TRAILING_BYTES, at + 4 + (p - start), left, b"bytes behind the last record")
         return 0
+
+    # `count` records of fixed length, column by column.
+    cdef int read_records(self, Domain* domain, Template* template, const uint8_t* p, int64_t count) noexcept nogil:
+        cdef int index
+        cdef int64_t record
+        cdef int64_t row = self.open_rows(count, CODEC_NETFLOW9 if self.message.version == 9 else CODEC_IPFIX)
+        if row < 0:
+            return -1
+        for index in range(template.op_count):
+            self.apply(
+                domain, &template.ops[index], p + template.ops[index].offset, template.min_bytes, template.ops[index].length,
+                row, count,
+            )
+        self.complete_rows(domain, template, row, count)
+        if template.has_mpls:
+            for record in range(count):
+                self.read_labels(template, p + record * template.min_bytes)
+                self.close_rows(1)
+        else:
+            self.close_rows(count)
+        self.data_records += <uint32_t> count
+        return self.contribute_rows(row, count)
 
     # Notes where each field of the record at `p` is; the octets of the record, or -1 when it does not fit.
     cdef int64_t locate(self, const Template* template, const uint8_t* p, int64_t size) noexcept nogil:

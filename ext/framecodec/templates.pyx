@@ -15,6 +15,7 @@ from framecodec.records import FLOWS_FIELDS
 __all__ = ["Domains"]
 
 cdef enum:
+    COLUMNS_MAX = 64
     BUCKETS = 1 << 14
     DOMAINS_MAX = 1 << 16
     TEMPLATES_MAX = 4096                 # of one domain
@@ -38,6 +39,7 @@ cdef class Domains:
         self.buckets = <Domain**> calloc(BUCKETS, sizeof(Domain*))
         if self.buckets == NULL:
             raise MemoryError
+        assert len(columns) <= COLUMNS_MAX
         for index in range(ELEMENTS_MAX):
             self.elements[index].operation = OP_NONE
             self.options[index] = self.scopes[index] = OP_NONE
@@ -205,11 +207,26 @@ cdef class Domains:
 
     # Fields into operations: for each column the best element, in the order of the template.
     cdef void compile(self, Template* template, bint is_v9) noexcept nogil:
-        cdef uint32_t index, other, offset = 0
+        cdef uint32_t index, offset = 0
         cdef const Field* field
-        cdef Element element, rival
+        cdef Element element
         cdef Op op
-        cdef bint is_reverse, is_beaten, has_rival
+        cdef bint is_reverse
+        cdef uint8_t best_rank[2][COLUMNS_MAX]
+        cdef uint32_t best_index[2][COLUMNS_MAX]
+        cdef uint32_t candidates[2][COLUMNS_MAX]
+        memset(best_rank, 0xFF, sizeof(best_rank))
+        memset(candidates, 0, sizeof(candidates))
+        for index in range(0 if template.is_options else template.field_count):
+            field = &template.fields[index]
+            element = self.element(field)
+            if field.length == 0 or not is_exclusive(element.operation):
+                continue
+            is_reverse = field.enterprise == REVERSE_PEN
+            candidates[is_reverse][element.column] += 1
+            if element.rank < best_rank[is_reverse][element.column]:
+                best_rank[is_reverse][element.column] = element.rank
+                best_index[is_reverse][element.column] = index
         for index in range(template.field_count):
             field = &template.fields[index]
             memset(&op, 0, sizeof(Op))
@@ -238,28 +255,18 @@ cdef class Domains:
             element = self.element(field)
             if element.operation == OP_NONE:
                 continue
-            is_beaten, has_rival = False, False
-            for other in range(template.field_count):
-                if other == index or template.fields[other].length == 0:
-                    continue
-                if (template.fields[other].enterprise == REVERSE_PEN) != is_reverse:
-                    continue
-                rival = self.element(&template.fields[other])
-                if not (is_exclusive(element.operation) and is_exclusive(rival.operation) and rival.column == element.column):
-                    continue
-                has_rival = True
-                # Of two addresses or masks both are read: the one of the other family may be all zero.
-                if rival.rank < element.rank or (
-                    rival.rank == element.rank and other < index and element.operation != OP_ADDRESS
+            # Of two addresses or masks both are read: the one of the other family may be all zero.
+            if is_exclusive(element.operation) and (
+                element.rank > best_rank[is_reverse][element.column]
+                or (
+                    best_index[is_reverse][element.column] != index and element.operation != OP_ADDRESS
                     and element.operation != OP_EITHER
-                ):
-                    is_beaten = True
-                    break
-            if is_beaten:
+                )
+            ):
                 continue
             op.operation, op.column, op.width = element.operation, element.column, element.width
             if op.operation == OP_ADDRESS:
-                op.number = not has_rival
+                op.number = candidates[is_reverse][element.column] == 1
             if op.operation == OP_MPLS:
                 op.number = <uint8_t> (field.element - 70)
                 template.has_mpls = True
