@@ -1,0 +1,480 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Frames in a stream of bytes that may be cut anywhere: the attached sync marker (CCSDS 131.0-B 9), and what is around a frame.
+
+A CADU is the marker 1ACFFC1D and a block: the transfer frame, pseudo-randomized and with Reed-Solomon check symbols, or not.
+Receivers lose bits, so a CADU may begin at any bit, and those that cannot tell the phase of the carrier invert all bits.
+
+*Search*: the marker is looked for at every bit, in both polarities, with up to `marker_errors_max` wrong bits. *Verify*: one is
+believed if the next marker is where it should be; or if it is exact and its block can be decoded, or it is exact and the input
+ends there. *Lock*: from then on frames follow one another; a marker in its place is enough. *Flywheel*: where it is not there, a
+marker between here and the next place wins (bits were lost or inserted); if there is none but the next one or two places
+have theirs, noise has hit the marker and the block is taken without it. Otherwise search again.
+
+That a block can be decoded is never enough by itself: the code is cyclic and the pseudo-random sequence nearly a codeword, so
+blocks cut at the wrong place decode too. Every decision depends on the bytes alone, not on how they were cut: what cannot be
+decided yet is kept, three CADUs at most. All input is a frame or waste with a reason, counted in whole bytes.
+
+Without a marker (files of frames as receivers write them) frames follow one another by their length; of USLP frames of variable
+length each says its own. This module does not know what is in a frame. Clause numbers are cited from memory.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memmove
+
+from framecodec.coding cimport UNCORRECTABLE, ReedSolomon, randomize
+
+cdef extern from *:
+    """
+    static inline int fc_ones(uint32_t word) {
+        word -= (word >> 1) & 0x55555555u;
+        word = (word & 0x33333333u) + ((word >> 2) & 0x33333333u);
+        return (int) ((((word + (word >> 4)) & 0x0F0F0F0Fu) * 0x01010101u) >> 24);
+    }
+    """
+    int ones "fc_ones"(uint32_t word) noexcept nogil
+
+cdef enum:
+    MARKER_BITS = 32
+    USLP_HEADER_BYTES = 7            # 732.1-B 4.1.2, without the frame count
+    USLP_TRUNCATED_BYTES = 4
+
+cdef uint32_t MARKER = 0x1ACFFC1D    # 131.0-B 9.3.5
+
+
+cdef inline bint has_zero_byte(uint32_t word) noexcept nogil:
+    return ((word - 0x01010101u) & ~word & 0x80808080u) != 0
+
+
+cdef void forget(Stream* stream) noexcept nogil:
+    stream.at = stream.received_bytes = 0
+    stream.is_locked = stream.is_inverted = False
+    stream.garbage_bits = stream.garbage_start = stream.garbage_offset = 0
+    stream.garbage_received_ns = -1
+    stream.kept_size = stream.segment_count = stream.segment_at = 0
+
+
+cdef int add_segment(Stream* stream, int64_t size, int64_t offset, int64_t received_ns) noexcept nogil:
+    cdef void* moved
+    cdef Segment* segment
+    if size == 0:
+        return 0
+    if stream.segment_count == stream.segment_capacity:
+        moved = realloc(stream.segments, (2 * stream.segment_capacity + 64) * sizeof(Segment))
+        if moved == NULL:
+            return -1
+        stream.segments = <Segment*> moved
+        stream.segment_capacity = 2 * stream.segment_capacity + 64
+    segment = &stream.segments[stream.segment_count]
+    segment.start, segment.end = stream.received_bytes, stream.received_bytes + size
+    segment.offset, segment.received_ns = offset, received_ns
+    stream.received_bytes += size
+    stream.segment_count += 1
+    return 0
+
+
+cdef Segment* segment_of(Stream* stream, int64_t position) noexcept nogil:
+    if stream.segment_at >= stream.segment_count or stream.segments[stream.segment_at].start > position:
+        stream.segment_at = 0
+    while stream.segment_at + 1 < stream.segment_count and stream.segments[stream.segment_at].end <= position:
+        stream.segment_at += 1
+    return &stream.segments[stream.segment_at]
+
+
+# Remember the undecided bytes, and the segments that they are from.
+cdef int keep(Stream* stream, const uint8_t* data, int64_t size) noexcept nogil:
+    cdef void* moved
+    cdef int64_t gone = 0
+    if size > stream.kept_capacity:
+        moved = malloc(2 * size)
+        if moved == NULL:
+            return -1
+        memcpy(moved, data, size)
+        free(stream.kept)
+        stream.kept = <uint8_t*> moved
+        stream.kept_capacity = 2 * size
+    elif size:
+        memmove(stream.kept, data, size)
+    stream.kept_size = size
+    while gone < stream.segment_count and stream.segments[gone].end <= stream.at >> 3:
+        gone += 1
+    if gone:
+        memmove(stream.segments, stream.segments + gone, (stream.segment_count - gone) * sizeof(Segment))
+        stream.segment_count -= gone
+        stream.segment_at = 0
+    return 0
+
+
+cdef class StreamOwner:
+    """One sender's stream, with its memory."""
+
+    def __cinit__(self):
+        forget(&self.stream)
+
+    def __dealloc__(self):
+        free(self.stream.kept)
+        free(self.stream.segments)
+
+    def state(self) -> dict:
+        """Everything that must survive, as JSON can hold it."""
+        cdef Stream* stream = &self.stream
+        cdef int64_t index
+        return {
+            "at": stream.at, "locked": bool(stream.is_locked), "inverted": bool(stream.is_inverted), "received": stream.received_bytes,
+            "garbage": [stream.garbage_bits, stream.garbage_start, stream.garbage_offset, stream.garbage_received_ns],
+            "kept": (<bytes> (<char*> stream.kept)[:stream.kept_size]).hex() if stream.kept_size else "",
+            "segments": [
+                [stream.segments[index].start, stream.segments[index].end, stream.segments[index].offset, stream.segments[index].received_ns]
+                for index in range(stream.segment_count)
+            ],
+        }
+
+    def set_state(self, state: dict) -> None:
+        """Go on where `state` was taken."""
+        cdef Stream* stream = &self.stream
+        cdef bytes kept = bytes.fromhex(state["kept"])
+        forget(stream)
+        for start, end, offset, received_ns in state["segments"]:
+            stream.received_bytes = start
+            if add_segment(stream, end - start, offset, received_ns) < 0:
+                raise MemoryError
+        stream.at, stream.is_locked, stream.is_inverted, stream.received_bytes = state["at"], state["locked"], state["inverted"], state["received"]
+        stream.garbage_bits, stream.garbage_start, stream.garbage_offset, stream.garbage_received_ns = state["garbage"]
+        if keep(stream, <const uint8_t*> <char*> kept, len(kept)) < 0:
+            raise MemoryError
+
+
+cdef class FrameCutter:
+    """Cuts frames out of streams. The base of framecodec.frames.FrameDecoder; by itself it drops what it finds."""
+
+    def __cinit__(self, *args, **options):
+        pass
+
+    def __dealloc__(self):
+        free(self.scratch)
+
+    # `frame_bytes` is the transfer frame's length after decoding, 0 for USLP frames that say their own.
+    def set_coding(self, cutting, int64_t frame_bytes, code, bint is_randomized, int marker_errors_max, int flywheel_frames):
+        self.cutting = <Cutting> ("marker", "length", "uslp").index(cutting)
+        self.frame_bytes, self.code, self.is_randomized = frame_bytes, code, is_randomized
+        self.marker_errors_max, self.flywheel_frames = marker_errors_max, flywheel_frames
+        self.block_bytes = frame_bytes
+        if self.code is not None:
+            self.code.check_size(frame_bytes)
+            self.block_bytes += self.code.interleave * self.code.parity_bytes
+        if self.cutting == CUT_BY_MARKER:
+            self.block_bytes += MARKER_BITS // 8
+        self.scratch = <uint8_t*> malloc(self.block_bytes + 8)
+        if self.scratch == NULL:
+            raise MemoryError
+
+    cdef int on_frame(self, const Frame* frame) noexcept nogil:
+        return 0
+
+    cdef int on_waste(self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source) noexcept nogil:
+        return 0
+
+    cdef bint vouches(self, const uint8_t* frame, int64_t size) noexcept nogil:
+        return False
+
+    cdef int run(self, Stream* stream, const uint8_t* data, int64_t size, bint is_final, int32_t source) noexcept nogil:
+        cdef int status
+        cdef int64_t left
+        self.stream, self.bytes, self.base, self.source = stream, data, stream.at >> 3, source
+        self.end, self.is_final = (self.base + size) * 8, is_final
+        if self.cutting == CUT_BY_MARKER:
+            status = self.run_marker()
+        elif self.cutting == CUT_BY_LENGTH:
+            status = self.run_length()
+        else:
+            status = self.run_uslp()
+        if status == 0 and is_final:
+            left = self.end - stream.at
+            if left > 0:
+                status = self.give_up(left, WASTE_TRUNCATED if stream.is_locked else WASTE_GARBAGE)
+            if status == 0:
+                status = self.close_garbage()
+        if status == 0:
+            status = keep(stream, data + ((stream.at >> 3) - self.base), size - ((stream.at >> 3) - self.base))
+        return status
+
+    # -- frames one after another --------------------------------------------------------------------------------------
+    cdef int run_length(self) noexcept nogil:
+        cdef Stream* stream = self.stream
+        cdef const uint8_t* frame
+        stream.is_locked = True
+        while stream.at + 8 * self.block_bytes <= self.end:
+            frame = self.decode_at(stream.at, False)
+            if frame == NULL:
+                if self.give_up(8 * self.block_bytes, WASTE_RS) < 0:
+                    return -1
+            elif self.accept(frame, self.frame_bytes, self.block_bytes) < 0:
+                return -1
+        return 0
+
+    # A header of version 12 is believed where the last frame ended if something like one follows, or its check is right.
+    cdef int run_uslp(self) noexcept nogil:
+        cdef Stream* stream = self.stream
+        cdef const uint8_t* frame
+        cdef int64_t left, size, header
+        while stream.at < self.end:
+            left = (self.end - stream.at) >> 3
+            frame = self.bytes + ((stream.at >> 3) - self.base)
+            size = 0
+            if frame[0] >> 4 == 12:
+                if left < USLP_HEADER_BYTES:
+                    stream.is_locked = True
+                    return 0
+                if not frame[3] & 1:
+                    size = ((<int64_t> frame[4] << 8) | frame[5]) + 1
+                    header = USLP_HEADER_BYTES + (frame[6] & 7)
+                    size = 0 if size < header else size
+            if size:
+                if left < size + 1 and not self.is_final:
+                    return 0
+                if left >= size and ((left == size if left < size + 1 else frame[size] >> 4 == 12) or self.vouches(frame, size)):
+                    stream.is_locked = True
+                    if self.accept(frame, size, size) < 0:
+                        return -1
+                    continue
+                if left < size and stream.is_locked:
+                    return 0
+            stream.is_locked = False
+            if self.give_up(8, WASTE_GARBAGE) < 0:
+                return -1
+        return 0
+
+    # -- frames behind a marker ----------------------------------------------------------------------------------------
+    cdef int run_marker(self) noexcept nogil:
+        cdef Stream* stream = self.stream
+        cdef int64_t place
+        cdef int status = 0, errors
+        cdef Verdict verdict
+        while stream.at < self.end:
+            if stream.is_locked:
+                verdict = self.expect_marker(&status)
+                if status < 0:
+                    return -1
+                if verdict == WAIT:
+                    return 0
+                continue
+            place = self.find_marker(stream.at, self.end - MARKER_BITS, &errors)
+            if place < 0:
+                # Its first bits may be there already.
+                place = self.end if self.is_final else self.end - MARKER_BITS + 1
+                return self.give_up(place - stream.at, WASTE_GARBAGE) if place > stream.at else 0
+            verdict = self.believe(place, errors)
+            if place > stream.at and self.give_up(place - stream.at, WASTE_GARBAGE) < 0:
+                return -1
+            if verdict == WAIT:
+                return 0
+            if verdict == YES:
+                stream.is_locked = True
+            elif self.give_up(1, WASTE_GARBAGE) < 0:
+                return -1
+        return 0
+
+    # One frame in lock, or the loss of it. NO: the stream is where it was, or no longer locked.
+    cdef Verdict expect_marker(self, int* status) noexcept nogil:
+        cdef Stream* stream = self.stream
+        cdef int64_t block = 8 * self.block_bytes
+        cdef int64_t after = stream.at + block
+        cdef int64_t found = -1
+        cdef const uint8_t* frame
+        cdef bint is_inverted
+        cdef int ahead
+        cdef Verdict verdict
+        if stream.at + MARKER_BITS > self.end:
+            return WAIT
+        if self.marker_at(stream.at, &is_inverted) >= 0:
+            if after > self.end:
+                if not self.is_final:
+                    return WAIT
+                # The end of the input, unless bytes are missing here and another frame begins inside.
+                verdict = self.look_ahead(stream.at + 1, self.end - MARKER_BITS, &found)
+                if verdict != YES:
+                    return WAIT
+                status[0] = self.give_up(found - stream.at, WASTE_TRUNCATED)
+                return YES
+            frame = self.decode_at(stream.at, is_inverted)
+            if frame != NULL:
+                stream.is_inverted = is_inverted
+                status[0] = self.accept(frame, self.frame_bytes, self.block_bytes)
+                return YES
+            if after + MARKER_BITS > self.end and not self.is_final:
+                return WAIT
+            if after + MARKER_BITS <= self.end and self.marker_at(after, &is_inverted) < 0:
+                verdict = self.look_ahead(stream.at + 1, after - 1, &found)
+                if verdict == WAIT:
+                    return WAIT
+                if verdict == YES:
+                    status[0] = self.give_up(found - stream.at, WASTE_RS)
+                    return YES
+                stream.is_locked = False
+            status[0] = self.give_up(block, WASTE_RS)
+            return YES
+        if after + MARKER_BITS > self.end and not self.is_final:
+            return WAIT
+        verdict = self.look_ahead(stream.at + 1, (after if after < self.end - MARKER_BITS else self.end - MARKER_BITS + 1) - 1, &found)
+        if verdict == WAIT:
+            return WAIT
+        if verdict == YES:
+            status[0] = self.give_up(found - stream.at, WASTE_GARBAGE)
+            return YES
+        for ahead in range(1, self.flywheel_frames + 1):
+            if stream.at + ahead * block + MARKER_BITS > self.end:
+                if not self.is_final:
+                    return WAIT
+                break
+            if self.marker_at(stream.at + ahead * block, &is_inverted) >= 0:
+                frame = self.decode_at(stream.at, is_inverted)
+                if frame == NULL:
+                    status[0] = self.give_up(block, WASTE_RS)
+                else:
+                    status[0] = self.accept(frame, self.frame_bytes, self.block_bytes)
+                return YES
+        stream.is_locked = False
+        return NO
+
+    # Whether a marker that can be believed begins between the bits `first` and `last`.
+    cdef Verdict look_ahead(self, int64_t first, int64_t last, int64_t* found) noexcept nogil:
+        cdef int errors
+        cdef Verdict verdict
+        while True:
+            found[0] = self.find_marker(first, last, &errors)
+            if found[0] < 0:
+                return NO
+            verdict = self.believe(found[0], errors)
+            if verdict != NO:
+                return verdict
+            first = found[0] + 1
+
+    cdef Verdict believe(self, int64_t place, int errors) noexcept nogil:
+        cdef int64_t after = place + 8 * self.block_bytes
+        cdef bint is_inverted
+        cdef const uint8_t* frame
+        if after > self.end:
+            return NO if self.is_final else WAIT
+        if errors == 0:
+            self.marker_at(place, &is_inverted)
+            frame = self.decode_at(place, is_inverted)
+            if frame != NULL and (self.code is not None or self.vouches(frame, self.frame_bytes)):
+                return YES
+        if after + MARKER_BITS > self.end:
+            if not self.is_final:
+                return WAIT
+            return YES if errors == 0 and self.code is None else NO
+        return YES if self.marker_at(after, &is_inverted) >= 0 else NO
+
+    # How many bits of the marker at `bit` are wrong, -1 for too many. It must be there in full.
+    cdef int marker_at(self, int64_t bit, bint* is_inverted) noexcept nogil:
+        cdef const uint8_t* at = self.bytes + ((bit >> 3) - self.base)
+        cdef int phase = <int> (bit & 7)
+        cdef uint32_t word = (<uint32_t> at[0] << 24) | (<uint32_t> at[1] << 16) | (<uint32_t> at[2] << 8) | at[3]
+        cdef int wrong
+        if phase:
+            word = (word << phase) | (at[4] >> (8 - phase))
+        wrong = ones(word ^ MARKER)
+        is_inverted[0] = wrong > MARKER_BITS // 2
+        if is_inverted[0]:
+            wrong = MARKER_BITS - wrong
+        return wrong if wrong <= self.marker_errors_max else -1
+
+    # The first bit from `bit` to `last` where a marker begins, -1 if there is none.
+    cdef int64_t find_marker(self, int64_t bit, int64_t last, int* errors) noexcept nogil:
+        cdef bint is_inverted
+        cdef const uint8_t* at
+        cdef uint64_t window
+        cdef uint32_t word
+        cdef int phase
+        while bit <= last:
+            at = self.bytes + ((bit >> 3) - self.base)
+            # The fifth byte is there unless the marker ends the input at a whole byte.
+            window = (<uint64_t> at[0] << 32) | (<uint64_t> at[1] << 24) | (<uint64_t> at[2] << 16) | (<uint64_t> at[3] << 8)
+            if (bit & ~<int64_t> 7) + 40 <= self.end:
+                window |= at[4]
+            for phase in range(<int> (bit & 7), 8):
+                word = (<uint32_t> (window >> (8 - phase))) ^ MARKER
+                # Up to three wrong bits leave one of four bytes whole.
+                if (has_zero_byte(word) or has_zero_byte(~word)) and (bit & ~<int64_t> 7) + phase <= last:
+                    errors[0] = self.marker_at((bit & ~<int64_t> 7) + phase, &is_inverted)
+                    if errors[0] >= 0:
+                        return (bit & ~<int64_t> 7) + phase
+            bit = (bit & ~<int64_t> 7) + 8
+        return -1
+
+    # The frame of the block at `bit`, in scratch or in the input; NULL if it cannot be corrected. It must be there in full.
+    cdef const uint8_t* decode_at(self, int64_t bit, bint is_inverted) noexcept nogil:
+        cdef int64_t size = self.block_bytes, index
+        cdef const uint8_t* at
+        cdef uint8_t flip = 0xFF if is_inverted else 0
+        cdef int phase
+        self.corrected = 0
+        if self.cutting == CUT_BY_MARKER:
+            bit += MARKER_BITS
+            size -= MARKER_BITS // 8
+        phase = <int> (bit & 7)
+        at = self.bytes + ((bit >> 3) - self.base)
+        if phase:
+            for index in range(size):
+                self.scratch[index] = <uint8_t> ((at[index] << phase) | (at[index + 1] >> (8 - phase))) ^ flip
+            at = self.scratch
+        elif flip:
+            for index in range(size):
+                self.scratch[index] = at[index] ^ flip
+            at = self.scratch
+        if self.is_randomized:
+            randomize(at, self.scratch, size)
+            at = self.scratch
+        if self.code is not None:
+            if at != self.scratch:
+                memcpy(self.scratch, at, size)
+                at = self.scratch
+            self.corrected = self.code.decode_block(self.scratch, size)
+            if self.corrected == UNCORRECTABLE:
+                return NULL
+        return at
+
+    cdef int accept(self, const uint8_t* data, int64_t frame_bytes, int64_t block_bytes) noexcept nogil:
+        cdef Stream* stream = self.stream
+        cdef Frame frame
+        cdef Segment* segment
+        if self.close_garbage() < 0:
+            return -1
+        segment = segment_of(stream, stream.at >> 3)
+        frame.data, frame.size, frame.block_bytes, frame.source, frame.corrected = data, frame_bytes, block_bytes, self.source, self.corrected
+        frame.offset = segment.offset + (stream.at >> 3) - segment.start
+        stream.at += 8 * block_bytes
+        frame.received_ns = segment_of(stream, (stream.at - 1) >> 3).received_ns
+        return self.on_frame(&frame)
+
+    # Input without a frame. Garbage is reported when it ends, all else at once.
+    cdef int give_up(self, int64_t bits, WasteReason reason) noexcept nogil:
+        cdef Stream* stream = self.stream
+        cdef Segment* segment
+        cdef int64_t first = stream.at >> 3
+        if reason != WASTE_GARBAGE and self.close_garbage() < 0:
+            return -1
+        segment = segment_of(stream, first)
+        if reason == WASTE_GARBAGE:
+            if stream.garbage_bits == 0:
+                stream.garbage_start = stream.at
+                stream.garbage_offset = segment.offset + first - segment.start
+                stream.garbage_received_ns = segment.received_ns
+            stream.garbage_bits += bits
+            stream.at += bits
+            return 0
+        stream.at += bits
+        return self.on_waste(
+            reason, segment.offset + first - segment.start, (stream.at >> 3) - first, segment.received_ns, self.source,
+        )
+
+    # Bytes are counted where they begin: a slip of bits may be waste of no byte, and all sizes add up to the input's.
+    cdef int close_garbage(self) noexcept nogil:
+        cdef Stream* stream = self.stream
+        cdef int64_t size = ((stream.garbage_start + stream.garbage_bits) >> 3) - (stream.garbage_start >> 3)
+        if stream.garbage_bits == 0:
+            return 0
+        stream.garbage_bits = 0
+        if size == 0:
+            return 0
+        return self.on_waste(WASTE_GARBAGE, stream.garbage_offset, size, stream.garbage_received_ns, self.source)

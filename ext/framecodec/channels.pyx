@@ -1,0 +1,506 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Packets out of the frames of virtual channels: reassembly by the first header pointer.
+
+A packet may fill a part of a frame or go on over many. It is followed by its own length; the pointer in each frame says where the
+next one begins, and the two must agree. Where they do not, or frames are missing, the packet at hand is given up, with one
+`partial_packet`, and reading goes on at the next pointer. Encapsulation packets (133.1-B) are passed over by their length.
+
+Not every channel carries packets, and nothing in a frame says so for sure. A channel is believed as soon as one packet ends where
+the pointer of the next frame says; until then its packets are held. Two contradictions more than agreements, and it gets one
+`not_packets` and no further look. The same at the end of the input for a channel of which no packet header was ever seen.
+Where the operator says what a channel is, nothing is judged.
+
+Every byte of a packet zone is counted once: packet, passed over, lost, or other. Clauses are cited from memory.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+from framecodec.cadu cimport Frame
+from framecodec.columns cimport Column, Names, Rows
+from framecodec.transfer cimport STARTS_IDLE, STARTS_NONE, STARTS_OTHER, Header
+
+__all__ = ["PACKET_FIELDS", "Reassembler"]
+
+cdef enum:
+    PACKET_HEADER_BYTES = 6              # 133.0-B 4.1.3
+    PACKET_BYTES_MAX = 65542
+    ENCAPSULATION = 7                    # 133.1-B: the version number of encapsulation packets
+    STREAMS_MAX = 1024
+    SCORE_MAX = 16
+    SCORE_PACKETS = 1
+    SCORE_NOT_PACKETS = -2
+    # A channel that is not understood after this much of it is taken at its word.
+    HELD_BYTES_MAX = 4 * PACKET_BYTES_MAX
+    HELD_MAX = 4096
+
+cdef enum:
+    OUT_RECEIVED
+    OUT_SOURCE
+    OUT_PACKET
+    OUT_OFFSET
+    OUT_SCID
+    OUT_VCID
+
+# In the order of the numbers above; what framecodec.packets.SpacePacketDecoder.decode_packets takes.
+PACKET_FIELDS = (
+    ("received_ns", "l", True), ("source", "name", False), ("packet", "z", False), ("offset", "l", False), ("scid", "i", True),
+    ("vcid", "i", True),
+)
+
+
+# The size of the packet that begins here: 0 if too little of its header is there, -1 if it is none.
+cdef int64_t size_of(const uint8_t* data, int64_t available) noexcept nogil:
+    cdef int length_of_length
+    cdef int64_t size
+    if data[0] >> 5 == 0:
+        return PACKET_HEADER_BYTES + 1 + ((<int64_t> data[4] << 8) | data[5]) if available >= PACKET_HEADER_BYTES else 0
+    if data[0] >> 5 != ENCAPSULATION:
+        return -1
+    length_of_length = data[0] & 3                       # 133.1-B 4.1.2.4: the header has 1, 2, 4 or 8 octets
+    if length_of_length == 0:
+        return 1
+    if available < 1 << length_of_length:
+        return 0
+    if length_of_length == 1:
+        size = data[1]
+    elif length_of_length == 2:
+        size = (<int64_t> data[2] << 8) | data[3]
+    else:
+        size = (<int64_t> data[4] << 24) | (<int64_t> data[5] << 16) | (<int64_t> data[6] << 8) | data[7]
+    return size if size >= 1 << length_of_length else -1
+
+
+cdef class Reassembler:
+    """Follows the packets of all virtual channels of a link. `modes` says what the operator knows: {vcid: packets or bytes}."""
+
+    def __cinit__(self, Names sources, modes=None):
+        self.open_rows(sources)
+        memset(self.modes, 0, sizeof(self.modes))
+        for vcid, mode in (modes or {}).items():
+            if mode not in ("packets", "bytes") or not 0 <= vcid < 64:
+                raise ValueError(f"virtual channel {vcid} is to be '{mode}'; it can be 'packets' or 'bytes'")
+            self.modes[vcid] = MODE_PACKETS if mode == "packets" else MODE_BYTES
+
+    def __dealloc__(self):
+        self.forget()
+        free(self.streams)
+        free(self.remarks)
+
+    def open_rows(self, sources):
+        """Fresh rows that name their senders by `sources`."""
+        self.packets = Rows([(*field, sources if field[0] == "source" else None) for field in PACKET_FIELDS])
+
+    def forget(self):
+        """All channels as if never seen."""
+        cdef int index
+        for index in range(self.stream_count):
+            free(self.streams[index].pending)
+            free(self.streams[index].held)
+            free(self.streams[index].held_bytes)
+        self.stream_count = 0
+        self.remark_count = 0
+
+    cdef int stream_of(self, int32_t scid, int32_t vcid, int32_t map_id) noexcept nogil:
+        cdef int index
+        cdef void* moved
+        cdef PacketStream* stream
+        for index in range(self.stream_count):
+            stream = &self.streams[index]
+            if stream.scid == scid and stream.vcid == vcid and stream.map_id == map_id:
+                return index
+        if self.stream_count == STREAMS_MAX:
+            return -2
+        if self.stream_count == self.stream_capacity:
+            moved = realloc(self.streams, (2 * self.stream_capacity + 8) * sizeof(PacketStream))
+            if moved == NULL:
+                return -1
+            self.streams = <PacketStream*> moved
+            self.stream_capacity = 2 * self.stream_capacity + 8
+        stream = &self.streams[self.stream_count]
+        memset(stream, 0, sizeof(PacketStream))
+        stream.scid, stream.vcid, stream.map_id, stream.is_headless = scid, vcid, map_id, True
+        stream.mode = self.modes[vcid]
+        stream.is_forced = stream.mode != MODE_UNKNOWN
+        self.stream_count += 1
+        return self.stream_count - 1
+
+    cdef int feed(self, PacketStream* stream, const Header* header, const Frame* frame, bint is_gap) noexcept nogil:
+        cdef const uint8_t* zone = frame.data + header.data_start
+        cdef int64_t size = header.data_end - header.data_start
+        cdef int64_t first = header.first_header
+        cdef int64_t at = 0, left
+        if stream.data_bytes == 0:
+            stream.first_offset, stream.first_source = frame.offset, frame.source
+        stream.data_bytes += size
+        if is_gap and self.abandon(stream, "frames are missing") < 0:
+            return -1
+        if stream.mode == MODE_NOT_PACKETS or stream.mode == MODE_BYTES or first == STARTS_IDLE:
+            stream.other_bytes += size
+            return 0
+        if first == STARTS_OTHER:
+            stream.other_bytes += size
+            if self.abandon(stream, "the channel goes on with something else") < 0:
+                return -1
+            return self.refuse(stream, frame.offset, frame.received_ns, frame.source, "the frames' headers say so")
+        if header.is_closed and stream.used and self.abandon(stream, "the next frame does not continue it") < 0:
+            return -1
+        if first > size:
+            stream.lost_bytes += size
+            if self.abandon(stream, "the first header pointer is beyond its frame") < 0:
+                return -1
+            return self.judge(stream, -1, frame)
+        if stream.is_in_step:
+            # One byte at a time until the header tells the packet's size.
+            while stream.used and stream.total == 0 and at < size:
+                if self.append(stream, zone + at, 1) < 0:
+                    return -1
+                at += 1
+                stream.total = size_of(stream.pending, stream.used)
+            left = stream.total - stream.used if stream.used and stream.total > 0 else 0
+            if stream.total < 0 or (stream.used and stream.total == 0 and first != STARTS_NONE) or (
+                at + left < size if first == STARTS_NONE else at + left != first
+            ):
+                # All of the packet that came, these bytes too, is given up.
+                if at < size and first != 0:
+                    stream.lost_bytes += (size if first == STARTS_NONE else first if first > at else at) - at
+                if self.abandon(stream, "its length and the first header pointer disagree") < 0 or self.judge(stream, -1, frame) < 0:
+                    return -1
+                if stream.mode == MODE_NOT_PACKETS:
+                    stream.other_bytes += 0 if first == STARTS_NONE else size - (first if first > at else at)
+                    return 0
+                if first == STARTS_NONE:
+                    return 0
+                if at > first:                          # the pointer is inside what was taken for a header: skip this frame
+                    stream.lost_bytes += size - at
+                    return 0
+            else:
+                if stream.used:
+                    left = left if left < size - at else size - at
+                    if self.append(stream, zone + at, left) < 0:
+                        return -1
+                    if stream.total and stream.used == stream.total and self.complete(stream, frame) < 0:
+                        return -1
+                if first == STARTS_NONE:
+                    return 0
+                if self.judge(stream, 1, frame) < 0:
+                    return -1
+        else:
+            left = size if first == STARTS_NONE else first
+            stream.lost_bytes += left
+            stream.without_header += left
+            if stream.is_headless and left:
+                stream.is_headless = False
+                if self.tell_partial(stream, frame.offset, frame.received_ns, frame.source, "its beginning is missing") < 0:
+                    return -1
+            if first == STARTS_NONE:
+                if stream.mode == MODE_UNKNOWN and stream.without_header > PACKET_BYTES_MAX:
+                    return self.refuse(stream, frame.offset, frame.received_ns, frame.source, "no packet begins in 65,542 bytes")
+                return 0
+        stream.is_in_step, stream.is_headless = True, False
+        if self.read_packets(stream, zone, size, first, frame) < 0:
+            return -1
+        if header.is_closed and stream.used:
+            return self.abandon(stream, "its frame ends before it does")
+        return 0
+
+    # From a place where a header must be to the end of the zone.
+    cdef int read_packets(self, PacketStream* stream, const uint8_t* zone, int64_t size, int64_t at, const Frame* frame) noexcept nogil:
+        cdef int64_t total
+        cdef char detail[96]
+        while at < size:
+            total = size_of(zone + at, size - at)
+            if total < 0:
+                snprintf(detail, sizeof(detail), "no packet header at byte %lld of the packet zone", <long long> at)
+                stream.lost_bytes += size - at
+                stream.is_in_step = False
+                if self.tell_partial(stream, frame.offset, frame.received_ns, frame.source, detail) < 0:
+                    return -1
+                return self.judge(stream, -1, frame)
+            stream.without_header = 0
+            stream.has_seen_header = True
+            if total == 0 or at + total > size:
+                return self.begin(stream, zone + at, size - at, total, frame)
+            if zone[at] >> 5:
+                stream.passed_bytes += total
+            elif self.emit(stream, zone + at, total, frame.offset, frame.received_ns, frame.source) < 0:
+                return -1
+            at += total
+        return 0
+
+    # The first `size` bytes of a packet of `total` bytes (0: not known yet).
+    cdef int begin(self, PacketStream* stream, const uint8_t* data, int64_t size, int64_t total, const Frame* frame) noexcept nogil:
+        stream.total, stream.used = total, 0
+        stream.pending_offset, stream.pending_received_ns, stream.pending_source = frame.offset, frame.received_ns, frame.source
+        return self.append(stream, data, size)
+
+    cdef int append(self, PacketStream* stream, const uint8_t* data, int64_t size) noexcept nogil:
+        cdef void* moved
+        cdef int64_t stored = size
+        cdef int64_t wanted
+        if size == 0:
+            return 0
+        if (stream.pending[0] if stream.used else data[0]) >> 5:
+            stored = 8 - stream.used if stream.used < 8 else 0     # passed over: only its header matters
+            stored = stored if stored < size else size
+        if stored and stream.used + stored > stream.pending_capacity:
+            wanted = 2 * (stream.used + stored) + 2048
+            moved = realloc(stream.pending, wanted)
+            if moved == NULL:
+                return -1
+            stream.pending, stream.pending_capacity = <uint8_t*> moved, wanted
+        if stored:
+            memcpy(stream.pending + stream.used, data, stored)
+        stream.used += size
+        return 0
+
+    cdef int complete(self, PacketStream* stream, const Frame* frame) noexcept nogil:
+        cdef int64_t size = stream.used
+        stream.used = 0
+        if stream.pending[0] >> 5:
+            stream.passed_bytes += size
+            return 0
+        return self.emit(stream, stream.pending, size, stream.pending_offset, frame.received_ns, frame.source)
+
+    cdef int emit(
+        self, PacketStream* stream, const uint8_t* data, int64_t size, int64_t offset, int64_t received_ns, int32_t source,
+    ) noexcept nogil:
+        cdef Held* held
+        cdef void* moved
+        stream.packet_bytes += size
+        if stream.mode == MODE_PACKETS:
+            return self.write(stream, data, size, offset, received_ns, source)
+        if stream.held_used + size > stream.held_bytes_capacity:
+            moved = realloc(stream.held_bytes, 2 * (stream.held_used + size))
+            if moved == NULL:
+                return -1
+            stream.held_bytes, stream.held_bytes_capacity = <uint8_t*> moved, 2 * (stream.held_used + size)
+        held = self.hold(stream)
+        if held == NULL:
+            return -1
+        held.start, held.size, held.offset, held.received_ns, held.source = stream.held_used, size, offset, received_ns, source
+        memcpy(stream.held_bytes + stream.held_used, data, size)
+        stream.held_used += size
+        if stream.held_used > HELD_BYTES_MAX or stream.held_count > HELD_MAX:
+            return self.settle(stream, MODE_PACKETS)
+        return 0
+
+    cdef Held* hold(self, PacketStream* stream) noexcept nogil:
+        cdef void* moved
+        if stream.held_count == stream.held_capacity:
+            moved = realloc(stream.held, (2 * stream.held_capacity + 16) * sizeof(Held))
+            if moved == NULL:
+                return NULL
+            stream.held, stream.held_capacity = <Held*> moved, 2 * stream.held_capacity + 16
+        stream.held_count += 1
+        return &stream.held[stream.held_count - 1]
+
+    cdef int write(
+        self, PacketStream* stream, const uint8_t* data, int64_t size, int64_t offset, int64_t received_ns, int32_t source,
+    ) noexcept nogil:
+        cdef int64_t row = self.packets.length
+        cdef Column* out
+        if self.packets.reserve(1) < 0:
+            return -1
+        out = self.packets.columns
+        if received_ns >= 0:
+            (<int64_t*> out[OUT_RECEIVED].values)[row] = received_ns
+            out[OUT_RECEIVED].valid[row] = 1
+        (<int32_t*> out[OUT_SOURCE].values)[row] = source
+        (<int64_t*> out[OUT_OFFSET].values)[row] = offset
+        (<int32_t*> out[OUT_SCID].values)[row] = stream.scid
+        (<int32_t*> out[OUT_VCID].values)[row] = stream.vcid
+        out[OUT_SCID].valid[row] = out[OUT_VCID].valid[row] = 1
+        if self.packets.put_bytes(OUT_PACKET, data, size) < 0:
+            return -1
+        self.packets.next_row()
+        return 0
+
+    # The packet at hand will not be whole.
+    cdef int abandon(self, PacketStream* stream, const char* why) noexcept nogil:
+        cdef char detail[120]
+        stream.is_headless = stream.used == 0
+        stream.is_in_step = False
+        if stream.used == 0:
+            return 0
+        stream.lost_bytes += stream.used
+        if stream.total > 0:
+            snprintf(detail, sizeof(detail), "%lld of %lld bytes: %s", <long long> stream.used, <long long> stream.total, why)
+        else:
+            snprintf(detail, sizeof(detail), "%lld bytes: %s", <long long> stream.used, why)
+        stream.used = 0
+        return self.tell_partial(stream, stream.pending_offset, stream.pending_received_ns, stream.pending_source, detail)
+
+    # Evidence for packets, or against.
+    cdef int judge(self, PacketStream* stream, int points, const Frame* frame) noexcept nogil:
+        stream.score += points
+        if stream.score > SCORE_MAX:
+            stream.score = SCORE_MAX
+        if stream.is_forced:
+            return 0
+        if stream.mode == MODE_UNKNOWN and stream.score >= SCORE_PACKETS:
+            return self.settle(stream, MODE_PACKETS)
+        if stream.score <= SCORE_NOT_PACKETS:
+            return self.refuse(stream, frame.offset, frame.received_ns, frame.source, "what begins at the first header pointers is none")
+        return 0
+
+    cdef int refuse(self, PacketStream* stream, int64_t offset, int64_t received_ns, int32_t source, const char* why) noexcept nogil:
+        cdef Remark remark
+        if stream.mode == MODE_NOT_PACKETS:
+            return 0
+        remark.reason, remark.offset, remark.received_ns, remark.source = REMARK_NOT_PACKETS, offset, received_ns, source
+        snprintf(remark.detail, sizeof(remark.detail), "spacecraft %d, virtual channel %d: %s", stream.scid, stream.vcid, why)
+        if self.settle(stream, MODE_NOT_PACKETS) < 0:
+            return -1
+        return self.add_remark(&remark)
+
+    # What was held goes out, or nowhere.
+    cdef int settle(self, PacketStream* stream, Mode mode) noexcept nogil:
+        cdef int64_t index
+        cdef Held* held
+        stream.mode = mode
+        if mode == MODE_NOT_PACKETS:
+            # The packets among what is held were none.
+            for index in range(stream.held_count):
+                if stream.held[index].size >= 0:
+                    stream.packet_bytes -= stream.held[index].size
+                    stream.other_bytes += stream.held[index].size
+            stream.other_bytes += stream.used
+            stream.used = 0
+        for index in range(stream.held_count):
+            held = &stream.held[index]
+            if mode != MODE_PACKETS:
+                continue
+            if held.size < 0:
+                if self.add_remark(&held.remark) < 0:
+                    return -1
+            elif self.write(stream, stream.held_bytes + held.start, held.size, held.offset, held.received_ns, held.source) < 0:
+                return -1
+        stream.held_count = stream.held_used = 0
+        return 0
+
+    cdef int tell_partial(self, PacketStream* stream, int64_t offset, int64_t received_ns, int32_t source, const char* detail) noexcept nogil:
+        cdef Held* held
+        cdef Remark remark
+        if stream.mode == MODE_NOT_PACKETS or stream.mode == MODE_BYTES:
+            return 0
+        remark.reason, remark.offset, remark.received_ns, remark.source = REMARK_PARTIAL, offset, received_ns, source
+        snprintf(remark.detail, sizeof(remark.detail), "spacecraft %d, virtual channel %d: %s", stream.scid, stream.vcid, detail)
+        if stream.mode == MODE_PACKETS:
+            return self.add_remark(&remark)
+        held = self.hold(stream)
+        if held == NULL:
+            return -1
+        held.size, held.remark = -1, remark
+        return 0
+
+    cdef int add_remark(self, const Remark* remark) noexcept nogil:
+        cdef void* moved
+        if self.remark_count == self.remark_capacity:
+            moved = realloc(self.remarks, (2 * self.remark_capacity + 16) * sizeof(Remark))
+            if moved == NULL:
+                return -1
+            self.remarks, self.remark_capacity = <Remark*> moved, 2 * self.remark_capacity + 16
+        self.remarks[self.remark_count] = remark[0]
+        self.remark_count += 1
+        return 0
+
+    cdef int close(self) noexcept nogil:
+        cdef int index
+        cdef PacketStream* stream
+        for index in range(self.stream_count):
+            stream = &self.streams[index]
+            if self.abandon(stream, "the input ends") < 0:
+                return -1
+            if stream.mode != MODE_UNKNOWN:
+                continue
+            if stream.has_seen_header and stream.score >= 0:
+                if self.settle(stream, MODE_PACKETS) < 0:
+                    return -1
+            elif stream.data_bytes > stream.other_bytes:
+                if self.refuse(stream, stream.first_offset, -1, stream.first_source, "no packet begins in what there is of it") < 0:
+                    return -1
+        return 0
+
+    def state(self, Names sources) -> list:
+        """All that later frames depend on, as JSON can hold it."""
+        cdef int index
+        cdef int64_t number
+        cdef PacketStream* stream
+        cdef Held* held
+        streams = []
+        for index in range(self.stream_count):
+            stream = &self.streams[index]
+            waiting = []
+            for number in range(stream.held_count):
+                held = &stream.held[number]
+                if held.size < 0:
+                    waiting.append([held.remark.offset, held.remark.received_ns, sources.name(held.remark.source), "", held.remark.detail.decode()])
+                else:
+                    data = (<char*> stream.held_bytes)[held.start:held.start + held.size]
+                    waiting.append([held.offset, held.received_ns, sources.name(held.source), data.hex(), ""])
+            stored = stream.used if stream.used < stream.pending_capacity else stream.pending_capacity
+            streams.append({
+                "channel": [stream.scid, stream.vcid, stream.map_id], "mode": <int> stream.mode, "score": stream.score,
+                "step": [bool(stream.is_in_step), bool(stream.is_headless), bool(stream.has_seen_header)],
+                "pending": (<bytes> (<char*> stream.pending)[:stored]).hex() if stream.used else "",
+                "used": stream.used, "total": stream.total,
+                "begun": [stream.pending_offset, stream.pending_received_ns, sources.name(stream.pending_source) if stream.used else ""],
+                "first": [stream.first_offset, sources.name(stream.first_source)], "held": waiting,
+                "bytes": [stream.data_bytes, stream.packet_bytes, stream.passed_bytes, stream.lost_bytes, stream.other_bytes, stream.without_header],
+            })
+        return streams
+
+    def set_state(self, streams: list, Names sources) -> None:
+        """Go on where `state` was taken."""
+        cdef PacketStream* stream
+        cdef Remark remark
+        cdef bytes data, detail
+        cdef Held* held
+        self.forget()
+        for each in streams:
+            scid, vcid, map_id = each["channel"]
+            index = self.stream_of(scid, vcid, map_id)
+            if index < 0:
+                raise MemoryError
+            stream = &self.streams[<int> index]
+            data = bytes.fromhex(each["pending"])
+            if self.append(stream, <const uint8_t*> <char*> data, len(data)) < 0:
+                raise MemoryError
+            stream.mode = <Mode> <int> each["mode"]
+            stream.score, stream.used, stream.total = each["score"], each["used"], each["total"]
+            stream.is_in_step, stream.is_headless, stream.has_seen_header = each["step"]
+            stream.pending_offset, stream.pending_received_ns = each["begun"][:2]
+            stream.pending_source = sources.add(each["begun"][2])
+            stream.first_offset, stream.first_source = each["first"][0], sources.add(each["first"][1])
+            for offset, received_ns, source, packet, text in each["held"]:
+                if text:
+                    detail = text.encode()
+                    remark.reason, remark.offset, remark.received_ns, remark.source = REMARK_PARTIAL, offset, received_ns, sources.add(source)
+                    snprintf(remark.detail, sizeof(remark.detail), "%s", <char*> detail)
+                    held = self.hold(stream)
+                    if held == NULL:
+                        raise MemoryError
+                    held.size, held.remark = -1, remark
+                    continue
+                data = bytes.fromhex(packet)
+                if self.emit(stream, <const uint8_t*> <char*> data, len(data), offset, received_ns, sources.add(source)) < 0:
+                    raise MemoryError
+            (
+                stream.data_bytes, stream.packet_bytes, stream.passed_bytes, stream.lost_bytes, stream.other_bytes, stream.without_header,
+            ) = each["bytes"]
+
+    def accounts(self) -> list:
+        """Where the bytes of each stream's packet zones went."""
+        cdef int index
+        cdef PacketStream* stream
+        found = []
+        for index in range(self.stream_count):
+            stream = &self.streams[index]
+            found.append({
+                "scid": stream.scid, "vcid": stream.vcid, "map_id": stream.map_id, "data_bytes": stream.data_bytes,
+                "packet_bytes": stream.packet_bytes, "passed_bytes": stream.passed_bytes, "lost_bytes": stream.lost_bytes,
+                "other_bytes": stream.other_bytes, "pending_bytes": stream.used,
+            })
+        return found
