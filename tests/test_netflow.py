@@ -531,6 +531,15 @@ def test_uptime_times_in_ipfix_need_the_system_init_time() -> None:
     assert plain(row)["time_start"] == 1_690_000_002_500 * 10**6
 
 
+def test_uptime_times_in_ipfix_take_the_start_time_of_their_own_record() -> None:
+    specs = ((22, 4), (160, 8), (8, 4), (21, 4))
+    data = struct.pack(">IQ", 2500, 1_690_000_000_000) + ROW[:4] + struct.pack(">I", 3000)
+    data += struct.pack(">IQ", 1, 1_691_000_000_000) + ROW[:4] + struct.pack(">I", 2)
+    first, second = (plain(row) for row in send(ipfix(a_set(2, template(256, *specs)), a_set(256, data)))["flows"])
+    assert (first["time_start"], first["time_end"]) == (1_690_000_002_500 * 10**6, 1_690_000_003_000 * 10**6)
+    assert second["time_start"] == 1_691_000_000_001 * 10**6
+
+
 def test_all_zero_address_of_the_other_family_does_not_count() -> None:
     specs = ((8, 4), (27, 16), (12, 4), (28, 16))
     six = ipaddress.ip_address("2001:db8::1").packed

@@ -40,7 +40,7 @@ from framecodec.templates cimport (
     Domain, Domains, FIELDS_MAX, Field, Held, Message, OPTION_COUNTER, OPTION_IF_DESCRIPTION, OPTION_IF_NAME, OPTION_INTERFACE,
     OPTION_INTERVAL, OPTION_POPULATION, OPTION_RATE, OPTION_SAMPLER, OPTION_SIZE, OPTION_SPACE, OPTION_SYSTEM_INIT, OPTION_VRF,
     OPTION_VRF_NAME, OP_ADDRESS, OP_DELTA, OP_EITHER, OP_FRAME, OP_ICMP, OP_MAC, OP_MICROS, OP_MILLISECONDS, OP_MPLS, OP_NANOS,
-    OP_NUMBER, OP_PACKET, OP_RATE, OP_SAMPLER, OP_SECONDS, OP_SPACE, OP_UPTIME, Op, Template, VARIABLE,
+    OP_NUMBER, OP_PACKET, OP_RATE, OP_SAMPLER, OP_SECONDS, OP_SPACE, OP_SYSTEM_INIT, OP_UPTIME, Op, Template, VARIABLE,
 )
 
 from framecodec.netflow_elements import EXPORT_COUNTERS
@@ -85,6 +85,7 @@ cdef class NetflowDecoder(RackDecoder):
     cdef Message message
     cdef uint32_t data_records           # of the message: what IPFIX sequence numbers count
     cdef bint has_unknown_set
+    cdef int64_t system_init_ms          # the exporter's start, for uptimes in IPFIX; -1 where nobody told
     cdef Field fields[FIELDS_MAX]        # a template being read
     cdef const uint8_t* at[FIELDS_MAX]   # where the fields of a record of variable length are
     cdef uint16_t length[FIELDS_MAX]
@@ -638,6 +639,7 @@ cdef class NetflowDecoder(RackDecoder):
         cdef int64_t row = self.open_rows(count, CODEC_NETFLOW9 if self.message.version == 9 else CODEC_IPFIX)
         if row < 0:
             return -1
+        self.system_init_ms = domain.system_init_ms
         for index in range(template.op_count):
             self.apply(
                 domain, &template.ops[index], p + template.ops[index].offset, template.min_bytes, template.ops[index].length,
@@ -716,6 +718,7 @@ cdef class NetflowDecoder(RackDecoder):
         cdef const Op* op
         if row < 0:
             return -1
+        self.system_init_ms = domain.system_init_ms
         for index in range(template.op_count):
             op = &template.ops[index]
             self.apply(domain, op, self.at[op.field], 0, self.length[op.field], row, 1)
@@ -856,12 +859,12 @@ cdef class NetflowDecoder(RackDecoder):
         elif op.operation == OP_UPTIME and length == 4 and self.message.version == 9:
             self.read_uptimes(op.column, row, p, stride, count)
         elif op.operation == OP_UPTIME:
-            if self.message.version == 10 and domain.system_init_ms < 0:
+            if self.message.version == 10 and self.system_init_ms < 0:
                 return                       # IPFIX headers have no uptime; systemInitTimeMilliseconds did not come
             for index in range(count):
                 value = number_of(p, length)
                 if self.message.version == 10:
-                    times[index] = 1_000_000LL * (domain.system_init_ms + <int64_t> (value & 0xFFFFFFFFU))
+                    times[index] = 1_000_000LL * (self.system_init_ms + <int64_t> (value & 0xFFFFFFFFU))
                 else:
                     times[index] = self.uptime_time(<uint32_t> value)
                 p += stride
@@ -898,6 +901,9 @@ cdef class NetflowDecoder(RackDecoder):
                     if rate:
                         put32(self.flows.columns, FLOW_SAMPLING_RATE, row + index, rate)
                     p += stride
+        elif op.operation == OP_SYSTEM_INIT:
+            if length == 8 and be64(p) < 9_000_000_000_000LL:
+                self.system_init_ms = <int64_t> be64(p)
         elif op.operation == OP_FRAME or op.operation == OP_PACKET:
             # One record at a time: labels go to the end of their column.
             if op.operation == OP_FRAME:

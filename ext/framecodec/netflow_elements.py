@@ -19,6 +19,7 @@ RFC 5103 for reverse elements (enterprise 29305 with the same numbers). Operatio
     space     packets left out after `rate` packets were taken
     sampler   number of a sampler that an options record describes
     frame packet   the sampled packet itself, from its Ethernet or its IP header
+    system_init    the exporter's start in milliseconds, for the uptimes of the same record
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["ELEMENTS", "EXPORT_COUNTERS", "OPERATIONS", "OPTIONS", "SCOPES"]
 OPERATIONS = (
     "number", "either", "address", "mac", "mpls", "seconds", "milliseconds", "micros", "nanos", "uptime", "delta",
     "icmp", "rate",
-    "space", "sampler", "frame", "packet",
+    "space", "sampler", "frame", "packet", "system_init",
 )  # fmt: skip
 
 ELEMENTS: tuple[tuple[int, str, str, int], ...] = (
@@ -61,7 +62,7 @@ ELEMENTS: tuple[tuple[int, str, str, int], ...] = (
     (151, "seconds", "time_end", 3), (21, "uptime", "time_end", 4), (159, "delta", "time_end", 5),
     (34, "rate", "sampling_rate", 0), (50, "rate", "sampling_rate", 0), (305, "rate", "sampling_rate", 0),
     (306, "space", "sampling_rate", 0), (48, "sampler", "sampling_rate", 0), (302, "sampler", "sampling_rate", 0),
-    (315, "frame", "bytes", 9), (313, "packet", "bytes", 9),
+    (160, "system_init", "time_start", 9), (315, "frame", "bytes", 9), (313, "packet", "bytes", 9),
     *((70 + place, "mpls", "mpls_labels", 0) for place in range(10)),
 )  # fmt: skip
 

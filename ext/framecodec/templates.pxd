@@ -26,6 +26,7 @@ cdef enum Operation:
     OP_SAMPLER
     OP_FRAME
     OP_PACKET
+    OP_SYSTEM_INIT
     OP_NONE
     OPTION_RATE
     OPTION_INTERVAL
@@ -68,7 +69,7 @@ cdef struct Template:
     uint16_t scope_count
     bint is_options
     bint is_variable
-    bint is_row_wise             # decoded record by record: variable, two rows a record, or a packet inside
+    bint is_row_wise             # decoded record by record: variable, two rows, a packet or its own start time inside
     bint has_ethertype
     bint has_rate
     bint has_mpls

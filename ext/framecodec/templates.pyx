@@ -270,7 +270,7 @@ cdef class Domains:
             if op.operation == OP_MPLS:
                 op.number = <uint8_t> (field.element - 70)
                 template.has_mpls = True
-            if op.operation == OP_FRAME or op.operation == OP_PACKET:
+            if op.operation == OP_FRAME or op.operation == OP_PACKET or op.operation == OP_SYSTEM_INIT:
                 template.is_row_wise = True
             if is_reverse:
                 template.reverse[template.reverse_count] = op
@@ -480,7 +480,7 @@ cdef void free_template(Template* template) noexcept nogil:
     free(template)
 
 
-# Packets inside a record go first, so that elements overrule them, then joint ICMP elements; rates, spaces and samplers
+# Packets inside a record go first, so that elements overrule them, and start times; then joint ICMP elements; rates, spaces and samplers
 # last, in this order.
 cdef void sort_ops(Op* ops, int count) noexcept nogil:
     cdef int index, place
@@ -500,7 +500,7 @@ cdef inline bint is_exclusive(uint8_t operation) noexcept nogil:
 
 
 cdef inline int phase(uint8_t operation) noexcept nogil:
-    if operation == OP_FRAME or operation == OP_PACKET:
+    if operation == OP_FRAME or operation == OP_PACKET or operation == OP_SYSTEM_INIT:
         return 0
     if operation == OP_ICMP:
         return 1

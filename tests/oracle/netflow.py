@@ -127,7 +127,8 @@ def columns(header: Header, elements: list[Element], state: State) -> dict[str, 
     for column, candidates in TIMES.items():
         chosen = next((element for element in candidates if element in present), None)
         if chosen is not None:
-            found_ns = time_ns(chosen, present[chosen][0], header, state.system_init_ms)
+            start_ms = number(present[160][0]) if 160 in present else state.system_init_ms
+            found_ns = time_ns(chosen, present[chosen][0], header, start_ms)
             if found_ns is not None:
                 row[column] = found_ns
     for joint in [octets for _, element, octets in elements if element in (32, 139) and octets]:
