@@ -313,6 +313,10 @@ def create_app(config: Config) -> faust.App:
     async def commit(offsets: Offsets) -> None:
         if offsets:
             await app.consumer._commit({TP(*place): offset for place, offset in offsets.items()})
+        for place, offset in offsets.items():
+            # The last offset of a log written in transactions is a marker that nobody reads.
+            end = app.consumer.highwater(TP(*place))
+            store.counts.lag.labels(*place).set(max((end or offset) - offset - 1, 0))
 
     async def revoked(*_: Any, **__: Any) -> None:
         try:

@@ -198,6 +198,27 @@ def test_outage_of_the_database_loses_nothing_and_bounds_memory(tmp_path: Path, 
         end(database)
 
 
+def test_database_is_known_to_be_up_or_away_without_any_insert(database: str, store: Store) -> None:
+    async def run() -> None:
+        watching = asyncio.create_task(store.watch_database())
+        try:
+            while not store.counts.database.is_up:                 # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        finally:
+            watching.cancel()
+        store.watch.connect = lambda: connect("http://127.0.0.1:1/orbitrack")
+        store.watch.close()
+        watching = asyncio.create_task(store.watch_database())
+        try:
+            while store.counts.database.is_up:                     # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        finally:
+            watching.cancel()
+        assert "127.0.0.1:1" in store.counts.database.detail
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
 def test_interrupted_flush_keeps_what_it_was_storing(database: str, store: Store) -> None:
     """A rebalance gives up waiting: the rows are still the store's, and are stored by the next flush."""
     async def run() -> None:
