@@ -16,6 +16,7 @@ from streams.errors import DefinitionError
 from streams.slo import compile_objective, load, parse
 from streams.slo.objects import AlertCondition, AlertPolicy, Selector, Source
 from streams.slo.spans import Span, TimeWindow
+from streams.slo.sql import VALUE_COLUMNS
 
 DEFINITIONS = Path(__file__).parent / "definitions"
 BAD = sorted((DEFINITIONS / "bad").glob("slo_*.yaml"))
@@ -117,3 +118,12 @@ def test_empty_file_has_no_objectives(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("# nothing yet\n---\n")
 
     assert load([tmp_path]) == []
+
+
+def test_example_in_the_docs_is_usable() -> None:
+    text = (REPOSITORY / "docs" / "slo.md").read_text()
+
+    slo = parse([("docs/slo.md", re.findall(r"```yaml\n(.*?)```", text, re.S)[0])])[0]
+
+    assert (slo.name, slo.objectives[0].slice_s, len(slo.maintenance[0].windows)) == ("uplink-latency", 300, 2)
+    assert [column for column in VALUE_COLUMNS if not re.search(rf"\b{column}\b", text)] == []
