@@ -27,6 +27,7 @@ use("uvloop")
 import faust  # noqa: E402
 from faust.transport.drivers import aiokafka as driver  # noqa: E402
 
+from streams.errors import OrbitrackError  # noqa: E402
 from streams.folders import make_folder  # noqa: E402
 
 if TYPE_CHECKING:
@@ -100,9 +101,12 @@ def die_on_failure(task: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitab
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
             return await task(*args, **kwargs)
-        except Exception:                                 # noqa: BLE001  the edge of a process
-            log.critical("%s failed; ending the process: nothing is acknowledged\n%s", task.__name__, traceback.format_exc())
+        except Exception as error:                        # noqa: BLE001  the edge of a process
+            text, status = traceback.format_exc(), EXIT_FAILED
+            if isinstance(error, OrbitrackError):         # says what to do; where it was raised does not help
+                text, status = str(error), error.exit_status
+            log.critical("%s failed; ending the process: nothing is acknowledged\n%s", task.__name__, text)
             logging.shutdown()
-            os._exit(EXIT_FAILED)
+            os._exit(status)
 
     return guarded

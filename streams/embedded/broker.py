@@ -30,6 +30,10 @@ KAFKA = "org.apache.kafka:kafka_2.13:4.3.1+org.slf4j:slf4j-simple:1.7.36"
 CONTROLLER_PORT_STEP = 1000        # the controller listens on port + this
 HEAP = "512m"
 PROGRESS_S = 2
+WITHOUT_JARS = (
+    "set ORBITRACK_KAFKA_JARS to a folder with Kafka 4.3.1's libs/*.jar, or point [kafka] bootstrap at a broker of your own "
+    "and run `orbitrack up --only ...` without the role kafka"
+)
 
 
 def resolve_jars(folder: str | None = None) -> str:
@@ -40,8 +44,7 @@ def resolve_jars(folder: str | None = None) -> str:
     if folder:
         jars = sorted(Path(folder).glob("*.jar"))
         if not jars:
-            hint = "ORBITRACK_KAFKA_JARS names a folder with Kafka's jars"
-            raise DependencyError(f"no .jar file in {folder}", retryable=False, hint=hint)
+            raise DependencyError(f"no .jar file in {folder}", retryable=False, hint=WITHOUT_JARS)
         return ":".join(map(str, jars))
     try:
         import jgo
@@ -53,8 +56,7 @@ def resolve_jars(folder: str | None = None) -> str:
     except Exception as error:               # jgo raises whatever its HTTP client and its parser raise
         raise DependencyError(
             f"Kafka's jars could not be downloaded: {error}",
-            hint="without internet: set ORBITRACK_KAFKA_JARS to a folder with Kafka 4.3.1's libs/*.jar, "
-            "or point [kafka] bootstrap at a broker of your own and run `orbitrack up` without the role kafka",
+            hint=f"without internet: {WITHOUT_JARS}",
         ) from error
     return ":".join(str(jar) for jar in environment.all_jars)
 

@@ -15,6 +15,7 @@ import asyncio
 import ctypes
 import fcntl
 import os
+import shutil
 import signal
 import time
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ __all__ = ["Supervisor"]
 RESTART_DELAYS_S = (0.5, 1, 2, 5, 10)
 HEALTHY_AFTER_S = 30          # a process that ran this long starts with the first delay again
 GRACE_S = 15
+ROOM_BYTES_MIN = 16_000_000     # less is a full disk: a segment, a part or a journal does not fit
 PR_SET_PDEATHSIG = 1          # linux/prctl.h
 
 
@@ -93,10 +95,13 @@ class Supervisor:
                 *child.command, env=dict(child.environment), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=die_with_parent, start_new_session=True,
             )
-        self.pid_file(child.name).write_text(f"{child.process.pid}\n")
+        try:
+            self.pid_file(child.name).write_text(f"{child.process.pid}\n")
+        except OSError as error:                  # the process runs: without a pid file is better than twice
+            self.say(f"{self.pid_file(child.name)} cannot be written: {error.strerror}")
 
     async def watch(self, child: Child) -> None:
-        while True:
+        while not self.is_stopping:
             assert child.process is not None
             started = time.monotonic()
             status = await child.process.wait()
@@ -105,13 +110,32 @@ class Supervisor:
                 return
             if time.monotonic() - started > HEALTHY_AFTER_S:
                 child.restarts = 0
+            await self.restart(child, ended(status))
+
+    async def restart(self, child: Child, reason: str) -> None:
+        """Tries, with growing pauses, until the process runs or we are stopping."""
+        is_running = False
+        while not is_running and not self.is_stopping:
             delay = RESTART_DELAYS_S[min(child.restarts, len(RESTART_DELAYS_S) - 1)]
             child.restarts += 1
-            self.say(f"{child.name} {ended(status)}; starting again in {delay:g} s (its log: {self.log_file(child.name)})")
+            self.say(f"{child.name} {reason}; starting again in {delay:g} s (its log: {self.log_file(child.name)})")
+            self.say_if_full()
             await asyncio.sleep(delay)
-            if self.is_stopping:
-                return
-            await self.launch(child)
+            if not self.is_stopping:
+                try:
+                    await self.launch(child)
+                    is_running = True
+                except OSError as error:
+                    reason = f"could not be started ({error.strerror})"
+
+    def say_if_full(self) -> None:
+        try:
+            free = shutil.disk_usage(self.data_dir).free
+        except OSError as error:
+            self.say(f"{self.data_dir} cannot be used: {error.strerror}")
+        else:
+            if free < ROOM_BYTES_MIN:
+                self.say(f"the disk of {self.data_dir} is full ({free / 1e6:.1f} MB left): make room, then it goes on")
 
     async def stop(self) -> None:
         """Ends all, last started first, each with SIGTERM and after GRACE_S with SIGKILL."""

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
-from streams.clickhouse.migrate import migrate
 from streams.embedded.broker import CONTROLLER_PORT_STEP, fetch_jars, wait_until_listening
 from streams.embedded.supervisor import Supervisor
 from streams.errors import ConfigError, DependencyError, UsageError, nearest
-from streams.kafka import create_topics, wait_for_broker
+from streams.kafka import wait_for_topics
+from streams.store import wait_for_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,13 +155,13 @@ class Up:
                 await self.supervisor.start(role)
         if "kafka" in roles:
             await self.listening("kafka", self.kafka_port)
-        await wait_for_broker(self.config.kafka, START_TIMEOUT_S)
-        await create_topics(self.config.kafka)
-        self.say(f"kafka: {self.config.kafka.bootstrap}")
+        if roles.keys() - {"database", "serve"}:
+            await wait_for_topics(self.config.kafka)
+            self.say(f"kafka: {self.config.kafka.bootstrap}")
         if "database" in roles:
             await self.listening("database", self.database_port)
-        if roles.keys() & {"database", "store", "alert", "serve"}:
-            applied = await asyncio.to_thread(self.migrate)
+        if roles.keys() & {"database", "store", "serve"}:
+            applied = await wait_for_database(self.config.database)
             address = urlsplit(self.config.database.dsn).netloc.rpartition("@")[2]
             state = f"{len(applied)} migrations applied" if applied else "schema is current"
             self.say(f"database: http://{address}, {state}")
@@ -172,13 +172,9 @@ class Up:
                 self.supervisor.add(name, self.command(role, number), self.environment(number))
                 await self.supervisor.start(name)
                 names.append(name)
-        await asyncio.wait_for(asyncio.gather(*map(self.healthy, names)), START_TIMEOUT_S)
+        await self.all_healthy(names)
         self.is_ready = True
         self.say("ready: " + ", ".join(f"{name} {self.address(name)}".strip() for name in names))
-
-    def migrate(self) -> list[str]:
-        database = self.config.database
-        return migrate(database.dsn, **database.login, ttl=database.ttl)
 
     async def listening(self, role: str, port: int) -> None:
         """Waits until a child listens; says its last words if it does not."""
@@ -189,6 +185,20 @@ class Up:
                 waiting.cancel()
                 raise DependencyError(f"{role} does not start:\n{self.supervisor.last_words(role)}", retryable=False)
         await waiting
+
+    async def all_healthy(self, names: list[str]) -> None:
+        if not names:
+            return
+        tasks = {asyncio.create_task(self.healthy(name), name=name) for name in names}
+        done, late = await asyncio.wait(tasks, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_EXCEPTION)
+        for task in late:
+            task.cancel()
+        for task in done:
+            task.result()
+        if late:
+            missing = ", ".join(sorted(task.get_name() for task in late))
+            hint = f"see {self.data_dir / 'log'}"
+            raise DependencyError(f"no sign of life from {missing} within {START_TIMEOUT_S} s", hint=hint)
 
     async def healthy(self, name: str) -> None:
         """Waits until a role's /healthz answers."""

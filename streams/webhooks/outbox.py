@@ -135,13 +135,18 @@ class Outbox:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self.database.execute("BEGIN IMMEDIATE")
+        """All of what is written inside, or nothing; DependencyError when the disk refuses it."""
         try:
-            yield
-        except BaseException:
-            self.database.execute("ROLLBACK")
-            raise
-        self.database.execute("COMMIT")
+            self.database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.database.execute("COMMIT")
+            except BaseException:
+                if self.database.in_transaction:            # a full disk has already ended it
+                    self.database.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise DependencyError(f"the outbox {self.path} cannot be written: {error}") from error
 
     # --- what the alerter decides ---
 
