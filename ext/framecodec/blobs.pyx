@@ -23,8 +23,9 @@ cdef void put(Bytes* out, const void* data, size_t size) noexcept nogil:
             return
         out.data = <uint8_t*> moved
         out.capacity = capacity
-    memcpy(out.data + out.used, data, size)
-    out.used += size
+    if size:                           # memcpy may not be handed NULL, not even for nothing
+        memcpy(out.data + out.used, data, size)
+        out.used += size
 
 cdef void put_u32(Bytes* out, uint32_t value) noexcept nogil:
     put(out, &value, 4)

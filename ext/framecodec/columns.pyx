@@ -568,7 +568,8 @@ cdef int append(uint8_t** data, int64_t* used, int64_t* capacity, const uint8_t*
             return -1
         data[0] = <uint8_t*> moved
         capacity[0] = wanted
-    memcpy(data[0] + used[0], more, size)
+    if size:                              # memcpy may not be handed NULL, not even for nothing
+        memcpy(data[0] + used[0], more, size)
     used[0] += <int64_t> size
     return 0
 

@@ -540,8 +540,9 @@ cdef class Windower:
             target = <uint8_t*> PyBytes_AS_STRING(blob)
             memcpy(target, &magic, 4)
             memcpy(target + 4, &names_bytes, 4)
-            memcpy(target + 8, names.data, names.used)
-            memcpy(target + 8 + names.used, body.data, body.used)
+            if body.used:                      # and so are names: NULL while there is no group
+                memcpy(target + 8, names.data, names.used)
+                memcpy(target + 8 + names.used, body.data, body.used)
             return blob
         finally:
             free(body.data)
