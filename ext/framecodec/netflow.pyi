@@ -1,13 +1,11 @@
 from collections.abc import Mapping
-from typing import Self
-
-from typing_extensions import disjoint_base
+from typing import Self, final
 
 from framecodec.rack import RackDecoder
 
 __all__ = ["NetflowDecoder"]
 
-@disjoint_base
+@final
 class NetflowDecoder(RackDecoder):
     def __new__(
         cls, *, derive: bool = True, udp: bool = True, enterprise: Mapping[tuple[int, int], str] = ...

@@ -15,6 +15,7 @@ RFC 7011 (IPFIX), RFC 5103 (biflow), RFC 6313 (lists, skipped by length). Which 
 in netflow_elements.py.
 """
 from cpython.bytes cimport PyBytes_AS_STRING
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
@@ -66,6 +67,7 @@ cdef enum:
 SNAPSHOT_MAGIC = b"orbflow1"
 
 
+@cython.final
 cdef class NetflowDecoder(RackDecoder):
     """Decodes NetFlow v5, v9 and IPFIX; see the module.
 

@@ -4,6 +4,9 @@ from libc.string cimport memcpy, memset
 
 from framecodec.arrow cimport ArrowArray
 from framecodec.columns cimport Column, Names, Rows
+from framecodec.records cimport (
+    FLOW_CODEC, FLOW_DOMAIN, FLOW_EXPORTER, FLOW_MPLS_LABELS, FLOW_RECEIVED, FLOW_SEQUENCE,
+)
 
 cdef extern from *:
     """
@@ -174,9 +177,6 @@ cdef class RackDecoder:
     cdef int text_sample(self, int32_t entity, int32_t metric, const uint8_t* text, int64_t size) noexcept nogil
     cdef int contribute(self, int32_t entity, int32_t metric, double value, int32_t unit, uint16_t quality) noexcept nogil
     cdef int reject(self, Reason reason, int64_t offset, int64_t size, const char* detail) noexcept nogil
-    # Opens a flow row with what the datagram says of all its rows; its index, or -1: out of memory or over the limit.
-    cdef int64_t open_flow(self, int32_t codec, uint32_t domain, uint32_t sequence) noexcept nogil
-    cdef int close_flow(self, int64_t row) noexcept nogil
     # Follows the messages of a domain; `protocol` tells those of one sender and number apart. 0, or -1.
     cdef int count_sequence(
         self, uint32_t protocol, uint32_t domain, uint32_t sequence, uint32_t uptime_ms, uint32_t step, int32_t lost_metric,
@@ -186,6 +186,59 @@ cdef class RackDecoder:
     cdef void advance_sequence(
         self, uint32_t protocol, uint32_t domain, uint32_t sequence, uint32_t step, bint is_known,
     ) noexcept nogil
+
+
+cdef inline uint64_t mix(uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3) noexcept nogil:
+    # Four products side by side, not one after another: this is on the way of every sample.
+    cdef uint64_t state = (k0 * <uint64_t> 0x9E3779B97F4A7C15ULL) ^ (k1 * <uint64_t> 0xBF58476D1CE4E5B9ULL)
+    state ^= ((k2 * <uint64_t> 0x94D049BB133111EBULL) >> 7) + (k3 * <uint64_t> 0xD6E8FEB86659FD93ULL)
+    state ^= state >> 32
+    state *= <uint64_t> 0x9E3779B97F4A7C15ULL
+    return state ^ (state >> 32)
+
+
+cdef inline Slot* probe(Slot* slots, uint64_t mask, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3) noexcept nogil:
+    cdef uint64_t place = mix(k0, k1, k2, k3) & mask
+    while slots[place].used:
+        if slots[place].key[0] == k0 and slots[place].key[1] == k1 and slots[place].key[2] == k2 and slots[place].key[3] == k3:
+            return &slots[place]
+        place = (place + 1) & mask
+    return &slots[place]
+
+
+# Table.find without a call for a line in use lately.
+cdef inline Slot* look(Table table, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3, bint* is_new) noexcept nogil:
+    cdef Slot* slot = probe(table.young, table.young_mask, k0, k1, k2, k3)
+    if slot.used:
+        is_new[0] = 0
+        return slot
+    return table.find(k0, k1, k2, k3, is_new)
+
+
+# Opens a flow row with what the datagram says of all its rows; its index, or -1: out of memory or over the limit.
+cdef inline int64_t open_flow(RackDecoder self, int32_t codec, uint32_t domain, uint32_t sequence) noexcept nogil:
+    cdef int64_t row = self.flows.length
+    cdef Column* columns
+    if self.rows_left <= 0:
+        return -1
+    if row == self.flows.capacity and self.flows.reserve(1) < 0:
+        self.out_of_memory = True
+        return -1
+    columns = self.flows.columns
+    if self.has_received:
+        put64(columns, FLOW_RECEIVED, row, <uint64_t> self.received_ns)
+    (<int32_t*> columns[FLOW_EXPORTER].values)[row] = self.exporter
+    (<uint32_t*> columns[FLOW_DOMAIN].values)[row] = domain
+    (<int32_t*> columns[FLOW_CODEC].values)[row] = codec
+    (<uint32_t*> columns[FLOW_SEQUENCE].values)[row] = sequence
+    return row
+
+
+cdef inline void close_flow(RackDecoder self, int64_t row) noexcept nogil:
+    # The only column with ends, so next_row() need not look at all 48.
+    self.flows.columns[FLOW_MPLS_LABELS].ends[row + 1] = <int32_t> (self.flows.columns[FLOW_MPLS_LABELS].data_used // 4)
+    self.flows.length = row + 1
+    self.rows_left -= 1
 
 
 # How far `sequence` is beyond what the slot expects (0 in order, lost when positive, -1 late or repeated, -2 restarted);

@@ -20,7 +20,6 @@ from libc.string cimport memcpy, memset, strcmp, strlen
 from framecodec.arrow cimport ArrowArray, ArrowSchema
 from framecodec.columns cimport Names, Rows, hash_bytes
 from framecodec.records cimport (
-    FLOW_CODEC, FLOW_DOMAIN, FLOW_EXPORTER, FLOW_MPLS_LABELS, FLOW_RECEIVED, FLOW_SEQUENCE, QUALITY_TIME_SUBSTITUTED,
     REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES, REJECT_SOURCE, REJECT_TIME, SAMPLE_ENTITY, SAMPLE_KIND,
     SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TEXT, SAMPLE_TIME, SAMPLE_UNIT, SAMPLE_VALUE,
 )
@@ -70,24 +69,6 @@ SHARED_METRICS = (
 SHARED_UNITS = ("bytes", "packets", "datagrams", "flows", "samples")
 
 SNAPSHOT_MAGIC = b"orbrack1"
-
-
-cdef inline uint64_t mix(uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3) noexcept nogil:
-    # Four products side by side, not one after another: this is on the way of every sample.
-    cdef uint64_t state = (k0 * <uint64_t> 0x9E3779B97F4A7C15ULL) ^ (k1 * <uint64_t> 0xBF58476D1CE4E5B9ULL)
-    state ^= ((k2 * <uint64_t> 0x94D049BB133111EBULL) >> 7) + (k3 * <uint64_t> 0xD6E8FEB86659FD93ULL)
-    state ^= state >> 32
-    state *= <uint64_t> 0x9E3779B97F4A7C15ULL
-    return state ^ (state >> 32)
-
-
-cdef inline Slot* probe(Slot* slots, uint64_t mask, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3) noexcept nogil:
-    cdef uint64_t place = mix(k0, k1, k2, k3) & mask
-    while slots[place].used:
-        if slots[place].key[0] == k0 and slots[place].key[1] == k1 and slots[place].key[2] == k2 and slots[place].key[3] == k3:
-            return &slots[place]
-        place = (place + 1) & mask
-    return &slots[place]
 
 
 cdef class Table:
@@ -382,7 +363,7 @@ cdef class RackDecoder:
         if high == self.address_high and low == self.address_low and self.exporter >= 0:
             return
         self.address_high, self.address_low = high, low
-        slot = self.entity_ids.find(high, low, <uint64_t> ENTITY_EXPORTER << 32, 1, &is_new)
+        slot = look(self.entity_ids, high, low, <uint64_t> ENTITY_EXPORTER << 32, 1, &is_new)
         if slot != NULL and not is_new:
             self.exporter = <int32_t> slot.number
             return
@@ -393,8 +374,8 @@ cdef class RackDecoder:
 
     cdef int32_t entity(self, EntityClass kind, uint32_t index, uint32_t sub_index) noexcept nogil:
         cdef bint is_new
-        cdef Slot* slot = self.entity_ids.find(
-            self.address_high, self.address_low, (<uint64_t> kind << 32) | index, <uint64_t> sub_index << 32, &is_new,
+        cdef Slot* slot = look(
+            self.entity_ids, self.address_high, self.address_low, (<uint64_t> kind << 32) | index, <uint64_t> sub_index << 32, &is_new,
         )
         cdef char text[160]
         cdef int64_t size
@@ -473,37 +454,13 @@ cdef class RackDecoder:
         self.rejects.next_row()
         return 0
 
-    cdef int64_t open_flow(self, int32_t codec, uint32_t domain, uint32_t sequence) noexcept nogil:
-        cdef int64_t row = self.flows.length
-        if self.rows_left <= 0:
-            return -1
-        if row == self.flows.capacity and self.flows.reserve(1) < 0:
-            self.out_of_memory = True
-            return -1
-        if self.has_received:
-            put64(self.flows.columns, FLOW_RECEIVED, row, <uint64_t> self.received_ns)
-        (<int32_t*> self.flows.columns[FLOW_EXPORTER].values)[row] = self.exporter
-        (<uint32_t*> self.flows.columns[FLOW_DOMAIN].values)[row] = domain
-        (<int32_t*> self.flows.columns[FLOW_CODEC].values)[row] = codec
-        (<uint32_t*> self.flows.columns[FLOW_SEQUENCE].values)[row] = sequence
-        return row
-
-    cdef int close_flow(self, int64_t row) noexcept nogil:
-        # The only column with ends, so next_row() need not look at all 48.
-        self.flows.columns[FLOW_MPLS_LABELS].ends[row + 1] = <int32_t> (
-            self.flows.columns[FLOW_MPLS_LABELS].data_used // 4
-        )
-        self.flows.length = row + 1
-        self.rows_left -= 1
-        return 0
-
     cdef int count_sequence(
         self, uint32_t protocol, uint32_t domain, uint32_t sequence, uint32_t uptime_ms, uint32_t step, int32_t lost_metric,
         int32_t unit,
     ) noexcept nogil:
         cdef bint is_new
-        cdef Slot* slot = self.sequences.find(
-            self.address_high, self.address_low, (<uint64_t> 1 << 63) | domain, protocol, &is_new,
+        cdef Slot* slot = look(
+            self.sequences, self.address_high, self.address_low, (<uint64_t> 1 << 63) | domain, protocol, &is_new,
         )
         cdef int64_t lost
         cdef int32_t entity
@@ -531,8 +488,8 @@ cdef class RackDecoder:
         self, uint32_t protocol, uint32_t domain, uint32_t sequence, uint32_t step, bint is_known,
     ) noexcept nogil:
         cdef bint is_new
-        cdef Slot* slot = self.sequences.find(
-            self.address_high, self.address_low, (<uint64_t> 1 << 63) | domain, protocol, &is_new,
+        cdef Slot* slot = look(
+            self.sequences, self.address_high, self.address_low, (<uint64_t> 1 << 63) | domain, protocol, &is_new,
         )
         if slot != NULL and slot.number == sequence:
             slot.number += step

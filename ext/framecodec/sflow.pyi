@@ -1,11 +1,9 @@
-from typing import Self
-
-from typing_extensions import disjoint_base
+from typing import Self, final
 
 from framecodec.rack import RackDecoder
 
 __all__ = ["SflowDecoder"]
 
-@disjoint_base
+@final
 class SflowDecoder(RackDecoder):
     def __new__(cls, *, derive: bool = True) -> Self: ...

@@ -13,6 +13,7 @@ where that is unknown the agent's uptime counted from the epoch, with quality `t
 Source: sFlow Version 5, sflow.org/sflow_version_5.txt (2004), sections in brackets; sflow_drops.txt for discarded packets.
 All numbers are big-endian 32-bit words (XDR, RFC 4506).
 """
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
@@ -25,7 +26,7 @@ from framecodec.rack cimport (
     ENTITY_QUEUE, ENTITY_VLAN, EntityClass, GAUGE, Kind, METRIC_DATAGRAMS_LOST, METRIC_DISCARDED_PACKETS, METRIC_DROPS,
     METRIC_FLOW_IN_BYTES, METRIC_FLOW_IN_PACKETS, METRIC_FLOW_OUT_BYTES, METRIC_FLOW_OUT_PACKETS, METRIC_SAMPLE_GAPS, METRIC_UP,
     NO_UNIT, ROWS_LIMIT, RackDecoder, STATE, Slot, TEXT, TRAILING_BYTES, TRUNCATED, UNIT_BYTES, UNIT_DATAGRAMS, UNIT_PACKETS,
-    UNIT_SAMPLES, UNKNOWN_VERSION, be16, be32, be64, follow, is_set, put16, put32, put64, put8, put_detail, put_ipv4, put_ipv6,
+    UNIT_SAMPLES, UNKNOWN_VERSION, be16, be32, be64, close_flow, follow, is_set, look, open_flow, put16, put32, put64, put8, put_detail, put_ipv4, put_ipv6,
     put_mac, utf8_prefix,
 )
 from framecodec.records cimport (
@@ -110,6 +111,7 @@ cdef struct Sample:
     int64_t at                   # where the records begin
 
 
+@cython.final
 cdef class SflowDecoder(RackDecoder):
     """Decodes sFlow version 5; see the module. State: sequence numbers per agent, sub-agent and data source."""
 
@@ -299,8 +301,8 @@ cdef class SflowDecoder(RackDecoder):
         cdef bint is_new
         cdef int64_t lost
         cdef int32_t entity
-        cdef Slot* slot = self.sequences.find(
-            self.address_high, self.address_low, (stream << 40) | (<uint64_t> (sample.source_class & 0xFF) << 32)
+        cdef Slot* slot = look(
+            self.sequences, self.address_high, self.address_low, (stream << 40) | (<uint64_t> (sample.source_class & 0xFF) << 32)
             | sample.source_index, self.sub_agent, &is_new,
         )
         cdef bint drops_changed
@@ -332,7 +334,7 @@ cdef class SflowDecoder(RackDecoder):
         cdef bint is_short = False
         if self.follow_source(sample, DISCARDED_PACKET if is_discard else FLOW_SAMPLE) < 0:
             return -1
-        row = self.open_flow(CODEC_SFLOW, self.sub_agent, self.sequence)
+        row = open_flow(self, CODEC_SFLOW, self.sub_agent, self.sequence)
         if row < 0:
             return -1
         columns = self.flows.columns
@@ -368,7 +370,7 @@ cdef class SflowDecoder(RackDecoder):
                 at = limit           # some exporters leave the last record's padding out
         if sample.ip_bytes or sample.frame_bytes:
             put64(columns, FLOW_BYTES, row, sample.ip_bytes if sample.ip_bytes else sample.frame_bytes)
-        self.close_flow(row)
+        close_flow(self, row)
         if self.derive and self.contribute_flow(sample, row, is_discard) < 0:
             return -1
         if is_short:
