@@ -190,11 +190,28 @@ def test_wrong_usage_ends_with_2_in_few_lines(sql: Callable[..., Result], argume
     assert len(result.stderr.splitlines()) <= 8
 
 
-def test_error_after_the_first_rows_is_no_half_answer(sql: Callable[..., Result]) -> None:
-    result = sql("SELECT throwIf(number = 300000) FROM numbers(1000000)", "--format", "jsonl")
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "arrow"])
+def test_answer_that_breaks_off_says_why_and_leaves_no_file(sql: Callable[..., Result], form: str, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("before")
+    late = "SELECT number, throwIf(number = 3000000) AS is_bad FROM numbers(10000000)"
 
-    assert result.exit_code != 0
-    assert result.stdout == ""
+    result = sql(late, "--format", form, "-o", "out")
+
+    assert result.exit_code == 1, result.output
+    assert "Code: 395. DB::Exception: Value passed to 'throwIf' function is non-zero" in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").read_text() == "before"
+
+
+def test_output_may_be_a_device(sql: Callable[..., Result]) -> None:
+    assert sql("SELECT 1", "-o", "/dev/null").exit_code == 0
+    assert not Path("/dev/null").is_file()
+
+
+def test_table_that_breaks_off_shows_nothing(sql: Callable[..., Result]) -> None:
+    result = sql("SELECT throwIf(number = 300000) FROM numbers(1000000)", "--limit", "1000000")
+
+    assert (result.exit_code, result.stdout) == (2, "")
 
 
 def test_refused_question_leaves_an_older_file_as_it_is(sql: Callable[..., Result], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from streams.cli.slo import so_far
 from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.client import connect
 from streams.slo import (
@@ -300,6 +301,14 @@ def test_policy_leaves_out_reasons_that_it_does_not_name() -> None:
     ) == 1
 
 
+def test_policy_that_excludes_nothing_lets_planned_maintenance_count() -> None:
+    more = "---\n{apiVersion: orbitrack/v1, kind: MaintenancePolicy, metadata: {name: none}, spec: {exclude: []}}"
+    indicator = f"{{thresholdMetric: {source('up', 'vmin')}}}"
+
+    assert slo(indicator, "Occurrences", "{op: gte, value: 1, target: 0.9}").exclude == ("planned",)
+    assert slo(indicator, "Occurrences", "{op: gte, value: 1, target: 0.9}", more=more).exclude == ()
+
+
 # States and credits
 
 
@@ -396,6 +405,14 @@ def test_report_in_every_format_names_every_entity(run: Any, dsn: str, form: str
     assert result.exit_code == 0, result.output
     text = (tmp_path / "out").read_text()
     assert all(entity in text for entity in ("links-up", "link-a", "link-e", "link-f"))
+
+
+@pytest.mark.parametrize(("now", "end"), [
+    ("2026-09-01 00:00", "2026-11-01 00:00"), ("2026-10-07 10:20:30", "2026-10-07 10:20"),
+    ("2026-12-01 00:00", "2026-11-01 00:00"),
+])
+def test_span_that_is_under_way_ends_now(now: str, end: str) -> None:
+    assert so_far(Span(at("2026-10-01"), at("2026-11-01")), at(now)) == Span(at("2026-10-01"), at(end))
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

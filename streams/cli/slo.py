@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -118,7 +119,7 @@ def span_of(slo: Slo, window: str | None, month: str | None, start: str | None, 
     now_s = wall_clock_ns() // NS
     if month:
         try:
-            return month_span(month, slo.window.zone)
+            return so_far(month_span(month, slo.window.zone), now_s)
         except ValueError:
             raise UsageError(f"--month {month}: is not a month\n  hint: write for example 2026-10") from None
     end_s = local_time("--to", end, slo.window.zone) if end else now_s - now_s % 60
@@ -135,7 +136,12 @@ def span_of(slo: Slo, window: str | None, month: str | None, start: str | None, 
     span = Span(local_time("--from", start, slo.window.zone), end_s)
     if span.minutes <= 0:
         raise UsageError(f"the span is empty: --from {start} --to {end}")
-    return span
+    return so_far(span, now_s)
+
+
+def so_far(span: Span, now_s: int) -> Span:
+    """A span that is under way ends now: what has not happened yet is not unknown."""
+    return replace(span, end_s=now_s - now_s % 60) if span.start_s < now_s - 60 and now_s < span.end_s else span
 
 
 def local_time(option: str, text: str, zone: str) -> int:

@@ -151,7 +151,7 @@ def list_queries(form: str) -> Iterator[bytes]:
 
 
 def write(pieces: Iterable[bytes], output: Path | None) -> None:
-    """A question that is refused leaves an older file as it is: it is opened when the answer begins."""
+    """A file is there when all of it is: an answer that breaks off leaves an older one as it is."""
     iterator = iter(pieces)
     with waiting("asking the database"):
         first = next(iterator, b"")
@@ -161,9 +161,16 @@ def write(pieces: Iterable[bytes], output: Path | None) -> None:
             stdout.write(piece)
         stdout.flush()
         return
+    is_special = output.exists() and not output.is_file()           # /dev/null, a named pipe
+    part = output if is_special else output.with_name(output.name + ".part")
     try:
-        with output.open("wb") as stream:
+        with part.open("wb") as stream:
             for piece in chain([first], iterator):
                 stream.write(piece)
+        if not is_special:
+            part.replace(output)
     except OSError as error:
         raise UsageError(f"{output}: cannot be written: {error.strerror}") from error
+    finally:
+        if not is_special:
+            part.unlink(missing_ok=True)

@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from urllib3.exceptions import HTTPError
+
 from streams.clickhouse.client import ClickHouseError, classify
 from streams.errors import DependencyError, InputError, OrbitrackError, UsageError
 
@@ -30,8 +32,6 @@ SETTINGS = {
     "output_format_json_quote_denormals": 0,
     "output_format_json_validate_utf8": 1,          # MAC addresses are bytes
     "format_csv_null_representation": "",
-    # An error after the first rows would otherwise end the text with a half line and status 200.
-    "wait_end_of_query": 1,
 }
 # TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR, ALL_CONNECTION_TRIES_FAILED.
 AWAY = (202, 209, 210, 279)
@@ -41,28 +41,50 @@ GIVEN_UP = (158, 159, 160, 241, 307, 394, 396)
 
 
 def ask_stream(
-    client: Client, sql: str, parameters: Mapping[str, object] | None = None, fmt: str = "JSONEachRow", limit: int | None = None
+    client: Client, sql: str, parameters: Mapping[str, object] | None = None, fmt: str = "JSONEachRow",
+    limit: int | None = None, *, is_whole: bool = False,
 ) -> Iterator[bytes]:
-    """The answer in a ClickHouse format, in pieces. `limit` caps the rows."""
-    settings: dict[str, Any] = SETTINGS | ({"limit": limit} if limit else {})
+    """The answer in a ClickHouse format, in pieces as they come, nothing of it kept. `limit` caps the rows.
+
+    An error in the middle is raised after the pieces before it; with `is_whole` the server keeps the answer until it is
+    complete, and an error leaves nothing.
+    """
+    settings: dict[str, Any] = SETTINGS | ({"limit": limit} if limit else {}) | ({"wait_end_of_query": 1} if is_whole else {})
+    before = held = b""
     try:
-        stream = client.raw_stream(sql, parameters=dict(parameters or {}) or None, settings=settings, fmt=fmt)
+        # The driver says IO; it is urllib3's response, whose read1 returns what is there, also before an error.
+        stream: Any = client.raw_stream(sql, parameters=dict(parameters or {}) or None, settings=settings, fmt=fmt)
         try:
-            while chunk := stream.read(CHUNK_BYTES):
-                yield chunk
+            # One piece is held back: if the connection breaks, it holds the reason.
+            while chunk := stream.read1(CHUNK_BYTES):
+                if held:
+                    yield held
+                before, held = held, chunk
         finally:
             stream.close()
+    except HTTPError as error:
+        raise broken_off(before + held, error) from error
     except (ClickHouseError, OSError) as error:
         raise failure(error) from error
+    if held:
+        yield held
 
 
 def ask_rows(
     client: Client, sql: str, parameters: Mapping[str, object] | None = None, limit: int | None = None
 ) -> tuple[list[str], list[list[Any]]]:
     """Column names and rows of plain Python values."""
-    lines = b"".join(ask_stream(client, sql, parameters, "JSONCompactEachRowWithNames", limit)).splitlines()
+    lines = b"".join(ask_stream(client, sql, parameters, "JSONCompactEachRowWithNames", limit, is_whole=True)).splitlines()
     names, *rows = [json.loads(line) for line in lines] or [[]]
     return names, rows
+
+
+def broken_off(tail: bytes, error: HTTPError) -> OrbitrackError:
+    """A server sends the reason (since 25.11 under `__exception__`) and cuts the line, so that no part is taken for all."""
+    reason = re.findall(rb"Code: \d+\. DB::Exception: [^\r\n]*", tail)
+    if reason:
+        return InputError(f"the database broke off: {reason[-1].decode(errors='replace')}")
+    return DependencyError(f"the database broke off: {error}")
 
 
 def failure(error: Exception) -> OrbitrackError:

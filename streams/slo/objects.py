@@ -105,8 +105,10 @@ class Slo:
 
     @property
     def exclude(self) -> tuple[str, ...]:
-        """Reasons in the table `maintenance` that do not count against this objective."""
-        return tuple(dict.fromkeys(reason for policy in self.maintenance for reason in policy.exclude)) or ("planned",)
+        """Reasons in the table `maintenance` that do not count against this objective; `planned` without any policy."""
+        if not self.maintenance:
+            return ("planned",)
+        return tuple(dict.fromkeys(reason for policy in self.maintenance for reason in policy.exclude))
 
     @property
     def burn_windows(self) -> dict[str, int]:
