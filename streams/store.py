@@ -21,7 +21,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from streams.clickhouse.client import ClickHouseError, classify, connect
+from streams.clickhouse.client import Watch, connect
 from streams.clickhouse.migrate import migrate
 from streams.clickhouse.native import TABLES
 from streams.clickhouse.rollup import Rollup
@@ -33,8 +33,6 @@ from streams.kafka import BatchError, Topics, read_batch, retry_visibly, wait_fo
 from streams.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import faust
     from clickhouse_connect.driver.client import Client
 
@@ -227,28 +225,6 @@ class Store:
         self.sink.close()
         self.rollup.close()
         self.watch.close()
-
-
-class Watch:
-    """Asks the database for nothing, to see whether it answers."""
-
-    def __init__(self, connect: Callable[[], Client]) -> None:
-        self.connect = connect
-        self.client: Client | None = None
-
-    def look(self) -> None:
-        """DependencyError when there is no answer. Blocks."""
-        try:
-            if self.client is None:
-                self.client = self.connect()
-            self.client.command("SELECT 1")
-        except (ClickHouseError, OSError) as error:
-            raise DependencyError(f"no answer: {classify(error).text}") from error
-
-    def close(self) -> None:
-        if self.client is not None:
-            self.client.close()
-            self.client = None
 
 
 class StoreCounts:

@@ -23,11 +23,13 @@ from clickhouse_connect.driver.exceptions import Error as CodedError
 from streams.errors import DependencyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from clickhouse_connect.driver.client import Client
 
-__all__ = ["ClickHouseError", "Fault", "Refusal", "classify", "connect", "connect_to_server", "database_of", "quoted"]
+__all__ = [
+    "ClickHouseError", "Fault", "Refusal", "Watch", "classify", "connect", "connect_to_server", "database_of", "quoted",
+]
 
 CONNECT_TIMEOUT_S = 5
 # An insert of 8 MB takes a second; ten minutes of merges behind TOO_MANY_PARTS do not count, they are refused at once.
@@ -140,6 +142,28 @@ def open_client(
             retryable=refusal.fault is Fault.DEPENDENCY or refusal.code == 81,
             hint="is `orbitrack up` running, and is [database] dsn right?" if refusal.code == 0 else None,
         ) from error
+
+
+class Watch:
+    """Asks the database for nothing, to see whether it answers."""
+
+    def __init__(self, connect: Callable[[], Client]) -> None:
+        self.connect = connect
+        self.client: Client | None = None
+
+    def look(self) -> None:
+        """DependencyError when there is no answer. Blocks."""
+        try:
+            if self.client is None:
+                self.client = self.connect()
+            self.client.command("SELECT 1")
+        except (ClickHouseError, OSError) as error:
+            raise DependencyError(f"no answer: {classify(error).text}") from error
+
+    def close(self) -> None:
+        if self.client is not None:
+            self.client.close()
+            self.client = None
 
 
 def database_of(dsn: str) -> str:

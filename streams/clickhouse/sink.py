@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from streams.clickhouse.client import ClickHouseError, Fault, Refusal, classify
+from streams.clickhouse.client import ClickHouseError, Fault, Refusal, classify, quoted
 from streams.clickhouse.native import TABLES
 from streams.clock import NS
 from streams.errors import DependencyError
@@ -196,7 +196,7 @@ class Sink:
                 self.client = self.connect()
             self.client.raw_insert(
                 # As a memoryview it is sent as it is; bytes would be copied behind the statement.
-                quoted_table(table), column_names=TABLES[table].column_names, insert_block=memoryview(body), fmt="Native",
+                quoted(table), column_names=TABLES[table].column_names, insert_block=memoryview(body), fmt="Native",
                 settings={**SETTINGS, "insert_deduplication_token": token},
             )
         except (ClickHouseError, OSError) as error:
@@ -229,10 +229,6 @@ class Sink:
         if self.client is not None:
             self.client.close()
             self.client = None
-
-
-def quoted_table(table: str) -> str:
-    return f"`{table}`"
 
 
 def unavailable(what: str, refusal: Refusal) -> DependencyError:
