@@ -231,7 +231,8 @@ def test_arrays_to_the_end_and_by_a_length_field(tmp_path: Path) -> None:
 def test_a_table_with_offsets_fill_and_matrices(tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     table.write_text(
-        'name,data_type,bit_length,bit_offset\nlate,uint,8,88\nearly,int,4,48\ngap,fill,4,52\nm,"uint(2, 3)",8,56\nword,str,24,96\n'
+        'name,data_type,bit_length,bit_offset\nlate,uint,8,88\nearly,int,4,48\ngap,fill,4,52\n'
+        'm,"uint(2, 3)",8,56\nword,str,24,96\n'
     )
     [(_, _, raw, _)] = run(
         definitions.load(table), [bytes(6) + b"\xf0" + bytes([1, 2, 3, 4, 5, 6])[:4] + b"\x07" + b"abc" + bytes(4)]

@@ -84,6 +84,7 @@ cdef struct FieldC:
     int order_count
     uint8_t order[8]
     bint is_unsigned
+    bint is_plain        # whole bytes, most significant first, 8, 16, 32 or 64 bits, and nothing made of them
     int raw_bytes
     int slot
     Making making

@@ -1,8 +1,10 @@
 # Space packets to rows. See packets.pyx.
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from framecodec.columns cimport Names, Rows
 from framecodec.melt cimport Melter
+from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
 from framecodec.sync cimport Found, Packet, Sync
 
@@ -21,12 +23,24 @@ cdef struct Channel:
     int64_t lost
     Sequence* sequences      # owned; one for each APID
 
+# What is known of each packet of a slice. Kept from slice to slice, owned by the decoder.
+cdef struct Scratch:
+    int64_t capacity
+    const uint8_t** packets
+    int32_t* sizes
+    int32_t* containers
+    int64_t* rows
+    int64_t* numbers         # row among this call's packets, -1 for none
+    int64_t* times
+    uint8_t* shorts
+
 cdef enum Boundaries:
     BOUNDARIES_STREAM
     BOUNDARIES_FRAMES
     BOUNDARIES_DATAGRAMS
 
 
+@cython.final
 cdef class SpacePacketDecoder:
     cdef readonly object definition
     cdef Plan plan
@@ -45,7 +59,7 @@ cdef class SpacePacketDecoder:
     cdef str entity
     cdef Rows samples
     cdef Rows derived
-    cdef Rows packets
+    cdef PacketTable packets
     cdef Rows rejects
     cdef Names sources
     cdef Channel* channels
@@ -54,7 +68,11 @@ cdef class SpacePacketDecoder:
     cdef int64_t input_bytes
     cdef int64_t reject_counts[5]
     cdef bint is_final
+    cdef int64_t packet_rows
     cdef object joiner
+    cdef bint is_joining
+    cdef bint has_plan
+    cdef Scratch scratch
     cdef int32_t gaps_metric
     cdef int32_t gaps_unit
 
@@ -63,13 +81,14 @@ cdef class SpacePacketDecoder:
 
     cdef Channel* channel_of(self, int32_t scid, int32_t vcid) noexcept nogil
     cdef int count_packets(self, Found* found) noexcept nogil
-    cdef int process(self, Found* found) except -1
+    cdef int process(self, Found* found) noexcept nogil
+    cdef finish_input(self, Found* found)
+    cdef void number_packets(self, Found* found, int64_t* numbers) noexcept nogil
     cdef int write(
-        self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts,
+        self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts, const int64_t* times,
     ) noexcept nogil
-    cdef int write_packet(
-        self, const Packet* packet, int32_t container, int64_t row, bint is_short, int64_t number,
-    ) noexcept nogil
+    cdef int write_samples(self, const Packet* packet, int32_t container, int64_t row, int64_t time_ns) noexcept nogil
+    cdef int write_remarks(self, const Packet* packet, int32_t container, bint is_short) noexcept nogil
     cdef int write_derived(
         self, Rows rows, int metric, double value, int64_t time_ns, int64_t received_ns, int32_t source, int quality,
     ) noexcept nogil

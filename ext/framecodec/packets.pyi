@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Self, final
 
 import pyarrow as pa
 from typing_extensions import Buffer
@@ -9,7 +9,6 @@ from streams.definitions.model import Definition
 EMITTED: tuple[str, ...]
 EMITTED_BY_DEFAULT: tuple[str, ...]
 METRICS: tuple[str, ...]
-PACKET_FIELDS: tuple[tuple[str, str, bool], ...]
 REASONS: tuple[str, ...]
 
 class Decoded:
@@ -21,6 +20,7 @@ class Decoded:
     containers: list[tuple[int, pa.RecordBatch]]
     def __init__(self) -> None: ...
 
+@final
 class SpacePacketDecoder:
     definition: Definition | None
     counts: dict[str, Any]

@@ -13,7 +13,7 @@
   one of a gap that comes late after all. Windows then do not depend on how the input was cut.
 - `rejects` (model.REJECTS): `garbage` and `truncated` tile the input together with the packets; `no_container` and
   `short_for_definition` are remarks of size 0 about a packet.
-- `packets`: a row each, `PACKET_FIELDS`, and with `payload` in `emit` the packet itself in a column of that name. `container` is an index into definition.containers, null where none matched.
+- `packets`: a row each, `packet_table.FIELDS`, and with `payload` in `emit` the packet itself in a column of that name. `container` is an index into definition.containers, null where none matched.
 - `containers`: (container index, batch of `packet`, `raw`, `values`); `packet` is the row in this call's `packets`. A null in
   `raw` means that the packet does not have the parameter; a null in `values` beside a raw value, that it has no label or lies
   outside its calibration.
@@ -31,9 +31,10 @@ A sample's time is the packet's own, if the definition says which it is and it i
 Sequence gaps are counted modulo 2**14 for each spacecraft id, virtual channel and APID; the same count again is no loss, and a
 packet up to 63 counts late is taken as reordered by the network. Nothing here knows Kafka, files or the time of day.
 """
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen
@@ -44,6 +45,7 @@ from framecodec.arrow cimport ArrowArray, ArrowSchema
 from framecodec.columns cimport Column, Names, Rows
 from framecodec.melt cimport Melter
 from framecodec.layouts cimport NO_CONTAINER
+from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
 from framecodec.records cimport (
     QUALITY_TIME_SUBSTITUTED, REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES, REJECT_SOURCE, REJECT_TIME, SAMPLE_ENTITY,
@@ -67,29 +69,8 @@ cdef enum:
     SOURCES_MAX = 1024
     # The dictionary of senders starts anew with the next batch when it has more than this.
     SOURCE_NAMES_MAX = 65536
-
-cdef enum:
-    PACKET_OFFSET
-    PACKET_SCID
-    PACKET_VCID
-    PACKET_APID
-    PACKET_TYPE
-    PACKET_SEQUENCE_FLAGS
-    PACKET_SEQUENCE_COUNT
-    PACKET_SIZE_BYTES
-    PACKET_TIME
-    PACKET_RECEIVED
-    PACKET_SOURCE
-    PACKET_LOST_BEFORE
-    PACKET_CONTAINER
-    PACKET_PAYLOAD
-
-# In the order of the column numbers above.
-PACKET_FIELDS = (
-    ("offset", "l", False), ("scid", "i", True), ("vcid", "i", True), ("apid", "S", False), ("packet_type", "C", False),
-    ("sequence_flags", "C", False), ("sequence_count", "S", False), ("size_bytes", "i", False), ("time", "tsn:UTC", True),
-    ("received", "tsn:UTC", True), ("source", "name", False), ("lost_before", "i", False), ("container", "i", True),
-)
+    # Packets that are found, counted, decoded and written before the next ones are looked for: they stay in the cache.
+    SLICE_PACKETS = 512
 
 # The first ones are framecodec.sync's WasteKind.
 cdef enum Reason:
@@ -118,6 +99,7 @@ class Decoded:
         self.samples, self.derived, self.flows, self.rejects, self.packets, self.containers = [], [], [], [], [], []
 
 
+@cython.final
 cdef class SpacePacketDecoder:
     """`emit` names what is built (EMITTED); `parameters` those to compute, all if None. See the module for the rest.
 
@@ -143,9 +125,10 @@ cdef class SpacePacketDecoder:
             # Without samples and values only the packet's time is needed.
             wanted = parameters if self.emits_samples or self.emits_values else ()
             self.plan = Plan(definition, wanted)
+            self.has_plan = True
         self.syncs = {}
         if join_segments:
-            self.joiner = Joiner()
+            self.joiner, self.is_joining = Joiner(), True
         self.open_rows()
 
     def __dealloc__(self):
@@ -153,6 +136,13 @@ cdef class SpacePacketDecoder:
         for index in range(self.channel_count):
             free(self.channels[index].sequences)
         free(self.channels)
+        free(self.scratch.packets)
+        free(self.scratch.sizes)
+        free(self.scratch.containers)
+        free(self.scratch.rows)
+        free(self.scratch.numbers)
+        free(self.scratch.times)
+        free(self.scratch.shorts)
 
     def open_rows(self):
         """Fresh rows and dictionaries."""
@@ -176,8 +166,7 @@ cdef class SpacePacketDecoder:
         self.samples = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
         shared["metric"] = derived_metrics
         self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
-        packet_fields = PACKET_FIELDS + (("payload", "z", False),) if self.emits_payload else PACKET_FIELDS
-        self.packets = Rows([(*field, self.sources if field[0] == "source" else None) for field in packet_fields])
+        self.packets = PacketTable(self.sources, self.emits_payload)
         names = {"source": self.sources, "reason": reasons}
         self.rejects = Rows([(*field, names.get(field[0])) for field in REJECTS_FIELDS])
 
@@ -219,7 +208,7 @@ cdef class SpacePacketDecoder:
                         sync.forget()
                         if (
                             sync.add_segment(ends[at + 1] - ends[at], received_at(received, array.offset + at)) < 0
-                            or sync.run(data + ends[at], ends[at + 1] - ends[at], True, number, &found) < 0
+                            or sync.run(data + ends[at], ends[at + 1] - ends[at], True, number, &found, INT64_MAX) < 0
                         ):
                             raise MemoryError
                         if offsets != NULL:
@@ -230,7 +219,7 @@ cdef class SpacePacketDecoder:
                     if sync.add_segment(ends[at + 1] - ends[at], received_at(received, array.offset + at)) < 0:
                         raise MemoryError
                 self.run_sync(sync, data + ends[first], ends[row] - ends[first], False, number, &found, buffers)
-            self.process(&found)
+            self.finish_input(&found)
         finally:
             free_found(&found)
         return self.hand_over()
@@ -250,7 +239,7 @@ cdef class SpacePacketDecoder:
             if sync.add_segment(view.len, -1 if received_ns is None else received_ns) < 0:
                 raise MemoryError
             self.run_sync(sync, <const uint8_t*> view.buf, view.len, False, self.sources.add(source), &found, buffers)
-            self.process(&found)
+            self.finish_input(&found)
         finally:
             PyBuffer_Release(&view)
             free_found(&found)
@@ -302,7 +291,7 @@ cdef class SpacePacketDecoder:
                     waste.kind = WASTE_GARBAGE
                     if size < HEADER_BYTES or (header[0] >> 5 == 0 and size < HEADER_BYTES + 1 + ((<int64_t> header[4] << 8) | header[5])):
                         waste.kind = WASTE_TRUNCATED
-            self.process(&found)
+            self.finish_input(&found)
         finally:
             free_found(&found)
         return self.hand_over()
@@ -319,7 +308,7 @@ cdef class SpacePacketDecoder:
             for name, sync in self.syncs.items():
                 self.run_sync(sync, NULL, 0, True, self.sources.add(name), &found, buffers)
             self.is_final = True
-            self.process(&found)
+            self.finish_input(&found)
         finally:
             free_found(&found)
         self.is_final = False
@@ -357,14 +346,21 @@ cdef class SpacePacketDecoder:
             buffers.append(joined)
         cdef int64_t begin = sync.position
         with nogil:
-            status = sync.run(at, total, is_final, source, found)
-            if status == 0:
-                status = sync.keep(at + (sync.position - begin), total - (sync.position - begin))
+            while True:
+                status = sync.run(at + (sync.position - begin), total - (sync.position - begin), is_final, source, found, SLICE_PACKETS)
+                if status == 0:
+                    status = sync.keep(at + (sync.position - begin), total - (sync.position - begin))
+                    break
+                if status > 0:
+                    status = self.process(found)
+                if status < 0:
+                    break
         if status < 0:
             raise MemoryError
 
     # -- output --------------------------------------------------------------------------------------------------------
     def begin(self):
+        self.packet_rows = 0
         if self.sources.count > SOURCE_NAMES_MAX or (self.melter is not None and self.melter.texts_are_many()):
             groups = (<Joiner> self.joiner).state(self.sources) if self.joiner is not None else None
             self.open_rows()
@@ -375,10 +371,11 @@ cdef class SpacePacketDecoder:
         """The rows as Arrow; rows of nothing are left out."""
         import pyarrow
         out = Decoded()
-        for name in ("samples", "derived", "rejects", "packets"):
-            rows = getattr(self, name + "_rows")()
+        for rows, batches in ((self.samples, out.samples), (self.derived, out.derived), (self.rejects, out.rejects)):
             if len(rows):
-                getattr(out, name).append(pyarrow.record_batch(rows.flush()))
+                batches.append(pyarrow.record_batch(rows.flush()))
+        if len(self.packets):
+            out.packets.append(pyarrow.record_batch(self.packets.export()))
         if self.plan is not None:
             for index, tree in enumerate(self.plan.trees):
                 if len(tree):
@@ -387,72 +384,77 @@ cdef class SpacePacketDecoder:
                         out.containers.append((index, pyarrow.record_batch(batch)))
         return out
 
-    def samples_rows(self):
-        return self.samples
-
-    def derived_rows(self):
-        return self.derived
-
-    def rejects_rows(self):
-        return self.rejects
-
-    def packets_rows(self):
-        return self.packets
-
-    cdef int process(self, Found* found) except -1:
-        cdef int64_t count = found.packet_count
-        cdef int64_t index
-        cdef int status = 0
-        cdef const uint8_t** packets = <const uint8_t**> malloc((count + 1) * sizeof(uint8_t*))
-        cdef int32_t* sizes = <int32_t*> malloc((count + 1) * sizeof(int32_t))
-        cdef int32_t* containers = <int32_t*> malloc((count + 1) * sizeof(int32_t))
-        cdef int64_t* rows = <int64_t*> malloc((count + 1) * sizeof(int64_t))
-        cdef uint8_t* shorts = <uint8_t*> malloc(count + 1)
-        try:
-            if packets == NULL or sizes == NULL or containers == NULL or rows == NULL or shorts == NULL:
-                raise MemoryError
-            with nogil:
-                status = self.count_packets(found)
-            if status < 0:
-                raise MemoryError
-            if self.joiner is not None:
-                (<Joiner> self.joiner).join(found, self.is_final)
-                count = found.packet_count
-            with nogil:
-                if self.plan is not None:
-                    for index in range(count):
-                        packets[index], sizes[index] = found.packets[index].data, found.packets[index].size
-                        # Idle packets carry nothing (4.1.3.3.4.4): an empty packet is no container.
-                        if is_idle(&found.packets[index]):
-                            sizes[index] = 0
-                    status = self.plan.decode_packets(packets, sizes, count, containers, rows, shorts)
-                else:
-                    for index in range(count):
-                        containers[index], rows[index], shorts[index] = NO_CONTAINER, -1, 0
-                if status == 0:
-                    status = self.write(found, containers, rows, shorts)
-            if status < 0:
-                raise MemoryError
-        finally:
-            free(packets)
-            free(sizes)
-            free(containers)
-            free(rows)
-            free(shorts)
+    # Decodes what was found and writes its rows; `found` is empty afterwards. 0 or -1.
+    cdef int process(self, Found* found) noexcept nogil:
+        cdef int64_t count, index
+        cdef int status = self.count_packets(found)
+        cdef Scratch* scratch = &self.scratch
+        if status == 0 and self.is_joining:
+            with gil:
+                try:
+                    (<Joiner> self.joiner).join(found, self.is_final)
+                except MemoryError:
+                    status = -1
+        count = found.packet_count
+        if status < 0 or fit(scratch, count) < 0:
+            return -1
+        self.number_packets(found, scratch.numbers)
+        if self.has_plan:
+            for index in range(count):
+                scratch.packets[index] = found.packets[index].data
+                # Idle packets carry nothing (4.1.3.3.4.4): an empty packet is no container.
+                scratch.sizes[index] = 0 if is_idle(found.packets[index].data) else found.packets[index].size
+            if self.plan.decode_packets(
+                scratch.packets, scratch.sizes, count, scratch.containers, scratch.rows, scratch.shorts, scratch.numbers,
+            ) < 0:
+                return -1
+            if not self.plan.has_times:
+                for index in range(count):
+                    scratch.times[index] = NO_TIME
+            elif self.emits_packets or self.emits_samples or self.emits_derived:
+                for index in range(count):
+                    scratch.times[index] = self.plan.time_of(
+                        scratch.containers[index], scratch.rows[index], scratch.packets[index], scratch.sizes[index])
+        if self.emits_packets and self.packets.append(
+            found.packets, count, scratch.numbers, scratch.times if self.has_plan and self.plan.has_times else NULL,
+            scratch.containers if self.has_plan else NULL,
+        ) < 0:
+            return -1
+        if self.write(found, scratch.containers, scratch.rows, scratch.shorts, scratch.times) < 0:
+            return -1
+        found.packet_count = found.waste_count = 0
         return 0
+
+    # The row that each packet gets in this call's packets, -1 for one that gets none.
+    cdef void number_packets(self, Found* found, int64_t* numbers) noexcept nogil:
+        cdef int64_t index
+        for index in range(found.packet_count):
+            if not self.keeps_idle and is_idle(found.packets[index].data):
+                numbers[index] = -1
+                continue
+            numbers[index] = self.packet_rows
+            self.packet_rows += 1
+
+    cdef finish_input(self, Found* found):
+        cdef int status
+        with nogil:
+            status = self.process(found)
+        if status < 0:
+            raise MemoryError
 
     # What every single packet adds to the counts, before segments are joined.
     cdef int count_packets(self, Found* found) noexcept nogil:
         cdef int64_t index
         cdef Packet* packet
-        cdef Channel* channel
+        cdef Channel* channel = NULL
         cdef int apid
         for index in range(found.packet_count):
             packet = &found.packets[index]
             apid = ((packet.data[0] & 7) << 8) | packet.data[1]
-            channel = self.channel_of(packet.scid, packet.vcid)
-            if channel == NULL:
-                return -1
+            if channel == NULL or channel.scid != packet.scid or channel.vcid != packet.vcid:
+                channel = self.channel_of(packet.scid, packet.vcid)
+                if channel == NULL:
+                    return -1
             channel.packets += 1
             channel.bytes += packet.size
             channel.sequences[apid].packets += 1
@@ -464,12 +466,26 @@ cdef class SpacePacketDecoder:
             channel.lost += packet.lost
         return 0
 
-    cdef int write(self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts) noexcept nogil:
+    cdef int write(
+        self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts, const int64_t* times,
+    ) noexcept nogil:
         cdef int64_t index
         cdef const Waste* waste
-        for index in range(found.packet_count):
-            if self.write_packet(&found.packets[index], containers[index], rows[index], shorts[index], index) < 0:
-                return -1
+        cdef const Packet* packet
+        if self.emits_samples or self.emits_derived:
+            for index in range(found.packet_count):
+                packet = &found.packets[index]
+                if not self.has_plan:
+                    if self.write_samples(packet, NO_CONTAINER, -1, NO_TIME) < 0:
+                        return -1
+                elif self.write_samples(packet, containers[index], rows[index], times[index]) < 0:
+                    return -1
+        if self.has_plan:
+            for index in range(found.packet_count):
+                if (shorts[index] or containers[index] == NO_CONTAINER) and self.write_remarks(
+                    &found.packets[index], containers[index], shorts[index],
+                ) < 0:
+                    return -1
         for index in range(found.waste_count):
             waste = &found.wastes[index]
             if self.write_reject(
@@ -480,17 +496,10 @@ cdef class SpacePacketDecoder:
                 return -1
         return 0
 
-    cdef int write_packet(self, const Packet* packet, int32_t container, int64_t row, bint is_short, int64_t number) noexcept nogil:
-        cdef const uint8_t* header = packet.data
-        cdef int apid = ((header[0] & 7) << 8) | header[1]
-        cdef int count = ((header[2] & 0x3F) << 8) | header[3]
-        cdef int64_t time_ns = NO_TIME, stamp
-        cdef int lost = packet.lost, quality = 0
-        cdef char detail[96]
-        cdef Column* out
-        if container != NO_CONTAINER:
-            time_ns = self.plan.time_of(container, row, packet.data, packet.size)
-        stamp = time_ns
+    # The samples of one packet, and what it adds to windows.
+    cdef int write_samples(self, const Packet* packet, int32_t container, int64_t row, int64_t time_ns) noexcept nogil:
+        cdef int64_t stamp = time_ns
+        cdef int quality = 0
         if packet.received_ns >= 0 and (
             time_ns == NO_TIME or (self.clock_limit_ns >= 0 and not packet.received_ns - self.clock_limit_ns <= time_ns <= packet.received_ns + self.clock_limit_ns)
         ):
@@ -500,55 +509,31 @@ cdef class SpacePacketDecoder:
         if self.emits_derived:
             if self.write_derived(self.derived, PACKETS_RX, packet.parts, stamp, packet.received_ns, packet.source, quality) < 0:
                 return -1
-            if lost and self.write_derived(self.derived, PACKETS_LOST, lost, stamp, packet.received_ns, packet.source, quality) < 0:
-                return -1
-        if self.emits_samples:
-            if lost > 0 and self.write_derived(self.samples, self.gaps_metric, lost, stamp, packet.received_ns, packet.source, quality) < 0:
-                return -1
-            if container != NO_CONTAINER and self.melter.melt(
-                self.samples, container, row, stamp, packet.received_ns, 0, packet.source, <uint16_t> quality,
+            if packet.lost and self.write_derived(
+                self.derived, PACKETS_LOST, packet.lost, stamp, packet.received_ns, packet.source, quality,
             ) < 0:
                 return -1
-        if self.plan is not None and container == NO_CONTAINER and apid != IDLE_APID:
+        if self.emits_samples:
+            if packet.lost > 0 and self.write_derived(
+                self.samples, self.gaps_metric, packet.lost, stamp, packet.received_ns, packet.source, quality,
+            ) < 0:
+                return -1
+            if container != NO_CONTAINER:
+                return self.melter.melt(self.samples, container, row, stamp, packet.received_ns, 0, packet.source, <uint16_t> quality)
+        return 0
+
+    cdef int write_remarks(self, const Packet* packet, int32_t container, bint is_short) noexcept nogil:
+        cdef const uint8_t* header = packet.data
+        cdef int apid = ((header[0] & 7) << 8) | header[1]
+        cdef int count = ((header[2] & 0x3F) << 8) | header[3]
+        cdef char detail[96]
+        if container == NO_CONTAINER and apid != IDLE_APID:
             snprintf(detail, sizeof(detail), "APID %d, count %d: no container of the definition fits", apid, count)
             if self.write_reject(NO_SUCH_CONTAINER, packet.offset, 0, packet.received_ns, packet.source, detail) < 0:
                 return -1
         if is_short:
             snprintf(detail, sizeof(detail), "APID %d, count %d: the packet of %d bytes ends before its container does", apid, count, packet.size)
-            if self.write_reject(SHORT_FOR_DEFINITION, packet.offset, 0, packet.received_ns, packet.source, detail) < 0:
-                return -1
-        if not self.emits_packets or (apid == IDLE_APID and not self.keeps_idle):
-            return 0
-        if self.packets.reserve(1) < 0:
-            return -1
-        out = self.packets.columns
-        row = self.packets.length
-        (<int64_t*> out[PACKET_OFFSET].values)[row] = packet.offset
-        if packet.scid >= 0:
-            (<int32_t*> out[PACKET_SCID].values)[row] = packet.scid
-            out[PACKET_SCID].valid[row] = 1
-        if packet.vcid >= 0:
-            (<int32_t*> out[PACKET_VCID].values)[row] = packet.vcid
-            out[PACKET_VCID].valid[row] = 1
-        (<uint16_t*> out[PACKET_APID].values)[row] = <uint16_t> apid
-        out[PACKET_TYPE].values[row] = (header[0] >> 4) & 1
-        out[PACKET_SEQUENCE_FLAGS].values[row] = header[2] >> 6
-        (<uint16_t*> out[PACKET_SEQUENCE_COUNT].values)[row] = <uint16_t> count
-        (<int32_t*> out[PACKET_SIZE_BYTES].values)[row] = <int32_t> packet.input_bytes
-        if time_ns != NO_TIME:
-            (<int64_t*> out[PACKET_TIME].values)[row] = time_ns
-            out[PACKET_TIME].valid[row] = 1
-        if packet.received_ns >= 0:
-            (<int64_t*> out[PACKET_RECEIVED].values)[row] = packet.received_ns
-            out[PACKET_RECEIVED].valid[row] = 1
-        (<int32_t*> out[PACKET_SOURCE].values)[row] = packet.source
-        (<int32_t*> out[PACKET_LOST_BEFORE].values)[row] = lost
-        if container != NO_CONTAINER:
-            (<int32_t*> out[PACKET_CONTAINER].values)[row] = container
-            out[PACKET_CONTAINER].valid[row] = 1
-        if self.emits_payload and self.packets.put_bytes(PACKET_PAYLOAD, packet.data, packet.size) < 0:
-            return -1
-        self.packets.next_row()
+            return self.write_reject(SHORT_FOR_DEFINITION, packet.offset, 0, packet.received_ns, packet.source, detail)
         return 0
 
     cdef int write_derived(
@@ -687,8 +672,37 @@ cdef class SpacePacketDecoder:
                 channel.sequences[int(apid)].last, channel.sequences[int(apid)].seen = last, seen
 
 
-cdef inline bint is_idle(const Packet* packet) noexcept nogil:
-    return ((packet.data[0] & 7) << 8 | packet.data[1]) == IDLE_APID
+# Room for `count` packets; 0 or -1.
+cdef int fit(Scratch* scratch, int64_t count) noexcept nogil:
+    cdef int64_t capacity = 2 * count + 16
+    if count <= scratch.capacity and scratch.capacity:
+        return 0
+    free(scratch.packets)
+    free(scratch.sizes)
+    free(scratch.containers)
+    free(scratch.rows)
+    free(scratch.numbers)
+    free(scratch.times)
+    free(scratch.shorts)
+    scratch.packets = <const uint8_t**> malloc(capacity * sizeof(uint8_t*))
+    scratch.sizes = <int32_t*> malloc(capacity * sizeof(int32_t))
+    scratch.containers = <int32_t*> malloc(capacity * sizeof(int32_t))
+    scratch.rows = <int64_t*> malloc(capacity * sizeof(int64_t))
+    scratch.numbers = <int64_t*> malloc(capacity * sizeof(int64_t))
+    scratch.times = <int64_t*> malloc(capacity * sizeof(int64_t))
+    scratch.shorts = <uint8_t*> malloc(capacity)
+    scratch.capacity = capacity
+    if (
+        scratch.packets == NULL or scratch.sizes == NULL or scratch.containers == NULL or scratch.rows == NULL
+        or scratch.numbers == NULL or scratch.times == NULL or scratch.shorts == NULL
+    ):
+        scratch.capacity = 0
+        return -1
+    return 0
+
+
+cdef inline bint is_idle(const uint8_t* header) noexcept nogil:
+    return ((header[0] & 7) << 8 | header[1]) == IDLE_APID
 
 
 # How many packets are missing before this one; -1: it is one that was missing.

@@ -1,4 +1,5 @@
 # A compiled definition, running. See plan.pyx.
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from framecodec.layouts cimport (
@@ -7,6 +8,7 @@ from framecodec.layouts cimport (
 from framecodec.trees cimport Cells, Tree
 
 
+@cython.final
 cdef class Plan:
     cdef readonly object definition
     cdef readonly list trees             # of each container
@@ -25,6 +27,7 @@ cdef class Plan:
     cdef LookupC* lookups
     cdef LayoutC* layouts
     cdef readonly int container_count
+    cdef bint has_times                  # some container says what its packets' time is
     cdef ProgramC* deciding              # of each layout: its full program without output, to decide among heirs
     cdef int layout_count
     cdef NodeC* nodes
@@ -37,9 +40,10 @@ cdef class Plan:
     cdef uint8_t* scratch
     cdef int64_t scratch_used
 
-    # Decodes `count` packets: the container of each (or NO_CONTAINER), its row there, and 1 where it was too short. 0 or -1.
+    # Decodes `count` packets, which have the numbers `numbers_of`: the container of each (or NO_CONTAINER), its row there, and 1 where it was
+    # too short. 0 or -1.
     cdef int decode_packets(
-        self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts,
+        self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts, const int64_t* numbers_of,
     ) noexcept nogil
     # The packet's own time, UTC ns or NO_TIME, after decode_packets.
     cdef int64_t time_of(self, int32_t container, int64_t row, const uint8_t* packet, int64_t size) noexcept nogil
@@ -56,10 +60,13 @@ cdef class Plan:
     cdef int store(self, Tree tree, int cell, const FieldC* field, const Value* value) noexcept nogil
     cdef int run(self, const ProgramC* program, void* tree, const uint8_t* packet, int64_t size) noexcept nogil
     cdef void run_fixed(self, const LayoutC* layout, const uint8_t** packets, int64_t count, int64_t row) noexcept nogil
+    cdef int decode_alike(
+        self, int32_t container, const uint8_t** packets, const int32_t* sizes, int64_t count, int64_t* rows, const int64_t* numbers_of,
+    ) noexcept nogil
     cdef int run_tails(
         self, int32_t container, const uint8_t** packets, const int32_t* sizes, uint8_t* shorts, const int64_t* numbers, int64_t count, int64_t row,
     ) noexcept nogil
     cdef void run_column(
-        self, Tree tree, const FixedC* fixed, int64_t fixed_bytes, const uint8_t** packets, int64_t count, int64_t row,
+        self, Tree tree, const FixedC* fixed, int64_t fixed_bytes, const uint8_t** packets, int64_t stride, int64_t count, int64_t row,
     ) noexcept nogil
     cdef void make_column(self, Tree tree, Cells* cells, const FieldC* field, int64_t row, int64_t count) noexcept nogil

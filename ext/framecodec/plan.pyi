@@ -1,9 +1,10 @@
 from collections.abc import Iterable
-from typing import Self
+from typing import Self, final
 
 from framecodec.trees import Tree, TreeBatch
 from streams.definitions.model import Definition
 
+@final
 class Plan:
     definition: Definition
     trees: list[Tree]

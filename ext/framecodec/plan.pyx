@@ -13,6 +13,7 @@ packets, which stay in the cache; everything else (dynamic sizes, conditions, re
 A packet that is too short for its container keeps the values that fit. Nothing here knows what a space packet is, beyond
 those 16 bits being the same kind of thing for all packets. Time is what the packets say; see `time_of`.
 """
+cimport cython
 from libc.math cimport isnan, trunc
 from libc.stdint cimport INT64_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -34,10 +35,82 @@ from framecodec.values cimport compare_bytes, compare_numbers, compute, load_cel
 
 cdef extern from *:
     """
+    /* One column of one block: the bits after `lead` of the eight bytes at `window` of each packet. Whole bytes are loaded as
+       what they are; the rest through a shift to the left (what is before goes) and one to the right. */
+    #define FRAMECODEC_LOOP(TYPE, EXPRESSION) do { TYPE* restrict to = (TYPE*)out; \\
+        if (stride) { const uint8_t* at = packets[0] + window; \\
+            _Pragma("GCC unroll 4") for (int64_t i = 0; i < count; i++) { to[i] = (TYPE)(EXPRESSION); at += stride; } } \\
+        else _Pragma("GCC unroll 4") for (int64_t i = 0; i < count; i++) { \\
+            const uint8_t* at = packets[i] + window; to[i] = (TYPE)(EXPRESSION); } } while (0)
+    /* How far apart the packets are if that is the same for all of them, else 0. */
+    static int64_t framecodec_stride(const uint8_t** packets, int64_t count) {
+        int64_t i, stride = count > 1 ? packets[1] - packets[0] : 0;
+        for (i = 2; i < count; i++) if (packets[i] - packets[i - 1] != stride) return 0;
+        return stride;
+    }
+    static inline uint64_t framecodec_word(const uint8_t* at) {
+        uint64_t word; __builtin_memcpy(&word, at, 8); return __builtin_bswap64(word); }
+    static inline uint32_t framecodec_half(const uint8_t* at) {
+        uint32_t word; __builtin_memcpy(&word, at, 4); return __builtin_bswap32(word); }
+    static inline uint16_t framecodec_quarter(const uint8_t* at) {
+        uint16_t word; __builtin_memcpy(&word, at, 2); return __builtin_bswap16(word); }
+    static void framecodec_fill(uint8_t* out, int bytes, const uint8_t** restrict packets, int64_t stride, int64_t count, int64_t window,
+                                int lead, int width, int is_signed) {
+        int shift = 64 - width;
+        if ((lead & 7) == 0 && width == 8 * bytes) {
+            window += lead >> 3;
+            if (bytes == 1) FRAMECODEC_LOOP(uint8_t, *at);
+            else if (bytes == 2) FRAMECODEC_LOOP(uint16_t, framecodec_quarter(at));
+            else if (bytes == 4) FRAMECODEC_LOOP(uint32_t, framecodec_half(at));
+            else FRAMECODEC_LOOP(uint64_t, framecodec_word(at));
+        } else if (is_signed) {
+            if (bytes == 1) FRAMECODEC_LOOP(int8_t, (int64_t)(framecodec_word(at) << lead) >> shift);
+            else if (bytes == 2) FRAMECODEC_LOOP(int16_t, (int64_t)(framecodec_word(at) << lead) >> shift);
+            else if (bytes == 4) FRAMECODEC_LOOP(int32_t, (int64_t)(framecodec_word(at) << lead) >> shift);
+            else FRAMECODEC_LOOP(int64_t, (int64_t)(framecodec_word(at) << lead) >> shift);
+        } else {
+            if (bytes == 1) FRAMECODEC_LOOP(uint8_t, (framecodec_word(at) << lead) >> shift);
+            else if (bytes == 2) FRAMECODEC_LOOP(uint16_t, (framecodec_word(at) << lead) >> shift);
+            else if (bytes == 4) FRAMECODEC_LOOP(uint32_t, (framecodec_word(at) << lead) >> shift);
+            else FRAMECODEC_LOOP(uint64_t, (framecodec_word(at) << lead) >> shift);
+        }
+    }
+    /* The same for `count` whole numbers one after another. */
+    static void framecodec_run(uint8_t* out, int bytes, const uint8_t* from, int64_t count) {
+        const uint8_t* at;
+        if (bytes == 1) { __builtin_memcpy(out, from, (size_t)count); return; }
+        if (bytes == 2) { uint16_t* restrict to = (uint16_t*)out; for (int64_t i = 0; i < count; i++) { at = from + 2 * i; to[i] = framecodec_quarter(at); } }
+        else if (bytes == 4) { uint32_t* restrict to = (uint32_t*)out; for (int64_t i = 0; i < count; i++) { at = from + 4 * i; to[i] = framecodec_half(at); } }
+        else { uint64_t* restrict to = (uint64_t*)out; for (int64_t i = 0; i < count; i++) { at = from + 8 * i; to[i] = framecodec_word(at); } }
+    }
+    /* A polynomial over a column: Horner's rule, coefficients by rising power. */
+    #define FRAMECODEC_HORNER(TYPE) do { const TYPE* restrict x = (const TYPE*)raw; \\
+        if (terms == 2) { double a = c[0], b = c[1]; for (int64_t i = 0; i < count; i++) out[i] = b * (double)x[i] + a; } \\
+        else for (int64_t i = 0; i < count; i++) { double v = (double)x[i], y = c[terms - 1]; \\
+            for (int t = terms - 2; t >= 0; t--) { y = y * v + c[t]; } out[i] = y; } } while (0)
+    static void framecodec_horner(double* restrict out, const void* raw, int bytes, int is_unsigned, int is_real, int64_t count,
+                                  const double* c, int terms) {
+        if (is_real) { if (bytes == 4) FRAMECODEC_HORNER(float); else FRAMECODEC_HORNER(double); }
+        else if (is_unsigned) {
+            if (bytes == 1) FRAMECODEC_HORNER(uint8_t); else if (bytes == 2) FRAMECODEC_HORNER(uint16_t);
+            else if (bytes == 4) FRAMECODEC_HORNER(uint32_t); else FRAMECODEC_HORNER(uint64_t);
+        } else {
+            if (bytes == 1) FRAMECODEC_HORNER(int8_t); else if (bytes == 2) FRAMECODEC_HORNER(int16_t);
+            else if (bytes == 4) FRAMECODEC_HORNER(int32_t); else FRAMECODEC_HORNER(int64_t);
+        }
+    }
     /* What an expression may start from: its slope is bounded so that the product stays inside int64. */
     #define FRAMECODEC_WHOLE_MAX INT64_C(1000000000000000)
     """
     const int64_t WHOLE_MAX "FRAMECODEC_WHOLE_MAX"
+    void framecodec_fill(
+        uint8_t* out, int bytes, const uint8_t** packets, int64_t stride, int64_t count, int64_t window, int lead, int width, bint is_signed,
+    ) noexcept nogil
+    int64_t framecodec_stride(const uint8_t** packets, int64_t count) noexcept nogil
+    void framecodec_run(uint8_t* out, int bytes, const uint8_t* start, int64_t count) noexcept nogil
+    void framecodec_horner(
+        double* out, const void* raw, int bytes, bint is_unsigned, bint is_real, int64_t count, const double* coefficients, int terms,
+    ) noexcept nogil
 
 cdef enum:
     OK = 0
@@ -52,6 +125,7 @@ cdef enum:
     MEMORY_ITEMS = 65536
 
 
+@cython.final
 cdef class Plan:
     """`parameters`: names or paths of those to compute, all if None; ValueError for one that the definition does not have."""
 
@@ -114,17 +188,19 @@ cdef class Plan:
         cdef int32_t* sizes = <int32_t*> malloc((count + 1) * sizeof(int32_t))
         cdef int32_t* containers = <int32_t*> malloc((count + 1) * sizeof(int32_t))
         cdef int64_t* rows = <int64_t*> malloc((count + 1) * sizeof(int64_t))
+        cdef int64_t* numbers = <int64_t*> malloc((count + 1) * sizeof(int64_t))
         cdef uint8_t* shorts = <uint8_t*> malloc(count + 1)
         cdef int status
         try:
-            if packets == NULL or sizes == NULL or containers == NULL or rows == NULL or shorts == NULL:
+            if packets == NULL or sizes == NULL or containers == NULL or rows == NULL or numbers == NULL or shorts == NULL:
                 raise MemoryError
             for index in range(count):
+                numbers[index] = index
                 record = records[index]
                 packets[index] = <const uint8_t*> <char*> record
                 sizes[index] = <int32_t> len(record)
             with nogil:
-                status = self.decode_packets(packets, sizes, count, containers, rows, shorts)
+                status = self.decode_packets(packets, sizes, count, containers, rows, shorts, numbers)
             if status < 0:
                 raise MemoryError
         finally:
@@ -132,6 +208,7 @@ cdef class Plan:
             free(sizes)
             free(containers)
             free(rows)
+            free(numbers)
             free(shorts)
         return self.take()
 
@@ -511,7 +588,7 @@ cdef class Plan:
         cdef char text[40]
         cdef float single
         if value.kind == VALUE_NONE:
-            tree.has_gaps = True
+            tree.track()
             return OK
         if cells.raw_bytes == 0:
             if tree.put_raw(cell, value.data, value.size) < 0:
@@ -601,6 +678,12 @@ cdef class Plan:
                     first = (<Tree> tree).items(step.domain, number)
                     if first < 0:
                         return OUT_OF_MEMORY
+                    if field.is_plain and (cursor & 7) == 0 and number:
+                        framecodec_run(
+                            (<Tree> tree).cells[step.cell].raw + first * (field.width >> 3), field.width >> 3, packet + (cursor >> 3), number)
+                        memset((<Tree> tree).cells[step.cell].valid + first, 1, number)
+                        cursor += number * field.width
+                        number = 0
                     while number:
                         (<Tree> tree).domains[step.domain].current = first
                         if self.read_value(field, packet, size, &cursor, &local) != OK:
@@ -678,75 +761,45 @@ cdef class Plan:
     # -- column by column ----------------------------------------------------------------------------------------------
     cdef void run_fixed(self, const LayoutC* layout, const uint8_t** packets, int64_t count, int64_t row) noexcept nogil:
         cdef int number
+        cdef int64_t stride = framecodec_stride(packets, count)
         for number in range(layout.fixed_count):
             if layout.fixed[number].cell >= 0:
-                self.run_column(<Tree> layout.tree, &layout.fixed[number], layout.fixed_bytes, packets, count, row)
+                self.run_column(<Tree> layout.tree, &layout.fixed[number], layout.fixed_bytes, packets, stride, count, row)
 
     cdef void run_column(
-        self, Tree tree, const FixedC* fixed, int64_t fixed_bytes, const uint8_t** packets, int64_t count, int64_t row,
+        self, Tree tree, const FixedC* fixed, int64_t fixed_bytes, const uint8_t** packets, int64_t stride, int64_t count, int64_t row,
     ) noexcept nogil:
         cdef Cells* cells = &tree.cells[fixed.cell]
         cdef FieldC* field = &self.fields[fixed.field]
         cdef Value value
-        cdef int lead = fixed.lead, shift = 64 - fixed.width
-        cdef int64_t index, window = fixed.window, bit
-        memset(cells.valid + row, 1, count)
-        if window < 0:
+        cdef int64_t index, bit
+        if tree.tracks_valid:
+            memset(cells.valid + row, 1, count)
+        if fixed.window < 0:
             for index in range(count):
                 bit = fixed.bit
                 tree.domains[0].current = row + index
                 if self.read_value(field, packets[index], fixed_bytes, &bit, &value) != OK or value.kind == VALUE_NONE:
+                    tree.track()
                     cells.valid[row + index] = 0
-                    tree.has_gaps = True
                     continue
                 self.finish(field, &value)
                 self.store(tree, fixed.cell, field, &value)
             return
-        if fixed.is_signed:
-            if cells.raw_bytes == 1:
-                for index in range(count):
-                    (<int8_t*> cells.raw)[row + index] = <int8_t> (<int64_t> (load_be64(packets[index] + window) << lead) >> shift)
-            elif cells.raw_bytes == 2:
-                for index in range(count):
-                    (<int16_t*> cells.raw)[row + index] = <int16_t> (<int64_t> (load_be64(packets[index] + window) << lead) >> shift)
-            elif cells.raw_bytes == 4:
-                for index in range(count):
-                    (<int32_t*> cells.raw)[row + index] = <int32_t> (<int64_t> (load_be64(packets[index] + window) << lead) >> shift)
-            else:
-                for index in range(count):
-                    (<int64_t*> cells.raw)[row + index] = <int64_t> (load_be64(packets[index] + window) << lead) >> shift
-        elif cells.raw_bytes == 1:
-            for index in range(count):
-                cells.raw[row + index] = <uint8_t> ((load_be64(packets[index] + window) << lead) >> shift)
-        elif cells.raw_bytes == 2:
-            for index in range(count):
-                (<uint16_t*> cells.raw)[row + index] = <uint16_t> ((load_be64(packets[index] + window) << lead) >> shift)
-        elif cells.raw_bytes == 4:
-            for index in range(count):
-                (<uint32_t*> cells.raw)[row + index] = <uint32_t> ((load_be64(packets[index] + window) << lead) >> shift)
-        else:
-            for index in range(count):
-                (<uint64_t*> cells.raw)[row + index] = (load_be64(packets[index] + window) << lead) >> shift
+        framecodec_fill(
+            cells.raw + row * cells.raw_bytes, cells.raw_bytes, packets, stride, count, fixed.window, fixed.lead, fixed.width, fixed.is_signed)
         if cells.value_bytes >= 0:
             self.make_column(tree, cells, field, row, count)
 
     cdef void make_column(self, Tree tree, Cells* cells, const FieldC* field, int64_t row, int64_t count) noexcept nogil:
         cdef double* out = <double*> cells.value
-        cdef const double* number
-        cdef int terms, power
-        cdef double raw, result
         cdef Value value
         cdef int64_t index
         if field.making == MAKE_POLYNOMIAL:
-            number = &self.numbers[self.calibrators[field.calibrator].start]
-            terms = self.calibrators[field.calibrator].count
-            for index in range(row, row + count):
-                load_cell(cells, field, index, &value)
-                raw = number_of(&value)
-                result = number[terms - 1]
-                for power in range(terms - 2, -1, -1):
-                    result = result * raw + number[power]
-                out[index] = result
+            framecodec_horner(
+                out + row, cells.raw + row * cells.raw_bytes, cells.raw_bytes, field.is_unsigned, field.coding >= IEEE754, count,
+                &self.numbers[self.calibrators[field.calibrator].start], self.calibrators[field.calibrator].count,
+            )
             memset(cells.value_valid + row, 1, count)
             return
         for index in range(row, row + count):
@@ -763,7 +816,7 @@ cdef class Plan:
                 out[index] = value.value
 
     cdef int decode_packets(
-        self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts,
+        self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts, const int64_t* numbers_of,
     ) noexcept nogil:
         cdef const uint8_t* block[BLOCK_PACKETS]
         cdef int64_t numbers[BLOCK_PACKETS]
@@ -773,8 +826,11 @@ cdef class Plan:
         cdef int32_t container
         cdef LayoutC* layout
         cdef int status
+        cdef bint has_short
         cdef uint8_t* zeros = NULL
         cdef int64_t zeros_bytes = 0
+        if count == 0:
+            return OK
         order = <int64_t*> malloc((count + 1) * sizeof(int64_t))
         begins = <int64_t*> calloc(self.container_count + 2, sizeof(int64_t))
         if order == NULL or begins == NULL:
@@ -782,11 +838,24 @@ cdef class Plan:
             free(begins)
             return OUT_OF_MEMORY
         for index in range(count):
-            containers[index] = container = self.classify(packets[index], sizes[index])
+            container = -2
+            begin = sizes[index]
+            if begin >= 2:
+                container = self.memory[(packets[index][0] << 8) | packets[index][1]] - 2
+            if container == -2:
+                container = self.classify(packets[index], begin)
+            containers[index] = container
             shorts[index] = 0
             rows[index] = -1
             if container >= 0:
                 begins[container + 1] += 1
+        container = containers[0]
+        if container >= 0 and begins[container + 1] == count and self.layouts[container].tail.count == 0:
+            status = self.decode_alike(container, packets, sizes, count, rows, numbers_of)
+            if status != SHORT:
+                free(order)
+                free(begins)
+                return status
         for container in range(self.container_count):
             if self.layouts[container].fixed_bytes > zeros_bytes:
                 zeros_bytes = self.layouts[container].fixed_bytes
@@ -812,17 +881,21 @@ cdef class Plan:
             row = first
             while begin < begins[container]:
                 fill = 0
+                has_short = False
                 while fill < BLOCK_PACKETS and begin + fill < begins[container]:
                     index = order[begin + fill]
                     numbers[fill] = index
                     rows[index] = row + fill
-                    (<Tree> layout.tree).packets[row + fill] = index
+                    (<Tree> layout.tree).packets[row + fill] = numbers_of[index]
                     # A packet too short for the columns lends zeros to them; what it does hold comes below.
                     shorts[index] = sizes[index] < layout.fixed_bytes
+                    has_short |= shorts[index]
                     block[fill] = zeros if shorts[index] else packets[index]
                     fill += 1
                 self.run_fixed(layout, block, fill, row)
-                status = self.run_tails(container, packets, sizes, shorts, numbers, fill, row)
+                status = OK
+                if layout.tail.count or has_short:
+                    status = self.run_tails(container, packets, sizes, shorts, numbers, fill, row)
                 if status < 0:
                     break
                 begin += fill
@@ -833,6 +906,28 @@ cdef class Plan:
         free(begins)
         free(zeros)
         return status
+
+    # The usual case: packets of one container where everything is at a constant place. SHORT, and nothing done, if one is too short.
+    cdef int decode_alike(
+        self, int32_t container, const uint8_t** packets, const int32_t* sizes, int64_t count, int64_t* rows, const int64_t* numbers_of,
+    ) noexcept nogil:
+        cdef LayoutC* layout = &self.layouts[container]
+        cdef int64_t index, first, least = sizes[0]
+        for index in range(1, count):
+            least = min(least, sizes[index])
+        if least < layout.fixed_bytes:
+            return SHORT
+        first = (<Tree> layout.tree).add(0, count)
+        if first < 0:
+            return OUT_OF_MEMORY
+        memcpy((<Tree> layout.tree).packets + first, numbers_of, count * sizeof(int64_t))
+        for index in range(count):
+            rows[index] = first + index
+        index = 0
+        while index < count:
+            self.run_fixed(layout, packets + index, min(BLOCK_PACKETS, count - index), first + index)
+            index += BLOCK_PACKETS
+        return OK
 
     # What is not at a constant place, for one block; `numbers` are its packets, `row` is that of the first.
     cdef int run_tails(
@@ -850,7 +945,7 @@ cdef class Plan:
             self.scratch_used = 0
             (<Tree> tree).domains[0].current = row + index
             if shorts[number]:
-                (<Tree> tree).has_gaps = True
+                (<Tree> tree).track()
                 for cell in range((<Tree> tree).cell_count):
                     if (<Tree> tree).cells[cell].domain == 0:
                         (<Tree> tree).cells[cell].valid[row + index] = 0
@@ -861,7 +956,7 @@ cdef class Plan:
                 status = self.run(&layout.tail, tree, packets[number], sizes[number])
                 if status > OK:
                     shorts[number] = 1
-                    (<Tree> tree).has_gaps = True
+                    (<Tree> tree).track()
             if status < 0:
                 return status
         return OK

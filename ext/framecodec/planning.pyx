@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc
 
 from framecodec.bits cimport BCD, IEEE754, PACKED_BCD, TWOS_COMPLEMENT, UNSIGNED
 from framecodec.layouts cimport (
-    CALIBRATOR_MATH, CALIBRATOR_POLYNOMIAL, CALIBRATOR_SPLINE, M_NUMBER, MAKE_CALIBRATED, MAKE_LABEL, MAKE_POLYNOMIAL, MAKE_SPAN,
+    CALIBRATOR_MATH, CALIBRATOR_POLYNOMIAL, CALIBRATOR_SPLINE, M_NUMBER, MAKE_CALIBRATED, MAKE_LABEL, MAKE_NOTHING, MAKE_POLYNOMIAL, MAKE_SPAN,
     MAKE_TEXT, MAKE_TIME, MODE_BYTES, MODE_RANGES, MODE_REAL, MODE_SLOT, MODE_WHOLE, OP_ENTER, OP_IF, OP_ITEM, OP_LEAVE, OP_LOAD,
     OP_LOOP, OP_MOVE_BY, OP_MOVE_FROM_END, OP_MOVE_TO, OP_NEXT, OP_READ, OP_RESTORE, OP_RUN, OP_SAVE, OP_SEEK, TEST_AND,
     TEST_COMPARE, TEST_OR, CalibratorC, ExpressionC, FieldC, FixedC, InstructionC, LabelC, LayoutC, LoadC, LookupC, MathC, NodeC,
@@ -192,6 +192,10 @@ cdef build_fields(Plan plan):
                 else:
                     calibrators.append((CALIBRATOR_MATH, condition, len(math), len(calibrator.program), 0, False))
                     math += [(MATH.index(item), 0.0) if isinstance(item, str) else (M_NUMBER, item) for item in calibrator.program]
+        field.is_plain = (
+            (field.coding in (UNSIGNED, TWOS_COMPLEMENT) or (field.coding == IEEE754 and field.width != 16)) and field.width in (8, 16, 32, 64)
+            and field.making == MAKE_NOTHING and not (field.order_count or field.is_little_endian or field.is_bit_reversed)
+        )
     plan.labels = <LabelC*> zeroed(len(labels), sizeof(LabelC))
     for number, (low, high, word) in enumerate(labels):
         plan.labels[number].low, plan.labels[number].high, plan.labels[number].index = low, high, word
@@ -269,7 +273,7 @@ cdef build_layouts(Plan plan, wanted):
             words = list(dict.fromkeys(label for _, _, label in field_source.labels)) or None
             formats.append((field_source.raw_format, field_source.value_format, words))
         columns = [column for column in (numbered(column, cells, wanted, source, definition) for column in source.columns) if column is not None]
-        tree = Tree(columns, kept, source.domains, formats)
+        tree = Tree(columns, kept, source.domains, formats, {cells[scalar] for scalar, _ in source.fixed if cells[scalar] >= 0})
         plan.trees.append(tree)
         layout.tree = <void*> tree
         layout.time_cell = cells[source.time_scalar] if source.time_scalar >= 0 else -1
@@ -288,6 +292,7 @@ cdef build_layouts(Plan plan, wanted):
             if plain and not (field.order_count or field.is_little_endian or field.is_bit_reversed) and window >= 0 and bit + field.width <= 8 * window + 64:
                 fixed.window, fixed.lead, fixed.is_signed = window, bit - 8 * window, field.coding == TWOS_COMPLEMENT
         code = source.time_code
+        plan.has_times |= code is not None or layout.time_cell >= 0
         if code is not None:
             layout.has_code = True
             layout.code.kind, layout.code.bit = <CodeKind> 0, code.bit

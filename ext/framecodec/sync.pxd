@@ -1,4 +1,5 @@
 # Where space packets begin and end in a stream of bytes. See sync.pyx.
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
 cdef enum:
@@ -57,6 +58,7 @@ cdef Packet* new_packet(Found* found) noexcept nogil
 cdef Waste* new_waste(Found* found) noexcept nogil
 
 
+@cython.final
 cdef class Sync:
     cdef readonly int record_header
     cdef readonly bint uses_frames       # the ends of segments are hints
@@ -84,8 +86,10 @@ cdef class Sync:
 
     # Adds bytes that arrive next, as one segment. Call before run(); 0 or -1.
     cdef int add_segment(self, int64_t size, int64_t received_ns) noexcept nogil
-    # Decides on everything that can be decided: `data` is what was kept and then the new bytes; 0 or -1 (memory).
-    cdef int run(self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found) noexcept nogil
+    # Decides on everything that can be decided: `data` is what was kept and then the new bytes, from `position` on. 0; 1 when there
+    # are `limit` packets in `found` and more to come: call again with what is left; -1 (memory).
+    cdef int run(self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, int64_t limit) noexcept nogil
+    cdef int64_t run_chain(self, int64_t at, int32_t source, Found* found, int64_t limit) noexcept nogil
     cdef int accept(self, int64_t at, int32_t source, Found* found) noexcept nogil
     cdef int close_garbage(self, int32_t source, Found* found) noexcept nogil
     cdef int waste(self, int64_t start, int64_t size, bint is_truncated, int32_t source, Found* found) noexcept nogil

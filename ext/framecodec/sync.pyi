@@ -1,6 +1,7 @@
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Self, final
 
+@final
 class Sync:
     record_header: int
     uses_frames: bool

@@ -1,5 +1,8 @@
 # Nested output columns that grow, and how they leave as Arrow. See trees.pyx.
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from framecodec.arrow cimport ArrowArray, ArrowSchema
 
 # A scalar column: the raw value and, unless that is the same, the calibrated one. Blocks are counted: see trees.pyx.
 cdef struct Cells:
@@ -7,6 +10,7 @@ cdef struct Cells:
     int raw_bytes            # bytes an item; 0: `ends` and `data`
     int value_bytes          # the same for the value; -1: the value is the raw value
     bint is_optional         # `valid` counts
+    bint is_fixed            # written for every item, column by column: nothing is cleared beforehand
     uint8_t* raw
     uint8_t* valid           # one byte an item, 1 = the parameter is there
     int32_t* ends
@@ -27,11 +31,13 @@ cdef struct Domain:
     int parent
     int64_t length
     int64_t capacity
+    int64_t expected         # length of the last batch
     int64_t current          # the item being written
     int32_t* ends            # of the list, one more than the parent has items
     int64_t filled
 
 
+@cython.final
 cdef class Tree:
     cdef Cells* cells
     cdef readonly int cell_count
@@ -42,6 +48,7 @@ cdef class Tree:
     cdef list field_numbers  # of each cells, in the definition
     cdef int64_t* packets    # which packet each item of domain 0 is
     cdef bint has_gaps       # some packet was too short: every column may lack values
+    cdef bint tracks_valid   # `valid` counts in columns that are not optional
 
     # Appends `count` items with nothing in them; the number of the first, or -1 when out of memory.
     cdef int64_t add(self, int domain, int64_t count) noexcept nogil
@@ -54,4 +61,28 @@ cdef class Tree:
     cdef int put_value(self, int cell, const uint8_t* data, int64_t size) noexcept nogil
     cdef void fill_list(self, int domain, int64_t owner) noexcept nogil
     cdef int reserve(self, int domain, int64_t capacity) noexcept nogil
+    # From now on some value may be missing: all that was written so far is there.
+    cdef void track(self) noexcept nogil
     cdef void clear(self) noexcept nogil
+
+
+cdef enum:
+    ARROW_FLAG_NULLABLE = 2
+
+# Counted blocks: `resized` with NULL makes one with one user, drop_block counts down (NULL is fine).
+cdef void* resized(void* data, int64_t size) noexcept nogil
+cdef void* zeroed_block(int64_t size) noexcept nogil
+cdef void drop_block(void* data) noexcept nogil
+
+# Parts of a batch. The release callbacks drop the buffers, which are counted blocks.
+cdef new_schema(ArrowSchema* schema, bytes form, bytes name, int64_t flags, int64_t children)
+cdef new_array(ArrowArray* array, int64_t length, int64_t buffers, int64_t children)
+cdef const void* bitmap(const uint8_t* valid, int64_t length, int64_t* null_count) except? NULL
+cdef export_labels(labels, ArrowSchema* schema, ArrowArray* array)
+
+
+@cython.final
+cdef class TreeBatch:
+    cdef ArrowSchema schema
+    cdef ArrowArray array
+    cdef readonly int64_t length

@@ -1,6 +1,7 @@
 from collections.abc import Iterable
-from typing import Self
+from typing import Self, final
 
+@final
 class Tree:
     cell_count: int
     domain_count: int
@@ -10,10 +11,12 @@ class Tree:
         scalars: Iterable[tuple[int, int, bool]],
         domains: Iterable[int],
         formats: Iterable[tuple[str, str, list[str] | None]],
+        fixed: Iterable[int] = (),
     ) -> Self: ...
     def __len__(self) -> int: ...
     def export(self) -> TreeBatch: ...
 
+@final
 class TreeBatch:
     length: int
     def __len__(self) -> int: ...

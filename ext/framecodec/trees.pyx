@@ -9,6 +9,7 @@ the schema. Domain 0 has one item a packet and is made for a whole batch at once
 empty. Buffers that `raw` and `values` share (most parameters are not calibrated) are not copied: every buffer begins with
 a count of its users (16 bytes before the data), and Arrow's release callbacks count it down, from whatever thread.
 """
+cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -31,7 +32,6 @@ cdef enum:
     FIRST_ITEMS = 64
     # Arrow's offsets are int32; no batch of ours comes near them.
     DATA_BYTES_MAX = 0x7FFFFFFF
-    ARROW_FLAG_NULLABLE = 2
 
 ITEM_BYTES = {"c": 1, "C": 1, "s": 2, "S": 2, "i": 4, "I": 4, "f": 4, "l": 8, "L": 8, "g": 8, "u": 0, "z": 0,
               "label": 4, "tsn:UTC": 8, "": -1}
@@ -46,6 +46,18 @@ cdef void* resized(void* data, int64_t size) noexcept nogil:
     return block + COUNT_BYTES
 
 
+cdef void* zeroed_block(int64_t size) noexcept nogil:
+    cdef char* block = <char*> calloc(1, size + COUNT_BYTES)
+    if block == NULL:
+        return NULL
+    (<int64_t*> block)[0] = 1
+    return block + COUNT_BYTES
+
+
+cdef void drop_block(void* data) noexcept nogil:
+    framecodec_drop(data)
+
+
 cdef inline int grow(void** data, int64_t size) noexcept nogil:
     cdef void* moved = resized(data[0], size)
     if moved == NULL:
@@ -54,10 +66,11 @@ cdef inline int grow(void** data, int64_t size) noexcept nogil:
     return 0
 
 
+@cython.final
 cdef class Tree:
     """The columns of one layout. `formats`: for each scalar its raw Arrow format, value format or "", and labels or None."""
 
-    def __cinit__(self, columns, scalars, domains, formats):
+    def __cinit__(self, columns, scalars, domains, formats, fixed=()):
         cdef int index
         self.columns, self.formats = list(columns), list(formats)
         self.field_numbers = [field for field, _, _ in scalars]
@@ -70,6 +83,7 @@ cdef class Tree:
             raw, value, _ = formats[index]
             self.cells[index].domain = domain
             self.cells[index].is_optional = optional
+            self.cells[index].is_fixed = index in fixed
             self.cells[index].raw_bytes = ITEM_BYTES[raw]
             self.cells[index].value_bytes = ITEM_BYTES[value]
         for index, parent in enumerate(domains):
@@ -103,15 +117,18 @@ cdef class Tree:
         for index in range(self.domain_count):
             framecodec_drop(self.domains[index].ends)
             self.domains[index].ends = NULL
+            if self.domains[index].length:
+                self.domains[index].expected = self.domains[index].length
             self.domains[index].length = self.domains[index].capacity = self.domains[index].filled = 0
         framecodec_drop(self.packets)
         self.packets = NULL
-        self.has_gaps = False
+        self.has_gaps = self.tracks_valid = False
 
     cdef int reserve(self, int domain, int64_t wanted) noexcept nogil:
         cdef Domain* items = &self.domains[domain]
         cdef Cells* cells
-        cdef int64_t capacity = items.capacity if items.capacity else FIRST_ITEMS
+        # A batch is usually about as large as the last one: no growing step by step.
+        cdef int64_t capacity = items.capacity if items.capacity else max(FIRST_ITEMS, items.expected)
         cdef int64_t before = items.capacity
         cdef int index
         if wanted <= items.capacity:
@@ -124,11 +141,13 @@ cdef class Tree:
                 continue
             if grow(<void**> &cells.valid, capacity) < 0:
                 return -1
-            memset(cells.valid + before, 0, capacity - before)
+            if not cells.is_fixed:
+                memset(cells.valid + before, 0, capacity - before)
             if cells.raw_bytes:
                 if grow(<void**> &cells.raw, capacity * cells.raw_bytes) < 0:
                     return -1
-                memset(cells.raw + before * cells.raw_bytes, 0, (capacity - before) * cells.raw_bytes)
+                if not cells.is_fixed:
+                    memset(cells.raw + before * cells.raw_bytes, 0, (capacity - before) * cells.raw_bytes)
             elif grow(<void**> &cells.ends, (capacity + 1) * sizeof(int32_t)) < 0:
                 return -1
             if cells.value_bytes < 0:
@@ -150,6 +169,16 @@ cdef class Tree:
             return -1
         items.capacity = capacity
         return 0
+
+    cdef void track(self) noexcept nogil:
+        cdef int index
+        self.has_gaps = True
+        if self.tracks_valid:
+            return
+        self.tracks_valid = True
+        for index in range(self.cell_count):
+            if self.cells[index].is_fixed and self.cells[index].valid != NULL:
+                memset(self.cells[index].valid, 1, self.domains[0].length)
 
     cdef int64_t add(self, int domain, int64_t count) noexcept nogil:
         cdef int64_t begin = self.domains[domain].length
@@ -245,12 +274,9 @@ cdef class Tree:
         return batch
 
 
+@cython.final
 cdef class TreeBatch:
     """A record batch on its way to an Arrow library: `pyarrow.record_batch(batch)`. It can be taken once."""
-
-    cdef ArrowSchema schema
-    cdef ArrowArray array
-    cdef readonly int64_t length
 
     def __cinit__(self):
         memset(&self.schema, 0, sizeof(ArrowSchema))
