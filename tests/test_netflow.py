@@ -718,6 +718,14 @@ def test_rows_do_not_depend_on_batches_and_state_survives_restarts() -> None:
         assert pieces == whole
 
 
+def test_snapshots_of_the_same_state_are_equal() -> None:
+    one, other = NetflowDecoder(), NetflowDecoder()
+    for decoder in (one, other):
+        for case in CASES:
+            decoder.decode(frames(capture(case), "netflow"))
+    assert one.snapshot() == other.snapshot()
+
+
 def test_foreign_snapshots_are_refused() -> None:
     decoder = NetflowDecoder()
     send(v9(a_set(0, template(256, *SIMPLE)), a_set(300, ROW)), decoder=decoder, finish=False)

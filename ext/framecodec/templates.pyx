@@ -30,6 +30,21 @@ OPTION_NAMES = (
 WIDTHS = {"C": 1, "S": 2, "I": 4, "L": 8}
 
 
+# A domain in a snapshot; its templates and held sets follow.
+cdef struct Saved:
+    uint64_t key[3]
+    uint64_t lone_sampler
+    int64_t system_init_ms
+    uint32_t default_rate
+    uint32_t lone_rate
+    uint32_t has_samplers
+    uint32_t has_several_samplers
+    uint32_t has_interface_rates
+    uint32_t template_count
+    uint32_t held_count
+    uint32_t reserved
+
+
 cdef class Domains:
     """All exporters heard; one object for each decoder. `enterprise` maps (enterprise number, element) to a column."""
 
@@ -363,15 +378,20 @@ cdef class Domains:
         cdef Template* template
         cdef uint32_t index
         cdef uint32_t head[4]
-        cdef uint32_t counts[2]
+        cdef Saved saved
         while domain != NULL:
-            counts[0], counts[1] = domain.template_count, 0
+            memset(&saved, 0, sizeof(Saved))
+            memcpy(saved.key, domain.key, sizeof(saved.key))
+            saved.lone_sampler, saved.system_init_ms = domain.lone_sampler, domain.system_init_ms
+            saved.default_rate, saved.lone_rate = domain.default_rate, domain.lone_rate
+            saved.has_samplers, saved.has_several_samplers = domain.has_samplers, domain.has_several_samplers
+            saved.has_interface_rates = domain.has_interface_rates
+            saved.template_count = domain.template_count
             held = domain.first
             while held != NULL:
-                counts[1] += 1
+                saved.held_count += 1
                 held = held.next
-            parts.append(PyBytes_FromStringAndSize(<char*> domain, sizeof(Domain)))
-            parts.append(PyBytes_FromStringAndSize(<char*> counts, sizeof(counts)))
+            parts.append(PyBytes_FromStringAndSize(<char*> &saved, sizeof(Saved)))
             if domain.templates != NULL:
                 for index in range(domain.template_mask + 1):
                     template = domain.templates[index]
@@ -397,8 +417,7 @@ cdef class Domains:
         cdef int64_t at = 4
         cdef uint32_t domain_count, index, number
         cdef uint32_t head[4]
-        cdef uint32_t counts[2]
-        cdef Domain saved
+        cdef Saved saved
         cdef Domain* domain
         cdef Message message
         cdef int64_t held_size
@@ -407,11 +426,9 @@ cdef class Domains:
         memcpy(&domain_count, data, 4)
         self.clear()
         for index in range(domain_count):
-            check(size - at >= <int64_t> (sizeof(Domain) + sizeof(counts)))
-            memcpy(&saved, data + at, sizeof(Domain))
-            at += sizeof(Domain)
-            memcpy(counts, data + at, sizeof(counts))
-            at += sizeof(counts)
+            check(size - at >= <int64_t> sizeof(Saved))
+            memcpy(&saved, data + at, sizeof(Saved))
+            at += sizeof(Saved)
             domain = self.find(saved.key[0], saved.key[1], saved.key[2])
             if domain == NULL:
                 raise MemoryError
@@ -419,7 +436,7 @@ cdef class Domains:
             domain.lone_sampler, domain.has_several_samplers = saved.lone_sampler, saved.has_several_samplers
             domain.has_samplers, domain.has_interface_rates = saved.has_samplers, saved.has_interface_rates
             domain.system_init_ms = saved.system_init_ms
-            for number in range(counts[0]):
+            for number in range(saved.template_count):
                 check(size - at >= <int64_t> sizeof(head))
                 memcpy(head, data + at, sizeof(head))
                 at += sizeof(head)
@@ -431,7 +448,7 @@ cdef class Domains:
                 at += head[1] * sizeof(Field)
                 self.define(domain, head[0] & 0xFFFF, fields, head[1], head[2], head[3] != 0)
                 free(fields)
-            for number in range(counts[1]):
+            for number in range(saved.held_count):
                 check(size - at >= <int64_t> (sizeof(Message) + 8))
                 memcpy(&message, data + at, sizeof(Message))
                 memcpy(&held_size, data + at + sizeof(Message), 8)
