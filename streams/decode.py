@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from streams.config import Link
 
-__all__ = ["OWN_SAMPLES", "Decoded", "Decoder", "open_decoder", "reject"]
+__all__ = ["OWN_SAMPLES", "Decoded", "Decoder", "TransferFrameDecoder", "frame_decoder", "open_decoder", "reject"]
 
 # Frames that a collector makes about itself: each is an Arrow IPC stream of SAMPLES (drops, sheds, skew).
 OWN_SAMPLES = "orbitrack-samples"
@@ -64,6 +64,38 @@ class CoreDecoder:
 
     def restore(self, state: bytes) -> None:
         self.core.restore(state)
+
+
+class TransferFrameDecoder:
+    """Transfer frames, and the space packets in them: two decoders of the core, one behind the other.
+
+    What `follow` gives is the packet decoder's output with the frames' rows in it, and in `frame_packets` the packets' bytes.
+    """
+
+    def __init__(self, frames: Any, packets: Any) -> None:
+        self.frames, self.packets = frames, packets
+
+    def decode(self, frames: pa.RecordBatch) -> Decoded:
+        return as_arrow(self.follow(self.frames.decode(frames)))
+
+    def follow(self, found: Any) -> Any:
+        from framecodec.packets import Decoded as PacketOutput
+
+        output: Any = self.packets.decode_packets(found.packets[0]) if found.packets else PacketOutput()
+        output.frames, output.frame_packets = found.frames, found.packets
+        output.derived = found.derived + output.derived
+        output.rejects = found.rejects + output.rejects
+        return output
+
+    def snapshot(self) -> bytes:
+        frames: bytes = self.frames.snapshot()
+        packets: bytes = self.packets.snapshot()
+        return len(frames).to_bytes(8, "big") + frames + packets
+
+    def restore(self, state: bytes) -> None:
+        end = 8 + int.from_bytes(state[:8], "big")
+        self.frames.restore(state[8:end])
+        self.packets.restore(state[end:])
 
 
 class OwnSamplesDecoder:
@@ -135,22 +167,48 @@ def open_netflow(link: Link) -> Decoder:
 
 
 def open_space_packets(link: Link) -> Decoder:
-    from framecodec.packets import SpacePacketDecoder
+    datagrams = bool(link.listen and link.listen.startswith("udp"))
+    return CoreDecoder(open_packets(link, "datagrams" if datagrams else "frames"))
 
+
+def open_packets(link: Link, boundaries: str) -> Any:
+    from framecodec.packets import SpacePacketDecoder
     from streams import definitions
 
     definition = definitions.load(link.definition, link.container) if link.definition else None
-    datagrams = bool(link.listen and link.listen.startswith("udp"))
-    return CoreDecoder(
-        SpacePacketDecoder(
-            definition, spacecraft=link.entity, link=link.name, boundaries="datagrams" if datagrams else "frames",
-            emit=("samples", "derived"), parameters=link.parameters or None, join_segments=link.join_segments,
-        )
+    return SpacePacketDecoder(
+        definition, spacecraft=link.entity, link=link.name, boundaries=boundaries,
+        emit=("samples", "derived"), parameters=link.parameters or None, join_segments=link.join_segments,
     )
+
+
+def open_transfer_frames(link: Link) -> Decoder:
+    # A CADU may begin in one datagram and end in the next; a frame may not.
+    datagrams = bool(link.listen and link.listen.startswith("udp")) and link.codec != "cadu"
+    frames = frame_decoder(link, boundaries="datagrams" if datagrams else "frames", emit=("derived", "packets"))
+    return TransferFrameDecoder(frames, open_packets(link, "frames"))
+
+
+def frame_decoder(link: Link, *, boundaries: str, emit: tuple[str, ...]) -> Any:
+    """The core's decoder for a link of transfer frames. ConfigError for settings that do not fit together."""
+    from framecodec.frames import FrameDecoder
+
+    try:
+        return FrameDecoder(
+            link.codec, link.frame_length, fecf=link.fecf, ocf=link.ocf, insert_zone=link.insert_zone, vc_mode=link.vc_mode,
+            randomized=link.randomized, rs=link.rs, interleave=link.interleave, rs_basis=link.rs_basis,
+            spacecraft=link.entity, link=link.name, boundaries=boundaries, emit=emit,
+        )
+    except ValueError as error:
+        raise ConfigError(f"link '{link.name}': {error}") from None
 
 
 OPENERS: Mapping[str, Callable[[Link], Decoder]] = {
     "sflow": open_sflow,
     "netflow": open_netflow,
     "ccsds-packets": open_space_packets,
+    "tm": open_transfer_frames,
+    "aos": open_transfer_frames,
+    "uslp": open_transfer_frames,
+    "cadu": open_transfer_frames,
 }

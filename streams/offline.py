@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams.errors import InputError, UsageError
+from streams.decode import TransferFrameDecoder, frame_decoder
+from streams.errors import InputError
 from streams.model import FLOWS, FRAMES, SAMPLES
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ COLUMNS = {
     "packet": ["offset", "scid", "vcid", "apid", "packet_type", "sequence_flags", "sequence_count", "size_bytes", "time"],
     "reject": ["reason", "offset", "source", "size_bytes", "detail"],
 }
+
+# The first two bytes of idle packets (APID 2047), of both types, with and without a secondary header.
+IDLE_HEADERS = pa.array([b"\x07\xff", b"\x0f\xff", b"\x17\xff", b"\x1f\xff"], pa.binary())
 
 # A raw file of a rack codec is one datagram, or several messages as one after another in one; no sender makes more.
 RAW_BYTES_MAX = 64 << 20
@@ -123,6 +127,9 @@ class Offline:
         yield from rack_lines(decoder.finish())
 
     def satellite(self, capture: Capture) -> Iterator[Lines]:
+        if self.link.codec != "ccsds-packets":
+            yield from self.transfer_frames(capture)
+            return
         decoder = satellite_decoder(self.link, self.definition, capture.is_capture, self.kinds)
         for piece in capture:
             if piece.frames is None:
@@ -133,19 +140,45 @@ class Offline:
         yield from self.satellite_lines(decoder.finish(), capture)
         self.count_links(decoder.counts["links"])
 
+    def transfer_frames(self, capture: Capture) -> Iterator[Lines]:
+        # A CADU may begin in one datagram and end in the next; a frame may not.
+        boundaries = "stream" if not capture.is_capture else "frames" if self.link.codec == "cadu" else "datagrams"
+        emit = ("frames", "packets", "payload") if self.payload else ("frames", "packets")
+        packets = satellite_decoder(self.link, self.definition, False, self.kinds)
+        decoder = TransferFrameDecoder(frame_decoder(self.link, boundaries=boundaries, emit=emit), packets)
+        for piece in capture:
+            if piece.frames is None:
+                yield from self.satellite_lines(decoder.follow(decoder.frames.decode_bytes(piece.data)), capture)
+            else:
+                yield lines_of("reject", piece.rejects)
+                yield from self.satellite_lines(decoder.follow(decoder.frames.decode(piece.frames)), capture)
+        yield from self.satellite_lines(decoder.follow(decoder.frames.finish()), capture)
+        yield from self.satellite_lines(packets.finish(), capture)
+        self.count_links(decoder.frames.counts["links"])
+        self.count_links(packets.counts["links"])
+
     def satellite_lines(self, decoded: Any, capture: Capture) -> Iterator[Lines]:
         first_row = 0
         for batch in getattr(decoded, "frames", ()):
             self.frames += batch.num_rows
-            yield lines_of("frame", batch)
+            yield lines_of("frame", batch, payload=joined(pa.chunked_array([batch["frame"]])) if self.payload else b"")
         for batch in decoded.packets:
             details = [self.details(number, part, first_row, batch.num_rows) for number, part in decoded.containers]
-            payload = payload_of(batch, capture) if self.payload else b""
+            payload = self.payload_of(decoded, batch, capture) if self.payload else b""
             yield lines_of("packet", batch, [each for each in details if len(each.rows)], payload)
             first_row += batch.num_rows
         for kind, batches in (("sample", decoded.samples), ("reject", decoded.rejects)):
             for batch in batches:
                 yield lines_of(kind, batch)
+
+    def payload_of(self, decoded: Any, batch: pa.RecordBatch, capture: Capture) -> bytes:
+        """The bytes of all packets of a batch."""
+        if self.link.codec == "ccsds-packets":
+            return payload_of(batch, capture)
+        packets = pa.chunked_array([each["packet"] for each in decoded.frame_packets], pa.binary())
+        if not self.link.idle:
+            packets = packets.filter(pc.invert(pc.is_in(pc.binary_slice(packets, 0, 2), IDLE_HEADERS)))
+        return joined(packets)
 
     def details(self, number: int, part: pa.RecordBatch, first_row: int, rows: int) -> Details:
         """The rows of a container's batch that belong to the packets first_row ... first_row + rows - 1."""
@@ -194,8 +227,6 @@ def rack_decoder(codec: str) -> Any:
 
 
 def satellite_decoder(link: Link, definition: Any, is_capture: bool, kinds: set[str]) -> Any:
-    if link.codec != "ccsds-packets":
-        raise UsageError(f"codec {link.codec} is not decoded yet")
     from framecodec.packets import SpacePacketDecoder
 
     wanted = {"packet": ("packets", "values"), "sample": ("samples",)}
@@ -229,6 +260,15 @@ def payload_of(packets: pa.RecordBatch, capture: Capture) -> bytes:
     first_of_run = pa.concat_arrays([pa.array([True]), breaks]) if len(starts) else breaks
     runs = zip(starts.filter(first_of_run).to_pylist(), ends.filter(last_of_run).to_pylist(), strict=True)
     return b"".join(capture.read_again(start, end - start) for start, end in runs)
+
+
+def joined(values: pa.ChunkedArray) -> bytes:
+    """All values back to back."""
+    whole = values.combine_chunks()
+    if not len(whole):
+        return b""
+    joint = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(whole)], pa.int32()), whole), b"")
+    return bytes(joint[0].as_buffer())
 
 
 def one_frame(data: bytes, link: Link) -> pa.RecordBatch:

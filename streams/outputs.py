@@ -122,7 +122,7 @@ class TableOutput:
 
 
 class RawOutput:
-    """The bytes of packets, back to back."""
+    """The bytes of packets or frames, back to back."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
@@ -262,8 +262,8 @@ def open_output(
         raise UsageError(f"--format {file_format} holds rows of one type; say which with --emit, one of {', '.join(kinds)}")
     if file_format == "parquet" and out is None:
         raise UsageError("--format parquet needs a file: -o OUT")
-    if file_format == "raw" and (out is None or kinds != ("packet",)):
-        raise UsageError("--format raw writes packets to a file: --emit packet -o OUT")
+    if file_format == "raw" and (out is None or kinds[0] not in ("packet", "frame")):
+        raise UsageError("--format raw writes packets to a file, or frames: --emit packet -o OUT")
     if out is not None and file_format in ("arrow", "parquet"):
         if out.is_dir():
             raise UsageError(f"{out} is a folder that is there already; -o names a new one, or a file")

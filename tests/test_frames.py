@@ -438,6 +438,21 @@ def test_frames_with_a_wrong_crc_are_told_but_not_used() -> None:
     assert [(row["entity"], row["value"]) for row in errors] == [("/vc/1", 1.0)]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_frames_that_prove_themselves_are_found_again_after_missing_or_foreign_bytes(seed: int) -> None:
+    rng = seeded(seed)
+    packets = some_packets(rng, 60)
+    frames = oracle.tm_frames(packets, 100, fecf=2)
+    data = b"".join(frames)
+    at = rng.randrange(500, len(data) - 1000)
+    size = rng.randint(1, 99)
+    data = data[:at] + rng.randbytes(size) + data[at:] if seed % 2 else data[:at] + data[at + size :]
+    output = decode(data, "tm", 100)
+    assert decode(data, "tm", 100, cuts=random_cuts(rng, len(data), 40)) == output
+    assert sum(row["fecf"] == "ok" for row in output.frames) >= len(frames) - 2
+    assert set(output.contents) <= set(packets)
+
+
 def test_channels_are_reassembled_apart() -> None:
     rng = seeded(16)
     streams = {vcid: some_packets(rng, 40) for vcid in (0, 5, 40)}

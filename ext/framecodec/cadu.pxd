@@ -35,6 +35,7 @@ cdef struct Frame:
     int64_t received_ns      # of the bytes that completed it
     int32_t source
     int32_t corrected        # symbols
+    bint is_checked          # vouches() was asked, and true
 
 
 # One sender's bytes: what is undecided, and what is known of where frames begin. Its StreamOwner owns the arrays.
@@ -42,6 +43,7 @@ cdef struct Stream:
     int64_t at               # bits of the stream decided on
     bint is_locked
     bint is_inverted
+    int64_t misses           # frames in a row that did not prove themselves
     int64_t garbage_bits     # before `at`, not reported yet
     int64_t garbage_start    # bit
     int64_t garbage_offset
@@ -87,10 +89,15 @@ cdef class FrameCutter:
     # Whether the frame proves by its own check that it is one.
     cdef bint vouches(self, const uint8_t* frame, int64_t size) noexcept nogil
 
+    # Whether it is known by now how frames prove that.
+    cdef bint can_vouch(self) noexcept nogil
+
     # Decides on everything that can be decided: `data` is what was kept and then the new bytes; 0 or -1 (memory).
     cdef int run(self, Stream* stream, const uint8_t* data, int64_t size, bint is_final, int32_t source) noexcept nogil
     cdef int run_marker(self) noexcept nogil
     cdef int run_length(self) noexcept nogil
+    cdef Verdict find_again(self, int64_t* found) noexcept nogil
+    cdef bint is_good_at(self, int64_t bit) noexcept nogil
     cdef int run_uslp(self) noexcept nogil
     cdef Verdict expect_marker(self, int* status) noexcept nogil
     cdef Verdict look_ahead(self, int64_t first, int64_t last, int64_t* found) noexcept nogil
@@ -98,6 +105,8 @@ cdef class FrameCutter:
     cdef int marker_at(self, int64_t bit, bint* is_inverted) noexcept nogil
     cdef int64_t find_marker(self, int64_t bit, int64_t last, int* errors) noexcept nogil
     cdef const uint8_t* decode_at(self, int64_t bit, bint is_inverted) noexcept nogil
-    cdef int accept(self, const uint8_t* frame, int64_t frame_bytes, int64_t block_bytes) noexcept nogil
+    cdef int accept(
+        self, const uint8_t* frame, int64_t frame_bytes, int64_t block_bytes, bint is_checked,
+    ) noexcept nogil
     cdef int give_up(self, int64_t bits, WasteReason reason) noexcept nogil
     cdef int close_garbage(self) noexcept nogil

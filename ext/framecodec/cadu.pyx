@@ -15,7 +15,8 @@ blocks cut at the wrong place decode too. Every decision depends on the bytes al
 decided yet is kept, three CADUs at most. All input is a frame or waste with a reason, counted in whole bytes.
 
 Without a marker (files of frames as receivers write them) frames follow one another by their length; of USLP frames of variable
-length each says its own. This module does not know what is in a frame. Clause numbers are cited from memory.
+length each says its own. Where frames have an error control of their own and bytes went missing between them, the next two that
+are right show the place. This module does not know what is in a frame. Clause numbers are cited from memory.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
@@ -36,7 +37,7 @@ cdef extern from *:
 cdef enum:
     MARKER_BITS = 32
     USLP_HEADER_BYTES = 7            # 732.1-B 4.1.2, without the frame count
-    USLP_TRUNCATED_BYTES = 4
+    SEARCH_EVERY_FRAMES = 16
 
 cdef uint32_t MARKER = 0x1ACFFC1D    # 131.0-B 9.3.5
 
@@ -48,7 +49,7 @@ cdef inline bint has_zero_byte(uint32_t word) noexcept nogil:
 cdef void forget(Stream* stream) noexcept nogil:
     stream.at = stream.received_bytes = 0
     stream.is_locked = stream.is_inverted = False
-    stream.garbage_bits = stream.garbage_start = stream.garbage_offset = 0
+    stream.misses = stream.garbage_bits = stream.garbage_start = stream.garbage_offset = 0
     stream.garbage_received_ns = -1
     stream.kept_size = stream.segment_count = stream.segment_at = 0
 
@@ -120,6 +121,7 @@ cdef class StreamOwner:
         cdef int64_t index
         return {
             "at": stream.at, "locked": bool(stream.is_locked), "inverted": bool(stream.is_inverted), "received": stream.received_bytes,
+            "misses": stream.misses,
             "garbage": [stream.garbage_bits, stream.garbage_start, stream.garbage_offset, stream.garbage_received_ns],
             "kept": (<bytes> (<char*> stream.kept)[:stream.kept_size]).hex() if stream.kept_size else "",
             "segments": [
@@ -138,6 +140,7 @@ cdef class StreamOwner:
             if add_segment(stream, end - start, offset, received_ns) < 0:
                 raise MemoryError
         stream.at, stream.is_locked, stream.is_inverted, stream.received_bytes = state["at"], state["locked"], state["inverted"], state["received"]
+        stream.misses = state["misses"]
         stream.garbage_bits, stream.garbage_start, stream.garbage_offset, stream.garbage_received_ns = state["garbage"]
         if keep(stream, <const uint8_t*> <char*> kept, len(kept)) < 0:
             raise MemoryError
@@ -176,6 +179,9 @@ cdef class FrameCutter:
     cdef bint vouches(self, const uint8_t* frame, int64_t size) noexcept nogil:
         return False
 
+    cdef bint can_vouch(self) noexcept nogil:
+        return False
+
     cdef int run(self, Stream* stream, const uint8_t* data, int64_t size, bint is_final, int32_t source) noexcept nogil:
         cdef int status
         cdef int64_t left
@@ -200,16 +206,58 @@ cdef class FrameCutter:
     # -- frames one after another --------------------------------------------------------------------------------------
     cdef int run_length(self) noexcept nogil:
         cdef Stream* stream = self.stream
+        cdef int64_t block = 8 * self.block_bytes
+        cdef int64_t found = -1
         cdef const uint8_t* frame
+        cdef bint is_good
+        cdef Verdict verdict
         stream.is_locked = True
-        while stream.at + 8 * self.block_bytes <= self.end:
+        while stream.at + block <= self.end:
             frame = self.decode_at(stream.at, False)
+            is_good = frame != NULL and self.can_vouch() and self.vouches(frame, self.frame_bytes)
+            if not is_good and self.can_vouch():
+                verdict = self.find_again(&found)
+                if verdict == WAIT:
+                    return 0
+                if verdict == YES:
+                    if self.give_up(found - stream.at, WASTE_GARBAGE) < 0:
+                        return -1
+                    continue
+                frame = self.decode_at(stream.at, False)
+            stream.misses = 0 if is_good else stream.misses + 1
             if frame == NULL:
-                if self.give_up(8 * self.block_bytes, WASTE_RS) < 0:
+                if self.give_up(block, WASTE_RS) < 0:
                     return -1
-            elif self.accept(frame, self.frame_bytes, self.block_bytes) < 0:
+            elif self.accept(frame, self.frame_bytes, self.block_bytes, is_good) < 0:
                 return -1
         return 0
+
+    # The frame at hand does not prove itself. If the next one does not either, bytes may be missing or too many: is there a
+    # place before it where two do? With frames that never do, this is asked ever less often, as it costs a check for each byte.
+    cdef Verdict find_again(self, int64_t* found) noexcept nogil:
+        cdef int64_t block = 8 * self.block_bytes
+        cdef int64_t first = self.stream.at
+        cdef int64_t place
+        cdef int64_t misses = self.stream.misses + 1
+        if misses & (misses - 1) and misses % SEARCH_EVERY_FRAMES:
+            return NO
+        if first + 2 * block > self.end:
+            return NO if self.is_final else WAIT
+        if self.is_good_at(first + block):
+            return NO
+        if first + 3 * block > self.end and not self.is_final:
+            return WAIT
+        place = first + 8
+        while place < first + block and place + 2 * block <= self.end:
+            if self.is_good_at(place) and self.is_good_at(place + block):
+                found[0] = place
+                return YES
+            place += 8
+        return NO
+
+    cdef bint is_good_at(self, int64_t bit) noexcept nogil:
+        cdef const uint8_t* frame = self.decode_at(bit, False)
+        return frame != NULL and self.vouches(frame, self.frame_bytes)
 
     # A header of version 12 is believed where the last frame ended if something like one follows, or its check is right.
     cdef int run_uslp(self) noexcept nogil:
@@ -233,7 +281,7 @@ cdef class FrameCutter:
                     return 0
                 if left >= size and ((left == size if left < size + 1 else frame[size] >> 4 == 12) or self.vouches(frame, size)):
                     stream.is_locked = True
-                    if self.accept(frame, size, size) < 0:
+                    if self.accept(frame, size, size, False) < 0:
                         return -1
                     continue
                 if left < size and stream.is_locked:
@@ -298,7 +346,7 @@ cdef class FrameCutter:
             frame = self.decode_at(stream.at, is_inverted)
             if frame != NULL:
                 stream.is_inverted = is_inverted
-                status[0] = self.accept(frame, self.frame_bytes, self.block_bytes)
+                status[0] = self.accept(frame, self.frame_bytes, self.block_bytes, False)
                 return YES
             if after + MARKER_BITS > self.end and not self.is_final:
                 return WAIT
@@ -330,7 +378,7 @@ cdef class FrameCutter:
                 if frame == NULL:
                     status[0] = self.give_up(block, WASTE_RS)
                 else:
-                    status[0] = self.accept(frame, self.frame_bytes, self.block_bytes)
+                    status[0] = self.accept(frame, self.frame_bytes, self.block_bytes, False)
                 return YES
         stream.is_locked = False
         return NO
@@ -434,7 +482,7 @@ cdef class FrameCutter:
                 return NULL
         return at
 
-    cdef int accept(self, const uint8_t* data, int64_t frame_bytes, int64_t block_bytes) noexcept nogil:
+    cdef int accept(self, const uint8_t* data, int64_t frame_bytes, int64_t block_bytes, bint is_checked) noexcept nogil:
         cdef Stream* stream = self.stream
         cdef Frame frame
         cdef Segment* segment
@@ -442,6 +490,7 @@ cdef class FrameCutter:
             return -1
         segment = segment_of(stream, stream.at >> 3)
         frame.data, frame.size, frame.block_bytes, frame.source, frame.corrected = data, frame_bytes, block_bytes, self.source, self.corrected
+        frame.is_checked = is_checked
         frame.offset = segment.offset + (stream.at >> 3) - segment.start
         stream.at += 8 * block_bytes
         frame.received_ns = segment_of(stream, (stream.at - 1) >> 3).received_ns

@@ -245,7 +245,12 @@ cdef class ReedSolomon:
 
     def check_size(self, size):
         if size <= 0 or size % self.interleave or size > self.data_bytes:
-            raise ValueError(f"{size} bytes are not {self.interleave} equal parts of 1 to {CODEWORD_BYTES - self.parity_bytes} bytes")
+            most = CODEWORD_BYTES - self.parity_bytes
+            fits = next((parts for parts in range(1, INTERLEAVE_MAX + 1) if 0 < size <= parts * most and size % parts == 0), None)
+            raise ValueError(
+                f"{size} bytes are not {self.interleave} equal parts of 1 to {most} bytes"
+                + (f"; interleave {fits} would do" if fits else "")
+            )
 
     def encode(self, const uint8_t[::1] data not None) -> bytes:
         """`data` and its check symbols; ValueError where its size is no multiple of the interleave or too large."""

@@ -1,7 +1,7 @@
 # Transfer frames to frame rows, packets and what was lost. See frames.pyx.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from framecodec.cadu cimport FrameCutter, Stream, StreamOwner
+from framecodec.cadu cimport Frame, FrameCutter, Stream, StreamOwner
 from framecodec.channels cimport Reassembler
 from framecodec.columns cimport Names, Rows
 from framecodec.transfer cimport Header, Layout
@@ -41,6 +41,7 @@ cdef class FrameDecoder(FrameCutter):
     cdef bint emits_frames
     cdef bint emits_derived
     cdef bint emits_packets
+    cdef bint emits_payload
     cdef Rows frame_rows
     cdef Rows derived
     cdef Rows rejects
@@ -66,9 +67,8 @@ cdef class FrameDecoder(FrameCutter):
     cdef int64_t note_count(self, VirtualChannel* channel, const Header* header) noexcept nogil
     cdef int keep_frame(self, VirtualChannel* channel, const uint8_t* frame, int64_t size) noexcept nogil
     cdef int take_remarks(self) noexcept nogil
-    cdef int write_frame(
-        self, const Header* header, int64_t offset, int64_t received_ns, int32_t source, int64_t lost, int fecf, int corrected,
-    ) noexcept nogil
+    # `header` is NULL for a frame that cannot be read.
+    cdef int write_frame(self, const Header* header, const Frame* frame, int64_t lost, int fecf) noexcept nogil
     cdef int write_derived(
         self, int32_t entity, int metric, double value, int64_t received_ns, int32_t source,
     ) noexcept nogil

@@ -67,11 +67,13 @@ cdef enum:
     OUT_CORRECTED
     OUT_RECEIVED
     OUT_SOURCE
+    OUT_FRAME
 
 # In the order of the column numbers above.
 FRAME_FIELDS = (
     ("offset", "l", False), ("scid", "i", True), ("vcid", "i", True), ("frame_count", "l", True), ("lost_before", "l", False),
     ("fecf", "name", False), ("corrected_symbols", "i", False), ("received", "tsn:UTC", True), ("source", "name", False),
+    ("frame", "z", False),                               # only with emit "payload"
 )
 
 cdef enum Fecf:
@@ -110,7 +112,7 @@ METRICS = (
     ("fecf_errors", "frames"), ("rs_uncorrectable", "frames"), ("garbage_bytes", "bytes"), ("frames_refused", "frames"),
     ("master_frames_lost", "frames"),
 )
-EMITTED = ("derived", "frames", "packets")
+EMITTED = ("derived", "frames", "packets", "payload")
 CODES = {"255,223": 32, "255,239": 16}
 
 
@@ -127,7 +129,7 @@ cdef class FrameDecoder(FrameCutter):
     def __cinit__(
         self, str kind, frame_length=None, *, fecf=None, ocf=None, int insert_zone=0, bint header_check=False, vc_mode=None,
         randomized=None, rs=None, int interleave=1, str rs_basis="dual", str spacecraft="", str link="", str boundaries="frames",
-        emit=EMITTED, int marker_errors=3, int flywheel=2,
+        emit=EMITTED[:3], int marker_errors=3, int flywheel=2,
     ):
         kinds = ("tm", "aos", "uslp", "cadu")
         unknown = set(emit) - set(EMITTED)
@@ -140,7 +142,8 @@ cdef class FrameDecoder(FrameCutter):
         self.layout.ocf = -1 if ocf is None else 1 if ocf else 0
         self.layout.insert_zone_bytes, self.layout.has_header_check = insert_zone, header_check
         self.fecf = -1 if fecf is None else 1 if fecf else 0
-        self.emits_frames, self.emits_derived, self.emits_packets = "frames" in emit, "derived" in emit, "packets" in emit
+        self.emits_frames, self.emits_payload = "frames" in emit, "payload" in emit
+        self.emits_derived, self.emits_packets = "derived" in emit, "packets" in emit
         rs = rs or ("255,223" if kind == "cadu" else "none")
         if rs != "none" and rs not in CODES:
             raise ValueError(f"no Reed-Solomon code '{rs}'; there are {', '.join(CODES)} and none")
@@ -196,7 +199,7 @@ cdef class FrameDecoder(FrameCutter):
         shared = {"entity": entities, "metric": metrics, "kind": kinds, "unit": units, "source": self.sources, "reason": reasons, "fecf": checks}
         self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
         self.rejects = Rows([(*field, shared.get(field[0])) for field in REJECTS_FIELDS])
-        self.frame_rows = Rows([(*field, shared.get(field[0])) for field in FRAME_FIELDS])
+        self.frame_rows = Rows([(*field, shared.get(field[0])) for field in FRAME_FIELDS[:OUT_FRAME + self.emits_payload]])
 
     # -- input ---------------------------------------------------------------------------------------------------------
     def decode(self, frames) -> DecodedFrames:
@@ -309,6 +312,9 @@ cdef class FrameDecoder(FrameCutter):
             return self.layout.fecf_bytes > 0 and self.check_frame(frame, size)
         return crc16(frame, size) == 0 or (frame[0] >> 4 == 12 and crc32(frame, size) == 0)
 
+    cdef bint can_vouch(self) noexcept nogil:
+        return self.is_fecf_known and self.layout.fecf_bytes > 0
+
     cdef int on_frame(self, const Frame* frame) noexcept nogil:
         cdef Header header
         cdef const char* wrong
@@ -325,7 +331,7 @@ cdef class FrameDecoder(FrameCutter):
                 self.layout.fecf_bytes = 2
         # A truncated USLP frame has no frame error control.
         if self.layout.fecf_bytes and not (frame.data[0] >> 4 == 12 and self.layout.kind != KIND_TM and self.layout.kind != KIND_AOS and frame.data[3] & 1):
-            check = FECF_OK if self.check_frame(frame.data, frame.size) else FECF_BAD
+            check = FECF_OK if frame.is_checked or self.check_frame(frame.data, frame.size) else FECF_BAD
         wrong = read_header(frame.data, frame.size, &self.layout, &header)
         if check == FECF_BAD:
             self.frame_total += 1
@@ -334,9 +340,7 @@ cdef class FrameDecoder(FrameCutter):
                     if self.channels[index].scid == header.scid and self.channels[index].vcid == header.vcid:
                         channel = &self.channels[index]
                         channel.fecf_errors += 1
-            if self.emits_frames and self.write_frame(
-                &header if wrong == NULL else NULL, frame.offset, frame.received_ns, frame.source, 0, check, frame.corrected,
-            ) < 0:
+            if self.emits_frames and self.write_frame(&header if wrong == NULL else NULL, frame, 0, check) < 0:
                 return -1
             if self.emits_derived and self.write_derived(
                 channel.entity if channel != NULL else 0, FECF_ERRORS, 1, frame.received_ns, frame.source,
@@ -369,9 +373,7 @@ cdef class FrameDecoder(FrameCutter):
         channel.corrected += frame.corrected
         if self.keep_frame(channel, frame.data, frame.size) < 0:
             return -1
-        if self.emits_frames and self.write_frame(
-            &header, frame.offset, frame.received_ns, frame.source, lost, check, frame.corrected,
-        ) < 0:
+        if self.emits_frames and self.write_frame(&header, frame, lost, check) < 0:
             return -1
         if self.emits_derived:
             if (
@@ -513,16 +515,13 @@ cdef class FrameDecoder(FrameCutter):
         self.reassembler.remark_count = 0
         return 0
 
-    # `header` is NULL for a frame that cannot be read.
-    cdef int write_frame(
-        self, const Header* header, int64_t offset, int64_t received_ns, int32_t source, int64_t lost, int fecf, int corrected,
-    ) noexcept nogil:
+    cdef int write_frame(self, const Header* header, const Frame* frame, int64_t lost, int fecf) noexcept nogil:
         cdef int64_t row = self.frame_rows.length
         cdef Column* out
         if self.frame_rows.reserve(1) < 0:
             return -1
         out = self.frame_rows.columns
-        (<int64_t*> out[OUT_OFFSET].values)[row] = offset
+        (<int64_t*> out[OUT_OFFSET].values)[row] = frame.offset
         if header != NULL:
             (<int32_t*> out[OUT_SCID].values)[row] = header.scid
             (<int32_t*> out[OUT_VCID].values)[row] = header.vcid
@@ -532,12 +531,14 @@ cdef class FrameDecoder(FrameCutter):
                 out[OUT_FRAME_COUNT].valid[row] = 1
         (<int64_t*> out[OUT_LOST_BEFORE].values)[row] = lost
         (<int32_t*> out[OUT_FECF].values)[row] = fecf
-        (<int32_t*> out[OUT_CORRECTED].values)[row] = corrected
-        if received_ns >= 0:
-            (<int64_t*> out[OUT_RECEIVED].values)[row] = received_ns
+        (<int32_t*> out[OUT_CORRECTED].values)[row] = frame.corrected
+        if frame.received_ns >= 0:
+            (<int64_t*> out[OUT_RECEIVED].values)[row] = frame.received_ns
             out[OUT_RECEIVED].valid[row] = 1
-        (<int32_t*> out[OUT_SOURCE].values)[row] = source
-        self.frame_rows.length += 1
+        (<int32_t*> out[OUT_SOURCE].values)[row] = frame.source
+        if self.emits_payload and self.frame_rows.put_bytes(OUT_FRAME, frame.data, frame.size) < 0:
+            return -1
+        self.frame_rows.next_row()
         return 0
 
     cdef int write_derived(self, int32_t entity, int metric, double value, int64_t received_ns, int32_t source) noexcept nogil:
