@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import subprocess
 import sys
 import urllib.parse
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from tests.processes import end, environment
 
+START_S = 60
 ANALYST_PASSWORD = "night shift"
 WRITER_PASSWORD = "day shift"
 
@@ -83,16 +85,21 @@ class Database:
 def start_database(path: Path, *, options: Sequence[str] = (), **variables: str) -> Database:
     """Starts the process on a free port and waits for its ready line."""
     passwords = {"ORBITRACK_WRITER_PASSWORD": WRITER_PASSWORD, "ORBITRACK_ANALYST_PASSWORD": ANALYST_PASSWORD}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streams.embedded.database", "--path", path, "--port", "0", *options],
-        env=environment() | passwords | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-    )
+    log = path.with_name(f"{path.name}.log")
+    with log.open("ab") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streams.embedded.database", "--path", path, "--port", "0", *options],
+            env=environment() | passwords | variables,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            stdin=subprocess.DEVNULL,
+        )
     assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line, f"the database ended with status {process.wait(10)}"
+    is_ready = select.select([process.stdout], [], [], START_S)[0]
+    line = process.stdout.readline() if is_ready else b""
+    if not line:
+        end(process)
+        raise AssertionError(f"the database did not start, status {process.returncode}:\n{log.read_text()[-3000:]}")
     ready = json.loads(line)
     assert ready["event"] == "database_ready"
     return Database(process, ready["port"], path)
