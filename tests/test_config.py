@@ -305,7 +305,9 @@ def test_every_codec_of_the_contract_is_a_link(codec: str) -> None:
     assert config.links[0].is_rack == (codec in ("sflow", "netflow"))
 
 
-@pytest.mark.parametrize(("text", "size"), [("8MB", 8_000_000), ("256KiB", 262_144), ("1GiB", 1 << 30), ("1.5kB", 1500), ("0B", 0)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("8MB", 8_000_000), ("256KiB", 262_144), ("1GiB", 1 << 30), ("1.5kB", 1500), ("0B", 0)]
+)
 def test_size_is_read_and_written(text: str, size: int) -> None:
     assert parse_size_bytes(text) == size
     assert parse_size_bytes(format_size(size)) == size

@@ -37,7 +37,7 @@ DOORS = {
 
 def part_of(module: str) -> str:
     """`streams.clickhouse.sink` -> `clickhouse`."""
-    return (module.split(".") + ["", ""])[1]
+    return f"{module}..".split(".")[1]
 
 
 def modules() -> dict[str, Path]:

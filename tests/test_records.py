@@ -6,9 +6,9 @@ import re
 
 import pyarrow as pa
 import pytest
+
 from framecodec import records
 from framecodec.columns import Names, Rows
-
 from streams.model import SCHEMAS
 from tests.processes import REPOSITORY
 
