@@ -11,6 +11,7 @@ a sender sent, and give the same rows however the input was cut into batches.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -20,8 +21,10 @@ from streams.model import SAMPLES, SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from streams.config import Link
+    from streams.definitions import Definition
 
 __all__ = ["OWN_SAMPLES", "Decoded", "Decoder", "TransferFrameDecoder", "frame_decoder", "open_decoder", "reject"]
 
@@ -173,13 +176,20 @@ def open_space_packets(link: Link) -> Decoder:
 
 def open_packets(link: Link, boundaries: str) -> Any:
     from framecodec.packets import SpacePacketDecoder
-    from streams import definitions
 
-    definition = definitions.load(link.definition, link.container) if link.definition else None
+    definition = definition_of(link.definition, link.container) if link.definition else None
     return SpacePacketDecoder(
         definition, spacecraft=link.entity, link=link.name, boundaries=boundaries,
         emit=("samples", "derived"), parameters=link.parameters or None, join_segments=link.join_segments,
     )
+
+
+@cache
+def definition_of(path: Path, container: str | None) -> Definition:
+    """A definition, read once a process: every partition of a worker has a decoder of its own for the same link."""
+    from streams import definitions
+
+    return definitions.load(path, container)
 
 
 def open_transfer_frames(link: Link) -> Decoder:

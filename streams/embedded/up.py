@@ -246,6 +246,8 @@ class Up:
         if self.options.is_demo:
             settings |= {f"WEBHOOK__{index}__URL": hook.url for index, hook in enumerate(config.webhooks)}
         environment = os.environ | {f"ORBITRACK__{key}": value for key, value in settings.items()}
+        if password := config.database.login["password"] or urlsplit(config.database.dsn).password:
+            environment["ORBITRACK_WRITER_PASSWORD"] = password           # the embedded database asks for the same
         if self.options.config_file:
             environment["ORBITRACK_CONFIG"] = str(self.options.config_file.absolute())
         return environment
