@@ -337,6 +337,21 @@ def test_sets_without_a_template_are_rejected_one_by_one_at_the_end() -> None:
     ]  # fmt: skip
 
 
+def test_rejects_at_the_end_name_a_sender_that_is_no_address() -> None:
+    for name in (
+        "capture.bin",
+        "a name longer than sixty octets that ends in the middle of an \N{LATIN SMALL LETTER O WITH DIAERESIS}",
+    ):
+        decoder = NetflowDecoder()
+        decoder.decode(frames([(None, name, v9(a_set(256, ROW), sequence=5)), (None, name, v9(sequence=9))], "netflow"))
+        other = NetflowDecoder()
+        other.restore(decoder.snapshot())
+        for one in (decoder, other):
+            (row,) = taken(one.finish())["rejects"]
+            assert name.startswith(row["source"])
+            assert len(row["source"]) > 10
+
+
 def test_held_sets_are_bounded_in_bytes_and_age() -> None:
     decoder = NetflowDecoder()
     body = v9(a_set(256, bytes(40_000)))

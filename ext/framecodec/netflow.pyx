@@ -38,7 +38,7 @@ from framecodec.records cimport (
     FLOW_TIME_END, FLOW_TIME_START, FLOW_TOS, FLOW_TTL, QUALITY_SAMPLING_UNKNOWN, QUALITY_TIME_SUBSTITUTED,
 )
 from framecodec.templates cimport (
-    Domain, Domains, FIELDS_MAX, Field, Held, Message, OPTION_COUNTER, OPTION_IF_DESCRIPTION, OPTION_IF_NAME, OPTION_INTERFACE,
+    Domain, Domains, EXPORTER_MAX, FIELDS_MAX, Field, Held, Message, OPTION_COUNTER, OPTION_IF_DESCRIPTION, OPTION_IF_NAME, OPTION_INTERFACE,
     OPTION_INTERVAL, OPTION_POPULATION, OPTION_RATE, OPTION_SAMPLER, OPTION_SIZE, OPTION_SPACE, OPTION_SYSTEM_INIT, OPTION_VRF,
     OPTION_VRF_NAME, OP_ADDRESS, OP_DELTA, OP_EITHER, OP_FRAME, OP_ICMP, OP_MAC, OP_MICROS, OP_MILLISECONDS, OP_MPLS, OP_NANOS,
     OP_NUMBER, OP_PACKET, OP_RATE, OP_SAMPLER, OP_SECONDS, OP_SPACE, OP_SYSTEM_INIT, OP_UPTIME, Op, Template, VARIABLE,
@@ -418,6 +418,11 @@ cdef class NetflowDecoder(RackDecoder):
         if domain == NULL:
             self.out_of_memory = True
             return NULL
+        if domain.exporter_size == 0:
+            domain.exporter_size = <uint32_t> (
+                self.source_size if self.source_size <= EXPORTER_MAX else utf8_prefix(self.source_text, EXPORTER_MAX)
+            )
+            memcpy(domain.exporter, self.source_text, domain.exporter_size)
         if domain.first != NULL and self.has_received:
             held = self.domains.take_before(domain, self.received_ns - HELD_AGE_S * 1_000_000_000LL)
             while held != NULL:
@@ -590,16 +595,15 @@ cdef class NetflowDecoder(RackDecoder):
     cdef void reject_all_held(self) noexcept nogil:
         cdef Domain* domain = self.domains.oldest
         cdef Held* held
-        cdef uint8_t address[16]
-        cdef int index
         while domain != NULL:
             held = self.domains.take_any(domain)
             if held != NULL:
-                for index in range(8):
-                    address[index] = <uint8_t> (domain.key[0] >> (56 - 8 * index))
-                    address[8 + index] = <uint8_t> (domain.key[1] >> (56 - 8 * index))
-                self.speak_as_address(address)
-                self.source_changed = True
+                self.exporter = self.exporters.intern(domain.exporter, domain.exporter_size)
+                self.source_changed = True   # whoever speaks next says so anew
+                if self.exporter < 0:
+                    self.out_of_memory = True
+                    free(held)
+                    return
             while held != NULL:
                 self.reject_held(held)
                 held = self.domains.take_any(domain)

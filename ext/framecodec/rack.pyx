@@ -386,7 +386,7 @@ cdef class RackDecoder:
             return <int32_t> slot.number
         size = self.exporters.starts[self.exporter + 1] - self.exporters.starts[self.exporter]
         if size > 64:
-            size = 64
+            size = utf8_prefix(self.exporters.text + self.exporters.starts[self.exporter], 64)
         memcpy(text, self.exporters.text + self.exporters.starts[self.exporter], size)
         if kind == ENTITY_HOST:
             snprintf(text + size, 96, b"/%s", ENTITY_WORDS[<int> kind])

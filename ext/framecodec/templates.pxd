@@ -5,6 +5,7 @@ cdef enum:
     REVERSE_PEN = 29305          # RFC 5103 section 6.1
     VARIABLE = 0xFFFF            # a field length that stands for "each record says"
     ELEMENTS_MAX = 512
+    EXPORTER_MAX = 60
     FIELDS_MAX = 1024            # a template of a 65,507-octet datagram could have 16,000; real ones have up to 60
 
 # The order of OPERATIONS in netflow_elements.py, and then those of options records.
@@ -119,6 +120,8 @@ cdef struct Domain:
     bint has_samplers
     bint has_interface_rates
     int64_t system_init_ms
+    uint32_t exporter_size
+    uint8_t exporter[EXPORTER_MAX]   # the sender as text: not always an address
 
 
 cdef class Domains:

@@ -42,6 +42,8 @@ cdef struct Saved:
     uint32_t has_interface_rates
     uint32_t template_count
     uint32_t held_count
+    uint32_t exporter_size
+    uint8_t exporter[EXPORTER_MAX]
     uint32_t reserved
 
 
@@ -386,7 +388,8 @@ cdef class Domains:
             saved.default_rate, saved.lone_rate = domain.default_rate, domain.lone_rate
             saved.has_samplers, saved.has_several_samplers = domain.has_samplers, domain.has_several_samplers
             saved.has_interface_rates = domain.has_interface_rates
-            saved.template_count = domain.template_count
+            saved.template_count, saved.exporter_size = domain.template_count, domain.exporter_size
+            memcpy(saved.exporter, domain.exporter, EXPORTER_MAX)
             held = domain.first
             while held != NULL:
                 saved.held_count += 1
@@ -436,6 +439,8 @@ cdef class Domains:
             domain.lone_sampler, domain.has_several_samplers = saved.lone_sampler, saved.has_several_samplers
             domain.has_samplers, domain.has_interface_rates = saved.has_samplers, saved.has_interface_rates
             domain.system_init_ms = saved.system_init_ms
+            domain.exporter_size = saved.exporter_size if saved.exporter_size <= EXPORTER_MAX else 0
+            memcpy(domain.exporter, saved.exporter, EXPORTER_MAX)
             for number in range(saved.template_count):
                 check(size - at >= <int64_t> sizeof(head))
                 memcpy(head, data + at, sizeof(head))
