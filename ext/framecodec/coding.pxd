@@ -19,9 +19,9 @@ cdef class ReedSolomon:
     cdef readonly int parity_bytes       # of each codeword: 32 or 16
     cdef readonly int interleave
     cdef readonly str basis
-    cdef uint64_t* remainders            # owned; [8][256][4], see new_remainders
-    cdef uint64_t* syndromes             # owned; [PARITY_MAX][8][4]: what each bit of a remainder adds to the 32 syndromes
-    cdef uint8_t* roots                  # owned; [PARITY_MAX // 2 + 1][8][256]: see find_roots
+    cdef uint64_t* remainders            # owned; [8][256][4], see fill_remainders
+    cdef uint64_t* syndromes             # owned; [PARITY_MAX][2][16][4]: see fill_syndromes
+    cdef uint8_t* roots                  # owned; [PARITY_MAX // 2 + 1][2][16][256]: see fill_roots
     cdef uint8_t to_field[256]           # from the basis of the link to powers of alpha, and back
     cdef uint8_t from_field[256]
 
@@ -30,4 +30,6 @@ cdef class ReedSolomon:
     cdef int decode_block(self, uint8_t* block, int64_t block_bytes) noexcept nogil
     # The remainder of one codeword (its first `data_bytes` bytes, `stride` apart): 32 bytes, check symbols first.
     cdef void divide(self, const uint8_t* data, int64_t data_bytes, int stride, uint64_t* remainder) noexcept nogil
+    cdef bint is_clean(self, const uint8_t* codeword, int64_t data_bytes, uint64_t* difference) noexcept nogil
+    # `codeword` is the first symbol of one in its block, `difference` what is_clean found.
     cdef int correct(self, uint8_t* codeword, int64_t data_bytes, const uint8_t* difference) noexcept nogil

@@ -46,26 +46,35 @@ cdef extern from *:
         }
         __builtin_memcpy(out, &state, 32);
     }
+    /* Adds one row of 256 bytes. */
+    static inline void fc_add_row(fc_words* sums, const uint8_t* row) {
+        const fc_words* words = (const fc_words*) row;
+        for (int index = 0; index < 8; ++index) sums[index] ^= words[index];
+    }
     static inline void fc_xor(const uint8_t* data, const uint8_t* other, uint8_t* out, int64_t size) {
         for (int64_t index = 0; index < size; ++index) out[index] = data[index] ^ other[index];
     }
     """
     void fc_divide(const uint64_t* table, const uint8_t* data, int64_t size, int stride, uint64_t* out) noexcept nogil
+    ctypedef struct Words "fc_words":
+        pass
+    void fc_add_row(Words* sums, const uint8_t* row) noexcept nogil
     void fc_xor(const uint8_t* data, const uint8_t* other, uint8_t* out, int64_t size) noexcept nogil
 
 cdef enum:
     FIELD_POLYNOMIAL = 0x187         # 131.0-B 4.3.2: x^8 + x^7 + x^2 + x + 1
     PRIMITIVE_POWER = 11             # the generator's roots are powers of alpha^11
     ERRORS_MAX = 16
-    RANDOM_PERIOD = 255
+    LOG_OF_ZERO = 510
     RANDOM_BYTES = 2040              # eight periods, so that most frames take one pass
 
 # 131.0-B Annex F: alpha^7 .. alpha^0 of the polynomial basis in the dual basis of Berlekamp's encoders.
 DUAL_OF_POWERS = (0x8D, 0xEF, 0xEC, 0x86, 0xFA, 0x99, 0xAF, 0x7B)
 
-# Powers and logarithms of the root gamma = alpha^11, a generator of the field as well.
-cdef uint8_t POWER[510]
-cdef uint8_t LOG[256]
+# Powers and logarithms of the root gamma = alpha^11, a generator of the field as well. The logarithm of 0 leads into zeros, so
+# that a product needs no question.
+cdef uint8_t POWER[2 * LOG_OF_ZERO + 1]
+cdef uint16_t LOG[256]
 cdef uint8_t RANDOM[RANDOM_BYTES]
 cdef uint16_t CRC16[8][256]
 cdef uint32_t CRC32[256]
@@ -75,9 +84,11 @@ cdef void fill_tables() noexcept:
     cdef int value = 1, index, step, bit, register = 0xFF
     cdef uint16_t short_crc
     cdef uint32_t long_crc
+    memset(POWER, 0, sizeof(POWER))
+    LOG[0] = LOG_OF_ZERO
     for index in range(255):
         POWER[index] = POWER[index + 255] = <uint8_t> value
-        LOG[value] = <uint8_t> index
+        LOG[value] = <uint16_t> index
         for step in range(PRIMITIVE_POWER):
             value <<= 1
             if value & 0x100:
@@ -154,8 +165,6 @@ def randomized(const uint8_t[::1] data not None) -> bytes:
 
 
 cdef inline uint8_t multiply(uint8_t a, uint8_t b) noexcept nogil:
-    if a == 0 or b == 0:
-        return 0
     return POWER[<int> LOG[a] + LOG[b]]
 
 
@@ -170,8 +179,8 @@ cdef class ReedSolomon:
             raise ValueError(f"no Reed-Solomon code of {parity_bytes} check symbols, interleave {interleave}, basis '{basis}'")
         self.parity_bytes, self.interleave, self.basis = parity_bytes, interleave, basis
         self.remainders = <uint64_t*> malloc(8 * 256 * 32)
-        self.syndromes = <uint64_t*> malloc(PARITY_MAX * 8 * 32)
-        self.roots = <uint8_t*> malloc((ERRORS_MAX + 1) * 8 * 256)
+        self.syndromes = <uint64_t*> malloc(PARITY_MAX * 2 * 16 * 32)
+        self.roots = <uint8_t*> malloc((ERRORS_MAX + 1) * 2 * 16 * 256)
         if self.remainders == NULL or self.syndromes == NULL or self.roots == NULL:
             raise MemoryError
         self.fill_basis()
@@ -221,32 +230,38 @@ cdef class ReedSolomon:
                     row[index] = self.from_field[multiply(value, rest[index])]
             rest = [after ^ multiply(rest[0], factor) for after, factor in zip(rest[1:] + [0], tail)]
 
-    # What bit `bit` of symbol `index` of a remainder adds to each syndrome: that symbol stands for x^(parity - 1 - index).
+    # What half `half` (0 the lower four bits) of symbol `index` of a remainder adds to each syndrome, for each value of the
+    # half: that symbol stands for x^(parity - 1 - index). Two rows to add, where bits would be eight branches nobody can predict.
     def fill_syndromes(self):
         cdef uint8_t* row
-        cdef int index, bit, root
+        cdef int index, half, value, root
         cdef int first_root = 128 - self.parity_bytes // 2
-        memset(self.syndromes, 0, PARITY_MAX * 8 * 32)
+        memset(self.syndromes, 0, PARITY_MAX * 2 * 16 * 32)
         for index in range(self.parity_bytes):
-            for bit in range(8):
-                row = <uint8_t*> self.syndromes + (index * 8 + bit) * 32
-                for root in range(self.parity_bytes):
-                    row[root] = multiply(1 << bit, POWER[(first_root + root) * (self.parity_bytes - 1 - index) % 255])
+            for half in range(2):
+                for value in range(16):
+                    row = <uint8_t*> self.syndromes + ((index * 2 + half) * 16 + value) * 32
+                    for root in range(self.parity_bytes):
+                        row[root] = multiply(
+                            <uint8_t> (value << 4 * half), POWER[(first_root + root) * (self.parity_bytes - 1 - index) % 255],
+                        )
 
-    # Row [power][bit]: that bit of the locator's coefficient times gamma^(-power * place), for places 0 to 254.
+    # Row [power][half][value]: that half of the locator's coefficient times gamma^(-power * place), for places 0 to 254.
     def fill_roots(self):
         cdef uint8_t* row
-        cdef int power, bit, place
+        cdef int power, half, value, place
         for power in range(ERRORS_MAX + 1):
-            for bit in range(8):
-                row = self.roots + (power * 8 + bit) * 256
-                for place in range(256):
-                    row[place] = multiply(1 << bit, POWER[254 * power * place % 255])
+            for half in range(2):
+                for value in range(16):
+                    row = self.roots + ((power * 2 + half) * 16 + value) * 256
+                    for place in range(256):
+                        row[place] = multiply(<uint8_t> (value << 4 * half), POWER[254 * power * place % 255])
 
     def check_size(self, size):
         if size <= 0 or size % self.interleave or size > self.data_bytes:
             most = CODEWORD_BYTES - self.parity_bytes
-            fits = next((parts for parts in range(1, INTERLEAVE_MAX + 1) if 0 < size <= parts * most and size % parts == 0), None)
+            possible = range(1, INTERLEAVE_MAX + 1)
+            fits = next((parts for parts in possible if 0 < size <= parts * most and size % parts == 0), None)
             raise ValueError(
                 f"{size} bytes are not {self.interleave} equal parts of 1 to {most} bytes"
                 + (f"; interleave {fits} would do" if fits else "")
@@ -282,28 +297,26 @@ cdef class ReedSolomon:
 
     cdef int decode_block(self, uint8_t* block, int64_t block_bytes) noexcept nogil:
         cdef int64_t data_bytes = block_bytes // self.interleave - self.parity_bytes
-        cdef uint8_t* checks = block + data_bytes * self.interleave
-        cdef uint64_t remainder[4]
-        cdef uint8_t* difference = <uint8_t*> remainder
-        cdef uint8_t codeword[CODEWORD_BYTES]
-        cdef int word, index, errors, total = 0, wrong
+        cdef uint64_t difference[4]
+        cdef int word, errors, total = 0
         for word in range(self.interleave):
-            self.divide(block + word, data_bytes, self.interleave, remainder)
-            wrong = 0
-            for index in range(self.parity_bytes):
-                difference[index] ^= checks[index * self.interleave + word]
-                wrong |= difference[index]
-            if not wrong:
+            if self.is_clean(block + word, data_bytes, difference):
                 continue
-            for index in range(data_bytes + self.parity_bytes):
-                codeword[index] = block[index * self.interleave + word]
-            errors = self.correct(codeword, data_bytes, difference)
+            errors = self.correct(block + word, data_bytes, <const uint8_t*> difference)
             if errors == UNCORRECTABLE:
                 return UNCORRECTABLE
             total += errors
-            for index in range(data_bytes + self.parity_bytes):
-                block[index * self.interleave + word] = codeword[index]
         return total
+
+    # Whether a codeword's check symbols are those of its data; `difference` is how they differ.
+    cdef bint is_clean(self, const uint8_t* codeword, int64_t data_bytes, uint64_t* difference) noexcept nogil:
+        cdef const uint8_t* checks = codeword + data_bytes * self.interleave
+        cdef uint8_t* symbols = <uint8_t*> difference
+        cdef int index
+        self.divide(codeword, data_bytes, self.interleave, difference)
+        for index in range(self.parity_bytes):
+            symbols[index] ^= checks[index * self.interleave]
+        return (difference[0] | difference[1] | difference[2] | difference[3]) == 0
 
     # `difference`: the remainder of the codeword, whose place in it is the check symbols'.
     cdef int correct(self, uint8_t* codeword, int64_t data_bytes, const uint8_t* difference) noexcept nogil:
@@ -314,26 +327,24 @@ cdef class ReedSolomon:
         cdef uint8_t locator[PARITY_MAX + 1]
         cdef uint8_t evaluator[ERRORS_MAX]
         cdef uint8_t places[ERRORS_MAX]
-        cdef uint64_t remainder[4]
-        cdef const uint64_t* row
-        cdef int index, bit, errors, power, place
-        cdef int found = 0
-        cdef uint8_t symbol, value, slope, inverse
+        cdef uint8_t corrections[ERRORS_MAX]
+        cdef const uint64_t* low
+        cdef const uint64_t* high
+        cdef int index, errors, power, inverse, exponent
+        cdef uint8_t symbol, value, slope
         memset(sums, 0, sizeof(sums))
         for index in range(parity):
             symbol = self.to_field[difference[index]]
-            for bit in range(8):
-                if symbol >> bit & 1:
-                    row = self.syndromes + (index * 8 + bit) * 4
-                    sums[0] ^= row[0]
-                    sums[1] ^= row[1]
-                    sums[2] ^= row[2]
-                    sums[3] ^= row[3]
+            low = self.syndromes + (index * 32 + (symbol & 15)) * 4
+            high = self.syndromes + (index * 32 + 16 + (symbol >> 4)) * 4
+            sums[0] ^= low[0] ^ high[0]
+            sums[1] ^= low[1] ^ high[1]
+            sums[2] ^= low[2] ^ high[2]
+            sums[3] ^= low[3] ^ high[3]
         errors = find_locator(syndromes, parity, locator)
         if errors <= 0 or errors > parity // 2 or locator[errors] == 0:
             return UNCORRECTABLE
-        found = find_roots(self.roots, locator, errors, places)
-        if found != errors:
+        if find_roots(self.roots, locator, errors, places) != errors:
             return UNCORRECTABLE
         # Forney: with roots from gamma^b on, a magnitude is X^(1-b) omega(1/X) / locator'(1/X).
         for index in range(errors):
@@ -342,35 +353,36 @@ cdef class ReedSolomon:
                 value ^= multiply(locator[power], syndromes[index - power])
             evaluator[index] = value
         for index in range(errors):
-            place = places[index]
-            if place >= size:
+            if places[index] >= size:
                 return UNCORRECTABLE                          # in the virtual fill
+            inverse = 255 - places[index] if places[index] else 0      # the logarithm of 1/X
             value = slope = 0
-            inverse = <uint8_t> ((255 - place) % 255)         # the logarithm of 1/X
+            exponent = 0
             for power in range(errors):
-                if evaluator[power]:
-                    value ^= POWER[(LOG[evaluator[power]] + power * inverse) % 255]
-            for power in range(1, errors + 1, 2):
-                if locator[power]:
-                    slope ^= POWER[(LOG[locator[power]] + (power - 1) * inverse) % 255]
+                value ^= POWER[<int> LOG[evaluator[power]] + exponent]
+                if power & 1 == 0:
+                    slope ^= POWER[<int> LOG[locator[power + 1]] + exponent]
+                exponent += inverse
+                exponent -= 255 if exponent >= 255 else 0
             if slope == 0 or value == 0:
                 return UNCORRECTABLE
             value = POWER[(LOG[value] + 255 - LOG[slope] + (first_root - 1) * inverse) % 255]
-            codeword[size - 1 - place] ^= self.from_field[value]
-        self.divide(codeword, data_bytes, 1, remainder)
-        for index in range(parity):
-            if (<uint8_t*> remainder)[index] != codeword[data_bytes + index]:
-                return UNCORRECTABLE
-        return errors
+            corrections[index] = self.from_field[value]
+        for index in range(errors):
+            codeword[(size - 1 - places[index]) * self.interleave] ^= corrections[index]
+        if self.is_clean(codeword, data_bytes, sums):
+            return errors
+        for index in range(errors):
+            codeword[(size - 1 - places[index]) * self.interleave] ^= corrections[index]
+        return UNCORRECTABLE
 
 
 # Berlekamp and Massey: the shortest register that makes the syndromes. Its length; `locator` has its coefficients.
 cdef int find_locator(const uint8_t* syndromes, int count, uint8_t* locator) noexcept nogil:
     cdef uint8_t before[PARITY_MAX + 1]
     cdef uint8_t kept[PARITY_MAX + 1]
-    cdef int length = 0, shift = 1, step, index
-    cdef int factor
-    cdef uint8_t discrepancy, last = 1
+    cdef int length = 0, before_length = 0, shift = 1, step, index, factor, last
+    cdef uint8_t discrepancy, before_discrepancy = 1
     memset(locator, 0, PARITY_MAX + 1)
     memset(before, 0, PARITY_MAX + 1)
     locator[0] = before[0] = 1
@@ -382,34 +394,40 @@ cdef int find_locator(const uint8_t* syndromes, int count, uint8_t* locator) noe
             shift += 1
             continue
         memcpy(kept, locator, PARITY_MAX + 1)
-        factor = LOG[discrepancy] + 255 - LOG[last]
+        factor = LOG[discrepancy] + 255 - LOG[before_discrepancy]
         factor -= 255 if factor >= 255 else 0
-        for index in range(PARITY_MAX + 1 - shift):
-            if before[index]:
-                locator[index + shift] ^= POWER[factor + LOG[before[index]]]
+        last = before_length if before_length <= PARITY_MAX - shift else PARITY_MAX - shift
+        for index in range(last + 1):
+            locator[index + shift] ^= POWER[factor + LOG[before[index]]]
         if 2 * length > step:
             shift += 1
             continue
+        before_length = length
         length = step + 1 - length
         memcpy(before, kept, PARITY_MAX + 1)
-        last = discrepancy
+        before_discrepancy = discrepancy
         shift = 1
     return length
 
 
 # All places where the locator is 0, by adding up whole rows of its terms: how many; at most `errors` go into `places`.
 cdef int find_roots(const uint8_t* rows, const uint8_t* locator, int errors, uint8_t* places) noexcept nogil:
-    cdef uint8_t sums[256]
-    cdef int power, bit, place
+    cdef uint64_t sums[32]
+    cdef uint8_t* values = <uint8_t*> sums
+    cdef int power, word, place
     cdef int found = 0
-    memset(sums, 0, 256)
+    memset(sums, 0, sizeof(sums))
     for power in range(errors + 1):
-        for bit in range(8):
-            if locator[power] >> bit & 1:
-                fc_xor(sums, rows + (power * 8 + bit) * 256, sums, 256)
-    for place in range(CODEWORD_BYTES):
-        if sums[place] == 0:
-            if found < errors:
-                places[found] = <uint8_t> place
-            found += 1
+        fc_add_row(<Words*> sums, rows + (power * 32 + (locator[power] & 15)) * 256)
+        fc_add_row(<Words*> sums, rows + (power * 32 + 16 + (locator[power] >> 4)) * 256)
+    values[CODEWORD_BYTES] = 1                               # no place of a codeword
+    for word in range(32):
+        # Whether one of eight bytes is 0.
+        if ((sums[word] - <uint64_t> 0x0101010101010101ULL) & ~sums[word] & <uint64_t> 0x8080808080808080ULL) == 0:
+            continue
+        for place in range(8 * word, 8 * word + 8):
+            if values[place] == 0:
+                if found < errors:
+                    places[found] = <uint8_t> place
+                found += 1
     return found
