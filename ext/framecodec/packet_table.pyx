@@ -13,7 +13,9 @@ from framecodec.arrow cimport ArrowArray, ArrowSchema
 from framecodec.columns cimport Names
 from framecodec.sync cimport Packet
 from framecodec.timecodes cimport NO_TIME
-from framecodec.trees cimport ARROW_FLAG_NULLABLE, TreeBatch, bitmap, drop_block, export_labels, new_array, new_schema, resized, zeroed_block
+from framecodec.trees cimport (
+    ARROW_FLAG_NULLABLE, TreeBatch, bitmap, drop_block, export_labels, new_array, new_schema, resized, shared_zeros, zeroed_block,
+)
 
 cdef enum:
     FIRST_ROWS = 256
@@ -208,16 +210,10 @@ cdef class PacketTable:
             new_schema(batch.schema.children[number], b"i" if form == "name" else form.encode(), name.encode(), ARROW_FLAG_NULLABLE if nullable else 0, 0)
             new_array(array, self.length, 2, 0)
             if nullable and column.values == NULL:
-                array.buffers[0], array.null_count = zeroed_block((self.length + 7) // 8), self.length
-                if array.buffers[0] == NULL:
-                    raise MemoryError
+                array.buffers[0], array.null_count = shared_zeros((self.length + 7) // 8), self.length
             elif nullable and column.present < self.length:
                 array.buffers[0] = bitmap(column.valid, self.length, &array.null_count)
-            if column.values == NULL:
-                column.values = <uint8_t*> zeroed_block(self.length * size)
-                if column.values == NULL:
-                    raise MemoryError
-            array.buffers[1] = column.values
+            array.buffers[1] = column.values if column.values != NULL else shared_zeros(self.length * size)
             column.values = NULL
             if form == "name":
                 # The whole dictionary: there are few senders.

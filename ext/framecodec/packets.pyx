@@ -33,6 +33,7 @@ packet up to 63 counts late is taken as reordered by the network. Nothing here k
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdio cimport snprintf
@@ -71,6 +72,8 @@ cdef enum:
     SOURCE_NAMES_MAX = 65536
     # Packets that are found, counted, decoded and written before the next ones are looked for: they stay in the cache.
     SLICE_PACKETS = 512
+    # The longest packet and the header after it: mostly enough to decide on what was kept.
+    HEAD_BYTES = 65554
 
 # The first ones are framecodec.sync's WasteKind.
 cdef enum Reason:
@@ -332,24 +335,44 @@ cdef class SpacePacketDecoder:
 
     # `buffers` keeps what the packets in `found` point into until they are processed.
     cdef run_sync(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers):
-        cdef bytearray joined
-        cdef const uint8_t* at = data
-        cdef int64_t total = size
-        cdef int status
-        if sync.kept_size:
-            total = sync.kept_size + size
-            joined = bytearray(total)
-            at = <const uint8_t*> <char*> joined
-            memcpy(<void*> at, sync.kept, sync.kept_size)
-            if size:
-                memcpy(<void*> (at + sync.kept_size), data, size)
-            buffers.append(joined)
+        cdef int64_t kept = sync.kept_size
+        cdef int64_t head = min(size, HEAD_BYTES)
         cdef int64_t begin = sync.position
+        cdef int64_t done
+        if kept:
+            # Only as much is copied as the kept bytes need to be decided on; then the data is read where it lies.
+            self.run_joined(sync, data, head, is_final and head == size, source, found, buffers)
+            done = sync.position - begin - kept
+            if head == size:
+                return
+            if done < 0:
+                self.run_joined(sync, data + head, size - head, is_final, source, found, buffers)
+                return
+            sync.kept_size = 0
+            data, size = data + done, size - done
+        self.run_slices(sync, data, size, is_final, source, found)
+
+    # The kept bytes and `data` in one piece.
+    cdef run_joined(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers):
+        cdef bytes joined = PyBytes_FromStringAndSize(NULL, sync.kept_size + size)
+        cdef uint8_t* at = <uint8_t*> PyBytes_AS_STRING(joined)
+        memcpy(at, sync.kept, sync.kept_size)
+        if size:
+            memcpy(at + sync.kept_size, data, size)
+        buffers.append(joined)
+        self.run_slices(sync, at, sync.kept_size + size, is_final, source, found)
+
+    cdef run_slices(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found):
+        cdef int64_t begin = sync.position
+        cdef int64_t done
+        cdef int status
         with nogil:
             while True:
-                status = sync.run(at + (sync.position - begin), total - (sync.position - begin), is_final, source, found, SLICE_PACKETS)
+                done = sync.position - begin
+                status = sync.run(data + done, size - done, is_final, source, found, SLICE_PACKETS)
                 if status == 0:
-                    status = sync.keep(at + (sync.position - begin), total - (sync.position - begin))
+                    done = sync.position - begin
+                    status = sync.keep(data + done, size - done)
                     break
                 if status > 0:
                     status = self.process(found)

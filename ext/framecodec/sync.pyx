@@ -98,9 +98,9 @@ cdef class Sync:
         if self.known == NULL or self.last == NULL:
             raise MemoryError
         for apid in apids:
-            if 0 <= apid < APIDS:
+            if 0 <= apid < APIDS and not self.known[apid]:
                 self.known[apid] = 1
-        self.known_count = sum(self.known[index] for index in range(APIDS))
+                self.known_count += 1
         self.known[IDLE_APID] = 1
         self.forget()
 

@@ -73,6 +73,7 @@ cdef enum:
 cdef void* resized(void* data, int64_t size) noexcept nogil
 cdef void* zeroed_block(int64_t size) noexcept nogil
 cdef void drop_block(void* data) noexcept nogil
+cdef const void* shared_zeros(int64_t size) except? NULL
 
 # Parts of a batch. The release callbacks drop the buffers, which are counted blocks.
 cdef new_schema(ArrowSchema* schema, bytes form, bytes name, int64_t flags, int64_t children)

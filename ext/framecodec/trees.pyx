@@ -7,7 +7,7 @@ the schema. Domain 0 has one item a packet and is made for a whole batch at once
 
 `export` gives a `TreeBatch` for `pyarrow.record_batch`, with the columns `packet`, `raw` and `values`, and leaves the tree
 empty. Buffers that `raw` and `values` share (most parameters are not calibrated) are not copied: every buffer begins with
-a count of its users (16 bytes before the data), and Arrow's release callbacks count it down, from whatever thread.
+a count of its users (16 bytes before the data, with its size), and Arrow's release callbacks count it down, from whatever thread.
 """
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
@@ -19,13 +19,76 @@ from framecodec.arrow cimport ArrowArray, ArrowSchema
 
 cdef extern from *:
     """
-    static void framecodec_use(void* data) { __atomic_add_fetch((int64_t*)((char*)data - 16), 1, __ATOMIC_RELAXED); }
+    /* Before the data of each block: how many use it, and how much it holds (negative: malloc's, exactly that much). Large blocks come
+       in powers of two and are kept when nobody uses them any more, up to FRAMECODEC_IDLE_MAX bytes, because fresh pages cost more
+       than writing to them: 1.6 us for 4 KiB on the machine of benchmarks/bench_satellite.py, half of all the time. Any thread may
+       give blocks back, so the lists have a lock. */
+    typedef struct { int64_t users; int64_t capacity; } framecodec_block;
+    #define FRAMECODEC_LARGE 32768
+    #define FRAMECODEC_IDLE_MAX (INT64_C(64) << 20)
+    #define FRAMECODEC_CLASSES 27
+    static void* framecodec_idle[FRAMECODEC_CLASSES];
+    static int64_t framecodec_idle_bytes;
+    static char framecodec_lock;
+    static void framecodec_acquire(void) { while (__atomic_test_and_set(&framecodec_lock, __ATOMIC_ACQUIRE)) {} }
+    static void framecodec_release(void) { __atomic_clear(&framecodec_lock, __ATOMIC_RELEASE); }
+    static framecodec_block* framecodec_header(void* data) { return (framecodec_block*)((char*)data - sizeof(framecodec_block)); }
+    static void framecodec_use(void* data) { __atomic_add_fetch(&framecodec_header(data)->users, 1, __ATOMIC_RELAXED); }
+    static int framecodec_class(int64_t size) { int order = 15; while (order < 63 && (INT64_C(1) << order) < size) order++; return order; }
     static void framecodec_drop(void* data) {
-        if (data && __atomic_sub_fetch((int64_t*)((char*)data - 16), 1, __ATOMIC_ACQ_REL) == 0) free((char*)data - 16);
+        framecodec_block* block;
+        int order;
+        if (!data) return;
+        block = framecodec_header(data);
+        if (__atomic_sub_fetch(&block->users, 1, __ATOMIC_ACQ_REL)) return;
+        order = block->capacity > 0 ? framecodec_class(block->capacity) : FRAMECODEC_CLASSES;
+        if (order < FRAMECODEC_CLASSES) {
+            framecodec_acquire();
+            if (framecodec_idle_bytes + block->capacity <= FRAMECODEC_IDLE_MAX) {
+                *(void**)data = framecodec_idle[order];
+                framecodec_idle[order] = data;
+                framecodec_idle_bytes += block->capacity;
+                block = NULL;
+            }
+            framecodec_release();
+        }
+        if (block) free(block);
+    }
+    static void* framecodec_new(int64_t size) {
+        framecodec_block* block;
+        void* data = NULL;
+        int order = size >= FRAMECODEC_LARGE ? framecodec_class(size) : FRAMECODEC_CLASSES;
+        if (order < FRAMECODEC_CLASSES) {
+            size = INT64_C(1) << order;
+            framecodec_acquire();
+            if ((data = framecodec_idle[order]) != NULL) {
+                framecodec_idle[order] = *(void**)data;
+                framecodec_idle_bytes -= size;
+            }
+            framecodec_release();
+        }
+        if (data) block = framecodec_header(data);
+        else if (!(block = (framecodec_block*)malloc(sizeof(framecodec_block) + (size_t)size))) return NULL;
+        block->users = 1;
+        block->capacity = order < FRAMECODEC_CLASSES ? size : -size;
+        return block + 1;
+    }
+    static void* framecodec_resize(void* data, int64_t size) {
+        int64_t held = 0;
+        void* moved;
+        if (data) {
+            held = framecodec_header(data)->capacity;
+            if (held < 0) held = -held;
+            if (size <= held) return data;
+        }
+        if (!(moved = framecodec_new(size))) return NULL;
+        if (data) { memcpy(moved, data, (size_t)held); framecodec_drop(data); }
+        return moved;
     }
     """
     void framecodec_use(void* data) nogil
     void framecodec_drop(void* data) nogil
+    void* framecodec_resize(void* data, int64_t size) nogil
 
 cdef enum:
     COUNT_BYTES = 16
@@ -39,19 +102,29 @@ ITEM_BYTES = {"c": 1, "C": 1, "s": 2, "S": 2, "i": 4, "I": 4, "f": 4, "l": 8, "L
 
 # A block of `size` bytes with one user; the old one, of one user, moves along. NULL when out of memory.
 cdef void* resized(void* data, int64_t size) noexcept nogil:
-    cdef char* block = <char*> realloc(NULL if data == NULL else <char*> data - COUNT_BYTES, size + COUNT_BYTES)
-    if block == NULL:
-        return NULL
-    (<int64_t*> block)[0] = 1
-    return block + COUNT_BYTES
+    return framecodec_resize(data, size)
 
 
 cdef void* zeroed_block(int64_t size) noexcept nogil:
     cdef char* block = <char*> calloc(1, size + COUNT_BYTES)
     if block == NULL:
         return NULL
-    (<int64_t*> block)[0] = 1
+    (<int64_t*> block)[0], (<int64_t*> block)[1] = 1, -size
     return block + COUNT_BYTES
+
+
+cdef void* common_zeros = NULL
+cdef int64_t common_zeros_bytes = 0
+
+
+# Zeros for whoever needs some and will not write: one block, used by all. With the GIL.
+cdef const void* shared_zeros(int64_t size) except? NULL:
+    global common_zeros, common_zeros_bytes
+    if common_zeros == NULL or size > common_zeros_bytes:
+        framecodec_drop(common_zeros)
+        common_zeros_bytes = 2 * size + 4096
+        common_zeros = zeroed_block(common_zeros_bytes)
+    return used(common_zeros)
 
 
 cdef void drop_block(void* data) noexcept nogil:
