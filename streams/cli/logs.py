@@ -11,6 +11,29 @@ from streams.clock import format_time
 
 __all__ = ["set_up_logging"]
 
+REPEAT_S = 30
+LINES_MAX = 1000
+
+
+class Seldom(logging.Filter):
+    """Lets a line of somebody else's library through once in REPEAT_S: while a broker is away aiokafka says the same things
+    a hundred times a second, and would fill the disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said_at_s: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("streams"):
+            return True
+        line = record.name, str(record.msg)
+        if record.created - self.said_at_s.get(line, -REPEAT_S) < REPEAT_S:
+            return False
+        if len(self.said_at_s) >= LINES_MAX:              # messages that were put together before they were logged
+            self.said_at_s.clear()
+        self.said_at_s[line] = record.created
+        return True
+
 
 class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
@@ -26,12 +49,13 @@ class JsonLines(logging.Formatter):
 
 
 def set_up_logging(log_format: str, level: int = logging.INFO) -> None:
-    """Our own loggers from `level` up, others' from WARNING, one line each on stderr. $ORBITRACK_LOG_LEVEL wins."""
+    """Our own loggers from `level` up, others' from WARNING and seldom, one line each on stderr. $ORBITRACK_LOG_LEVEL wins."""
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if log_format == "json" else text)
     # Each of our retries says the same with the try and the pause.
     handler.addFilter(lambda record: not (record.name == "aiokafka" and "Unable connect" in record.getMessage()))
+    handler.addFilter(Seldom())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in ("urllib3.connectionpool", "clickhouse_connect"):      # our DependencyError says it once, and plainly
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -168,12 +168,14 @@ def test_everything_starts_comes_back_and_ends_and_data_lasts(tmp_path: Path, of
     order = list(COMMANDS)
     random.Random(SEED).shuffle(order)
     for role in order:
-        before = first.pid(role)
-        assert before is not None
-        os.kill(before, signal.SIGKILL)
+        wait_for(f"{role} runs", lambda role=role: first.is_running(role), 60, first.output)
+        killed = first.pid(role)
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
         first.wait_for(f"{role} was killed by SIGKILL; starting again in", 30)
-        wait_for(f"{role} is back", lambda role=role, old=before: first.is_running(role) and first.pid(role) != old, 60,
-                 first.output)
+        assert not command_of(killed)
+    for role in COMMANDS:
+        wait_for(f"{role} is back", lambda role=role: first.is_running(role), 60, first.output)
     wait_for("Kafka", lambda: listens(9092 + offset), 60, data / "log" / "kafka.log")
     asyncio.run(send(offset, range(5, 10)))
     expected = 10 * PARTITIONS * ROWS
@@ -219,12 +221,14 @@ DATABASE = ("-m", "streams.embedded.database", "--port", "18123", "--path")
 ROLES = [("-m", "streams.cli", role) for role in ("worker", "store", "alert")]
 
 
-@pytest.mark.parametrize("command", [UP, BROKER, DATABASE, *ROLES], ids=["up", "kafka", "database", "worker", "store", "alert"])
 @pytest.mark.parametrize(
-    ("place", "words"),
-    [("file", "FOLDER is a file\n"), ("/sys/orbitrack", "cannot be written: ")],
-    ids=["a_file", "not_writable"],
-)  # fmt: skip
+    ("command", "place", "words"),
+    [
+        *((command, "file", "FOLDER is a file\n") for command in (UP, BROKER, DATABASE, *ROLES)),
+        *((command, "/sys/orbitrack", "cannot be written: ") for command in (UP, DATABASE)),
+    ],
+    ids=["up", "kafka", "database", "worker", "store", "alert", "up_not_writable", "database_not_writable"],
+)
 def test_data_directory_that_cannot_be_one_is_told(tmp_path: Path, command: tuple[str, ...], place: str, words: str) -> None:
     (tmp_path / "file").write_text("taken")
     folder = tmp_path / place                                  # sysfs lets not even root make folders
