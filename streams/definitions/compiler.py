@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 from lxml import etree
 
 from streams.definitions.document import Document, Space, first, tag
-from streams.definitions.layout import Chain, LayoutBuilder, Tables
+from streams.definitions.entries import Chain, Tables
+from streams.definitions.layout import LayoutBuilder
 from streams.definitions.model import (
     Comparison,
     Condition,
@@ -27,7 +30,14 @@ APID_BIT, APID_BITS = 5, 11  # CCSDS 133.0-B-2 4.1.3.3.4
 
 
 def compile_document(document: Document, container: str | None) -> Definition:
-    return Compiler(document).compile(container)
+    # Everything that is made here stays: looking for garbage in it would be a quarter of the time.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return Compiler(document).compile(container)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Compiler:
@@ -55,7 +65,7 @@ class Compiler:
     def compile(self, container: str | None) -> Definition:
         space, root = self.root(container)
         self.node([(root, space)], ())
-        fields = tuple(self.tables.fields)
+        fields = tuple(self.tables.listed)
         slots = self.parameters.slots
         layouts = tuple(pruned(layout, fields, slots) for layout in self.layouts)
         return Definition(
@@ -119,7 +129,7 @@ class Compiler:
         if element.get("abstract", "false").strip() not in ("true", "1"):
             container = len(self.containers)
             name, path = element.get("name", ""), f"{space.path}/{element.get('name')}"
-            fields = tuple(self.tables.fields)
+            fields = self.tables.listed
             paths = dict.fromkeys(fields[field].path for field, _, _ in self.layouts[layout].scalars)
             self.containers.append(Container(container, name, path, layout, tuple(paths)))
         loads = self.loads([test for _, _, test in below], sites)
@@ -148,7 +158,7 @@ class Compiler:
         return tuple((slot, *sites[paths[slot]]) for slot in sorted(wanted) if paths[slot] in sites)
 
     def note_apids(self, conditions: list[Condition], sites: dict[str, tuple[int, int]]) -> None:
-        fields = list(self.tables.fields)
+        fields = self.tables.listed
         places = {self.parameters.slots[path]: place for path, place in sites.items() if path in self.parameters.slots}
         for condition in conditions:
             for test in condition:

@@ -20,6 +20,7 @@ from streams.errors import DefinitionError, nearest
 
 __all__ = ["Document", "Space", "children", "first", "tag"]
 
+LOCAL_NAMES: dict[str, str] = {}  # a file has few of them and asks often
 # What may stand in any element and never changes a value.
 DOCUMENTATION = frozenset({"LongDescription", "ShortDescription", "AliasSet", "AncillaryDataSet"})
 
@@ -27,7 +28,12 @@ DOCUMENTATION = frozenset({"LongDescription", "ShortDescription", "AliasSet", "A
 def tag(element: etree._Element) -> str:
     """The element's name without its namespace: 1.1, 1.2 and 1.3 differ in nothing else here."""
     name = element.tag
-    return name.rpartition("}")[2] if isinstance(name, str) else ""
+    if not isinstance(name, str):
+        return ""
+    local = LOCAL_NAMES.get(name)
+    if local is None:
+        local = LOCAL_NAMES[name] = name.rpartition("}")[2]
+    return local
 
 
 def children(element: etree._Element) -> Iterator[etree._Element]:
@@ -37,6 +43,8 @@ def children(element: etree._Element) -> Iterator[etree._Element]:
 
 def first(element: etree._Element, *names: str) -> etree._Element | None:
     """The first child with one of these names."""
+    if len(element) == 0:
+        return None
     return next((child for child in children(element) if tag(child) in names), None)
 
 
@@ -109,6 +117,8 @@ class Document:
 
     def expect(self, element: etree._Element, *known: str) -> None:
         """DefinitionError for a child element that is not among `known`: nothing is skipped in silence."""
+        if len(element) == 0:
+            return
         for child in children(element):
             if tag(child) not in known and tag(child) not in DOCUMENTATION:
                 guess = nearest(tag(child), known)

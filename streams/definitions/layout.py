@@ -15,35 +15,15 @@ from dataclasses import dataclass, replace
 
 from lxml import etree
 
-from streams.definitions.document import Space, children, first, tag
-from streams.definitions.model import Column, Condition, Expression, Field, Instruction, Layout
+from streams.definitions.document import Space, first, tag
+from streams.definitions.entries import NESTING_MAX, Chain, Entries, field_size, type_size, varies
+from streams.definitions.model import Column, Expression, Field, Instruction, Layout
 from streams.definitions.packet_time import find_time
-from streams.definitions.parameters import Aggregate, Array, Parameters, Type
+from streams.definitions.parameters import Aggregate, Array, Type
 
-__all__ = ["LayoutBuilder", "Tables"]
+__all__ = ["LayoutBuilder"]
 
-NESTING_MAX = 32  # of containers in containers, loops in loops; framecodec.plan reserves as many
 INSTRUCTIONS_MAX = 200_000
-ENTRIES = ("ParameterRefEntry", "ContainerRefEntry", "ArrayParameterRefEntry")
-Chain = list[tuple[etree._Element, Space]]
-
-
-class Tables:
-    """Fields, conditions and expressions of a whole definition, each once."""
-
-    def __init__(self) -> None:
-        self.fields: dict[Field, int] = {}
-        self.conditions: dict[Condition, int] = {}
-        self.expressions: dict[Expression, int] = {}
-
-    def field(self, field: Field) -> int:
-        return self.fields.setdefault(field, len(self.fields))
-
-    def condition(self, condition: Condition) -> int:
-        return self.conditions.setdefault(condition, len(self.conditions))
-
-    def expression(self, expression: Expression) -> int:
-        return self.expressions.setdefault(expression, len(self.expressions))
 
 
 @dataclass(slots=True)
@@ -55,10 +35,7 @@ class Shape:
     members: tuple[Shape, ...] = ()
 
 
-class LayoutBuilder:
-    def __init__(self, parameters: Parameters, tables: Tables) -> None:
-        self.parameters, self.document, self.tables = parameters, parameters.document, tables
-
+class LayoutBuilder(Entries):
     # -- what the walk keeps -------------------------------------------------------------------------------------------
     def build(self, chain: Chain) -> Layout:
         self.full: list[Instruction] = []
@@ -81,8 +58,11 @@ class LayoutBuilder:
         for element, space in chain:
             self.entries(element, space)
         names = self.names()
-        columns = tuple(replace(column, name=names[path]) for path, column in self.columns.items())
-        time_scalar, time_code = find_time(self.fixed, self.scalars, list(self.tables.fields))
+        columns = tuple(
+            Column(names[path], column.domain, column.scalar, column.list_domain, column.members)
+            for path, column in self.columns.items()
+        )
+        time_scalar, time_code = find_time(self.fixed, self.scalars, self.tables.listed)
         if len(self.full) > INSTRUCTIONS_MAX:
             self.document.fail(chain[-1][0], f"the container has more than {INSTRUCTIONS_MAX} instructions")
         return Layout(
@@ -115,16 +95,6 @@ class LayoutBuilder:
             self.emit("seek", self.bit)
 
     # -- entries -------------------------------------------------------------------------------------------------------
-    def entry_list(self, container: etree._Element) -> list[etree._Element]:
-        self.document.expect(
-            container, "EntryList", "BaseContainer", "BinaryEncoding", "DefaultRateInStream", "RateInStreamSet"
-        )
-        listed = first(container, "EntryList")
-        if listed is None:
-            return []
-        self.document.expect(listed, *ENTRIES)
-        return [entry for entry in children(listed) if tag(entry) in ENTRIES]
-
     def entries(self, container: etree._Element, space: Space) -> None:
         entries = self.entry_list(container)
         resume: tuple[int | None] | None = None
@@ -272,12 +242,6 @@ class LayoutBuilder:
             self.emit("move_from_end", self.tables.expression(Expression(back)))
             self.bit = None
 
-    def needed_size(self, entry: etree._Element, space: Space, at: etree._Element) -> int:
-        size = self.size_of(entry, space)
-        if size is None:
-            self.document.fail(at, "an entry placed from behind needs a size that does not change")
-        return size
-
     def body(self, entry: etree._Element, space: Space) -> None:
         if tag(entry) == "ContainerRefEntry":
             self.container(entry, space)
@@ -303,14 +267,6 @@ class LayoutBuilder:
         if path in self.lists:
             self.emit("item", self.lists[path])
         self.read(shape, kind, path, sizes)
-
-    def parameter_of(self, entry: etree._Element, space: Space) -> tuple[str, Type]:
-        path, kind, members = self.parameters.find(self.document.attribute(entry, "parameterRef"), space, entry)
-        if members:
-            self.document.fail(entry, f"'{path}' can only be put into a container as a whole")
-        if (bare := without_encoding(kind)) is not None:
-            self.document.fail(entry, f"'{path}' has no data encoding and cannot be in a packet", f"see type {bare}")
-        return path, kind
 
     def container(self, entry: etree._Element, space: Space) -> None:
         chain = self.chain_of(entry, space)
@@ -338,17 +294,6 @@ class LayoutBuilder:
         if number >= 0:
             self.bit = begin + size if begin is not None and size is not None else None
 
-    def chain_of(self, entry: etree._Element, space: Space) -> Chain:
-        """The container that an entry includes, after what it is based on."""
-        owner, element = self.document.find("containers", self.document.attribute(entry, "containerRef"), space, entry)
-        chain = [(element, owner)]
-        while (base := first(chain[0][0], "BaseContainer")) is not None:
-            owner, element = self.document.find("containers", self.document.attribute(base, "containerRef"), chain[0][1], base)
-            if len(chain) > NESTING_MAX:
-                self.document.fail(base, "BaseContainer leads in a circle")
-            chain.insert(0, (element, owner))
-        return chain
-
     # -- values --------------------------------------------------------------------------------------------------------
     def new_domain(self, parent: int) -> int:
         self.domains.append(parent)
@@ -360,7 +305,7 @@ class LayoutBuilder:
             return Shape(Column(name, domain, members=tuple(part.column for part in members)), members=members)
         if isinstance(kind, Array):
             return self.array_shape(path, kind, name, domain, kind.dimensions)
-        number = self.tables.field(replace(kind, path=path))
+        number = self.number_of(self.field_at(kind, path))
         self.scalars.append((number, domain, domain == 0 and self.depth > 0))
         return Shape(Column(name, domain, scalar=len(self.scalars) - 1), scalar=len(self.scalars) - 1)
 
@@ -382,7 +327,7 @@ class LayoutBuilder:
         elif isinstance(kind, Array):
             self.read_array(shape, kind, path, sizes)
         else:
-            self.read_scalar(replace(kind, path=path), shape.scalar)
+            self.read_scalar(self.field_at(kind, path), shape.scalar)
 
     def read_array(self, shape: Shape, kind: Array, path: str, sizes: tuple[Expression, ...]) -> None:
         begin, size = self.bit, type_size(kind, sizes)
@@ -390,7 +335,7 @@ class LayoutBuilder:
         domain = shape.column.list_domain
         self.settle()
         if len(sizes) == 1 and isinstance(kind.item, Field) and path not in self.parameters.slots and not varies(kind.item):
-            number = self.tables.field(replace(kind.item, path=path))
+            number = self.number_of(self.field_at(kind.item, path))
             self.emit("run", domain, number, item.scalar, self.tables.expression(sizes[0]))
             self.bit = None
         else:
@@ -404,7 +349,7 @@ class LayoutBuilder:
         self.bit = begin + size if begin is not None and size is not None else None
 
     def read_scalar(self, field: Field, scalar: int) -> None:
-        number = self.tables.field(field)
+        number = self.number_of(field)
         size = field_size(field)
         at = -1 if self.bit is None else self.bit
         self.full.append(("read", number, scalar, at))
@@ -417,126 +362,3 @@ class LayoutBuilder:
         else:
             self.tail.append(("read", number, scalar, at))
         self.bit = at + size if at >= 0 and size is not None else None
-
-    # -- static questions ----------------------------------------------------------------------------------------------
-    def size_of(self, entry: etree._Element, space: Space) -> int | None:
-        """The bits of an entry where they never change; None where they do. Not counting its repeats."""
-        if tag(entry) == "ContainerRefEntry":
-            return self.container_size(entry, space, 0)
-        _, kind = self.parameter_of(entry, space)
-        sizes: tuple[Expression, ...] = ()
-        if isinstance(kind, Array):
-            listed = first(entry, "DimensionList")
-            sizes = self.parameters.dimensions(listed, space) if listed is not None else kind.sizes
-        return type_size(kind, sizes)
-
-    def container_size(self, entry: etree._Element, space: Space, depth: int) -> int | None:
-        total = 0
-        chain = self.chain_of(entry, space)
-        bits = first(chain[-1][0], "BinaryEncoding")
-        if bits is not None and (size := first(bits, "SizeInBits")) is not None:
-            return self.parameters.conditions.integer(size, chain[-1][1]).constant
-        for element, owner in chain:
-            for inner in self.entry_list(element):
-                if depth > NESTING_MAX or any(
-                    first(inner, name) is not None for name in ("LocationInContainerInBits", "RepeatEntry", "IncludeCondition")
-                ):
-                    return None
-                size_bits = (
-                    self.container_size(inner, owner, depth + 1)
-                    if tag(inner) == "ContainerRefEntry"
-                    else self.size_of(inner, owner)
-                )
-                if size_bits is None:
-                    return None
-                total += size_bits
-        return total
-
-    def occurring_repeatedly(self, chain: Chain) -> set[str]:
-        """Parameters that occur more than once, or inside a repeat: they become lists."""
-        seen: set[str] = set()
-        repeated: set[str] = set()
-
-        def visit(parts: Chain, inside: bool, depth: int) -> None:
-            for element, space in parts:
-                for entry in self.entry_list(element):
-                    again = inside or first(entry, "RepeatEntry") is not None
-                    if tag(entry) == "ContainerRefEntry":
-                        if depth > NESTING_MAX:
-                            self.document.fail(entry, f"containers are nested more than {NESTING_MAX} deep, or in a circle")
-                        visit(self.chain_of(entry, space), again, depth + 1)
-                        continue
-                    path, _ = self.parameter_of(entry, space)
-                    if again or path in seen:
-                        repeated.add(path)
-                    seen.add(path)
-
-        visit(chain, False, 0)
-        self.present = seen
-        return repeated
-
-    def never(self, condition: Condition) -> bool:
-        """Whether it can never hold, because it asks for parameters that are nowhere in this container."""
-        paths = {slot: path for path, slot in self.parameters.slots.items()}
-        stack: list[bool] = []
-        for test in condition:
-            if isinstance(test, tuple):
-                operands = [stack.pop() for _ in range(test[1])]
-                stack.append(any(operands) if test[0] == "and" else all(operands))
-            else:
-                asked = [paths[slot] for slot in (test.slot, test.other) if slot >= 0]
-                stack.append(not all(self.is_present(path) for path in asked))
-        return bool(stack) and stack[-1]
-
-    def is_present(self, path: str) -> bool:
-        """Also as a member of an aggregate."""
-        while path:
-            if path in self.present:
-                return True
-            path = path.rpartition("/")[0]
-        return False
-
-
-def without_encoding(kind: Type) -> str | None:
-    """The type in `kind` that has no encoding, which only parameters of the ground have."""
-    if isinstance(kind, Field):
-        return kind.path if kind.encoding.kind == "none" else None
-    inner = [member for _, member in kind.members] if isinstance(kind, Aggregate) else [kind.item]
-    return next((found for part in inner if (found := without_encoding(part)) is not None), None)
-
-
-def field_size(field: Field) -> int | None:
-    coded = field.encoding
-    size = coded.size.constant
-    return None if size is None or size < 0 else size
-
-
-def type_size(kind: Type, sizes: tuple[Expression, ...]) -> int | None:
-    if isinstance(kind, Field):
-        return field_size(kind)
-    total = 0
-    if isinstance(kind, Aggregate):
-        for _, inner in kind.members:
-            size = type_size(inner, inner.sizes if isinstance(inner, Array) else ())
-            if size is None:
-                return None
-            total += size
-        return total
-    size = type_size(kind.item, kind.item.sizes if isinstance(kind.item, Array) else ())
-    if size is None:
-        return None
-    for count in sizes:
-        if count.constant is None:
-            return None
-        size *= max(count.constant, 0)
-    return size
-
-
-def varies(field: Field) -> bool:
-    """Whether more than the bits of the field decide its value, or it is no number: then it is read packet by packet."""
-    return (
-        field.encoding.kind in ("string", "binary")
-        or field.is_number_as_text
-        or any(condition for condition, _ in field.calibrators)
-        or (field.time is not None and field.time.offset_from >= 0)
-    )

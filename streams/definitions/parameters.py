@@ -13,7 +13,7 @@ from lxml import etree
 
 from streams.definitions.calibrators import calibrators
 from streams.definitions.conditions import Conditions
-from streams.definitions.document import Document, Space, children, first, tag, xpath
+from streams.definitions.document import Document, Space, children, first, tag
 from streams.definitions.encodings import encoding
 from streams.definitions.model import Calibrator, Condition, Encoding, Expression, Field, Parameter
 from streams.definitions.times import time_scale
@@ -178,7 +178,7 @@ class Parameters:
             self.document.expect(holder, *ENCODINGS)
             holder = first(holder, *ENCODINGS)
         if holder is None:  # a constant or a parameter of the ground: it may be asked for, but is in no packet
-            return Field(xpath(element), "gauge", Encoding("none", Expression(0)), labels=self.labels(kind, chain))
+            return Field(element.get("name", ""), "gauge", Encoding("none", Expression(0)), labels=self.labels(kind, chain))
         coded = encoding(holder, self.document, self.conditions, space)
         labels = self.labels(kind, chain)
         calibration: tuple[tuple[Condition, Calibrator], ...] = ()
@@ -204,7 +204,7 @@ class Parameters:
         words = {"EnumeratedParameterType": "state", "BooleanParameterType": "state", "StringParameterType": "text"}
         sort = "time" if time and time.is_absolute else words.get(kind, "binary" if coded.kind == "binary" else "gauge")
         return Field(
-            path=xpath(element),
+            path=element.get("name", ""),
             kind=sort,
             encoding=coded,
             unit="s" if time else unit_of(chain),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from streams.definitions.compiler import pruned
-from streams.definitions.layout import Tables, field_size, varies
+from streams.definitions.entries import Tables, field_size, varies
 from streams.definitions.model import (
     Column,
     Container,
@@ -84,7 +84,7 @@ class TableCompiler:
         at: int | None = HEADER_BITS
         for index, line in enumerate(lines):
             at = self.field(line, lines[index + 1 :], at, names)
-        fields = tuple(self.tables.fields)
+        fields = tuple(self.tables.listed)
         time_scalar, time_code = find_time(self.fixed, self.scalars, list(fields))
         layout = Layout(
             tuple(self.columns),
