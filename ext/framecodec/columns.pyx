@@ -467,7 +467,7 @@ cdef export_array(Rows rows, ArrowArray* array):
                 child.buffers[0] = bitmap(column.valid, rows.length, &child.null_count)
             if column.shape == SHAPE_NAME:
                 export_dictionary(rows, column, <Names> rows.names[index], child)
-            elif rows.length and child.null_count == rows.length and rows.length * column.item_bytes <= ZEROS_BYTES:
+            if rows.length and child.null_count == rows.length and rows.length * column.item_bytes <= ZEROS_BYTES:
                 child.buffers[1] = ZEROS
                 continue
             if rows.clears_late and child.null_count:
@@ -549,6 +549,11 @@ cdef export_dictionary(Rows rows, Column* column, Names names, ArrowArray* child
 
 cdef void clear_nulls(Column* column, int64_t length) noexcept nogil:
     cdef int64_t row
+    cdef int32_t* words = <int32_t*> column.values
+    if column.item_bytes == 4:
+        for row in range(length):
+            words[row] = words[row] if column.valid[row] else 0
+        return
     for row in range(length):
         if not column.valid[row]:
             memset(column.values + row * column.item_bytes, 0, column.item_bytes)

@@ -18,7 +18,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strcmp, strlen
 
 from framecodec.arrow cimport ArrowArray, ArrowSchema
-from framecodec.columns cimport Names, Rows, hash_bytes
+from framecodec.columns cimport Column, Names, Rows, hash_bytes
 from framecodec.records cimport (
     REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES, REJECT_SOURCE, REJECT_TIME, SAMPLE_ENTITY, SAMPLE_KIND,
     SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TEXT, SAMPLE_TIME, SAMPLE_UNIT, SAMPLE_VALUE,
@@ -218,8 +218,8 @@ cdef class RackDecoder:
             "entity": self.entities, "metric": self.metrics, "text": self.texts, "kind": kinds, "unit": self.units,
             "source": self.exporters, "exporter": self.exporters, "codec": codecs, "reason": reasons,
         }
-        self.samples = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
-        self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
+        self.samples = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS], clears_late=True)
+        self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS], clears_late=True)
         self.flows = Rows([(*field, shared.get(field[0])) for field in FLOWS_FIELDS], clears_late=True)
         self.rejects = Rows([(*field, shared.get(field[0])) for field in REJECTS_FIELDS])
         self.entity_ids = Table(NAMES_MAX)
@@ -400,17 +400,10 @@ cdef class RackDecoder:
         return <int32_t> slot.number
 
     cdef int sample(self, int32_t entity, int32_t metric, double value, Kind kind, int32_t unit) noexcept nogil:
-        cdef int64_t row = self.samples.length
         if self.rows_left <= 0:
             return -1
-        if fill_sample(self, self.samples, entity, metric, kind, unit) < 0:
-            return -1
-        (<double*> self.samples.columns[SAMPLE_VALUE].values)[row] = value
-        self.samples.columns[SAMPLE_VALUE].valid[row] = 1
-        (<uint16_t*> self.samples.columns[SAMPLE_QUALITY].values)[row] = self.time_quality
-        self.samples.length = row + 1
         self.rows_left -= 1
-        return 0
+        return write_sample(self, self.samples, entity, metric, value, kind, unit, self.time_quality)
 
     cdef int text_sample(self, int32_t entity, int32_t metric, const uint8_t* text, int64_t size) noexcept nogil:
         cdef int64_t row = self.samples.length
@@ -420,25 +413,17 @@ cdef class RackDecoder:
         if name < 0:
             self.out_of_memory = True
             return -1
-        if fill_sample(self, self.samples, entity, metric, TEXT, NO_UNIT) < 0:
+        if write_sample(self, self.samples, entity, metric, 0, TEXT, NO_UNIT, self.time_quality) < 0:
             return -1
+        self.samples.columns[SAMPLE_VALUE].valid[row] = 0
         put32(self.samples.columns, SAMPLE_TEXT, row, <uint32_t> name)
-        (<uint16_t*> self.samples.columns[SAMPLE_QUALITY].values)[row] = self.time_quality
-        self.samples.length = row + 1
         self.rows_left -= 1
         return 0
 
     cdef int contribute(self, int32_t entity, int32_t metric, double value, int32_t unit, uint16_t quality) noexcept nogil:
-        cdef int64_t row = self.derived.length
         if not self.derive:
             return 0
-        if fill_sample(self, self.derived, entity, metric, GAUGE, unit) < 0:
-            return -1
-        (<double*> self.derived.columns[SAMPLE_VALUE].values)[row] = value
-        self.derived.columns[SAMPLE_VALUE].valid[row] = 1
-        (<uint16_t*> self.derived.columns[SAMPLE_QUALITY].values)[row] = self.time_quality | quality
-        self.derived.length = row + 1
-        return 0
+        return write_sample(self, self.derived, entity, metric, value, GAUGE, unit, self.time_quality | quality)
 
     cdef int reject(self, Reason reason, int64_t offset, int64_t size, const char* detail) noexcept nogil:
         cdef int64_t row = self.rejects.length
@@ -503,20 +488,28 @@ cdef inline int64_t usual(int64_t before, int64_t now) noexcept nogil:
     return now if now > before else before
 
 
-cdef inline int fill_sample(RackDecoder self, Rows rows, int32_t entity, int32_t metric, Kind kind, int32_t unit) noexcept nogil:
+cdef inline int write_sample(
+    RackDecoder self, Rows rows, int32_t entity, int32_t metric, double value, Kind kind, int32_t unit, uint16_t quality,
+) noexcept nogil:
     cdef int64_t row = rows.length
+    cdef Column* columns
     if row == rows.capacity and rows.reserve(1) < 0:
         self.out_of_memory = True
         return -1
-    (<int64_t*> rows.columns[SAMPLE_TIME].values)[row] = self.time_ns
+    columns = rows.columns
+    (<int64_t*> columns[SAMPLE_TIME].values)[row] = self.time_ns
     if self.has_received:
-        put64(rows.columns, SAMPLE_RECEIVED, row, <uint64_t> self.received_ns)
-    (<int32_t*> rows.columns[SAMPLE_ENTITY].values)[row] = entity
-    (<int32_t*> rows.columns[SAMPLE_METRIC].values)[row] = metric
-    (<int32_t*> rows.columns[SAMPLE_KIND].values)[row] = <int32_t> kind
+        put64(columns, SAMPLE_RECEIVED, row, <uint64_t> self.received_ns)
+    (<int32_t*> columns[SAMPLE_ENTITY].values)[row] = entity
+    (<int32_t*> columns[SAMPLE_METRIC].values)[row] = metric
+    (<double*> columns[SAMPLE_VALUE].values)[row] = value
+    columns[SAMPLE_VALUE].valid[row] = 1
+    (<int32_t*> columns[SAMPLE_KIND].values)[row] = <int32_t> kind
     if unit >= 0:
-        put32(rows.columns, SAMPLE_UNIT, row, <uint32_t> unit)
-    (<int32_t*> rows.columns[SAMPLE_SOURCE].values)[row] = self.exporter
+        put32(columns, SAMPLE_UNIT, row, <uint32_t> unit)
+    (<int32_t*> columns[SAMPLE_SOURCE].values)[row] = self.exporter
+    (<uint16_t*> columns[SAMPLE_QUALITY].values)[row] = quality
+    rows.length = row + 1
     return 0
 
 
