@@ -77,6 +77,7 @@ def make_app(config: Config, name: str, **settings: Any) -> faust.App:
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
         stream_recovery_delay=0,
+        broker_commit_livelock_soft_timeout=1e9,          # our transactions commit, unseen by Faust
         broker_check_crcs=False,                          # TCP and the Arrow reader check; 6 % of the loop
         **settings,
     )

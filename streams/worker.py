@@ -162,7 +162,7 @@ class WorkerCounts:
         self.seconds = telemetry.histogram(
             "checkpoint_seconds", "From the start of a transaction to its commit.", buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10)
         )
-        self.age = telemetry.gauge("watermark_age_seconds", "How far the slowest watermark is behind the clock.")
+        self.age = telemetry.gauge("watermark_age_seconds", "How far the slowest watermark with an open window is behind the clock.")
         self.lag = telemetry.gauge("lag_records", "Records in Kafka that were not applied yet.", ["topic", "partition"])
 
     def applied(self, topic: str, frames: int, size_bytes: int) -> None:
@@ -181,8 +181,7 @@ class WorkerCounts:
 
     def watermark(self, partitions: Any, now_ns: int) -> None:
         lowest = [mark for each in partitions if (mark := each.pipeline.windower.min_watermark_ns()) is not None]
-        if lowest:
-            self.age.set(max((now_ns - min(lowest)) / 1e9, 0))
+        self.age.set(max((now_ns - min(lowest)) / 1e9, 0) if lowest else 0)
 
     def follow(self, app: faust.App, partitions: dict[tuple[str, int], SourcePartition]) -> None:
         for (topic, number), partition in partitions.items():

@@ -108,6 +108,21 @@ def test_idle_group_closes_by_the_wall_clock() -> None:
     assert len(w.close(START + 60 * NS, 2)) == 1
 
 
+def test_silent_group_does_not_hold_the_lowest_watermark_back() -> None:
+    w = windower(lateness_s=0, idle_s=60)
+    assert w.min_watermark_ns() is None
+    add(w, [sample(1, 5.0, entity="sat-1"), sample(101, 5.0, entity="sat-2")])
+    assert w.min_watermark_ns() == START + NS
+    w.close(START + 59 * NS, 1)
+    w.advance(START + 59 * NS)
+    add(w, [sample(102, 5.0, entity="sat-2")])
+    assert w.min_watermark_ns() == START + NS
+    w.close(START + 10**6 * NS, 2)
+    assert w.min_watermark_ns() is None
+    add(w, [sample(201, 5.0, entity="sat-2")])
+    assert w.min_watermark_ns() == START + 201 * NS
+
+
 def test_groups_have_watermarks_of_their_own() -> None:
     w = windower(lateness_s=0)
     add(w, [sample(1, 5.0, entity="sat-1"), sample(-86_400, 1.0, entity="sat-2/vc/3")])

@@ -137,12 +137,19 @@ cdef class Windower:
         return {self.names.name(self.groups[number].name): self.groups[number].watermark_ns for number in range(self.group_count)}
 
     def min_watermark_ns(self) -> int | None:
-        """The lowest watermark of all groups; None while there is none."""
+        """The lowest watermark of the groups that have a window open; None where nothing is open.
+
+        A group that fell silent and was closed for it holds nothing back, so it does not count.
+        """
         cdef uint32_t number
         cdef int64_t lowest = INT64_MAX
+        cdef Group* group
         for number in range(self.group_count):
-            if self.groups[number].watermark_ns != INT64_MIN:
-                lowest = min(lowest, self.groups[number].watermark_ns)
+            group = self.groups[number]
+            if group.watermark_ns == INT64_MIN or not group.pane_count:
+                continue
+            if group.panes[group.pane_count - 1].bucket_ns + self.size_ns > group.watermark_ns:
+                lowest = min(lowest, group.watermark_ns)
         return None if lowest == INT64_MAX else lowest
 
     def add(self, samples) -> list[int]:
