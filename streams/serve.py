@@ -24,7 +24,7 @@ from aiohttp import web
 from streams.addresses import bind_error, parse_address
 from streams.clickhouse.alerts import Records
 from streams.clickhouse.ask import ask_rows
-from streams.clickhouse.client import connect
+from streams.clickhouse.client import Watch, connect
 from streams.clickhouse.levels import service_levels
 from streams.clickhouse.queries import catalogue, named
 from streams.clock import NS, parse_duration_ns, wall_clock_ns
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent / "web" / "page.html"
 ROWS_MAX = 10_000
+WATCH_S = 5.0
 STATUS = {UsageError: 400, InputError: 422, DependencyError: 503}
 # Nothing on the page comes from elsewhere, and nothing may.
 SECURITY = {
@@ -65,6 +66,7 @@ class Server:
         files = config.slo.files
         self.slos: list[Slo] = load(files) if files else parse([("demo.yaml", (schemas("slo") / "demo.yaml").read_text())])
         self.client: Client | None = None
+        self.watch = Watch(lambda: connect(config.database.dsn, **config.database.login))
         self.one_at_a_time = asyncio.Lock()
         self.runner: web.AppRunner | None = None
         self.port = 0
@@ -97,6 +99,7 @@ class Server:
             await self.runner.cleanup()
         if self.client is not None:
             self.client.close()
+        self.watch.close()
 
     @web.middleware
     async def answer_errors(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -129,6 +132,20 @@ class Server:
             database = self.config.database
             self.client = connect(database.dsn, **database.login)
         return question(self.client)
+
+    async def watch_database(self) -> None:
+        """Says whether the database is there, also while nobody asks; for ever."""
+        while True:
+            await self.look_at_database()
+            await asyncio.sleep(WATCH_S)
+
+    async def look_at_database(self) -> None:
+        try:
+            await asyncio.to_thread(self.watch.look)
+        except DependencyError as error:
+            self.database.down(str(error))
+        else:
+            self.database.up()
 
     async def page(self, request: web.Request) -> web.Response:
         return web.Response(text=PAGE.read_text(), content_type="text/html")
@@ -176,10 +193,12 @@ async def run(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await telemetry.start(config.metrics.listen["serve"])
+    watching = asyncio.create_task(server.watch_database())
     try:
         await server.start()
         log.info("serving http://%s", config.web.listen)
         await stop.wait()
     finally:
+        watching.cancel()
         await server.stop()
         await telemetry.stop()

@@ -162,7 +162,7 @@ class WorkerCounts:
         self.seconds = telemetry.histogram(
             "checkpoint_seconds", "From the start of a transaction to its commit.", buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10)
         )
-        self.age = telemetry.gauge("watermark_age_seconds", "How far the slowest watermark with an open window is behind the clock.")
+        self.age = telemetry.gauge("watermark_age_seconds", "How far the slowest source with an open window is behind.")
         self.lag = telemetry.gauge("lag_records", "Records in Kafka that were not applied yet.", ["topic", "partition"])
 
     def applied(self, topic: str, frames: int, size_bytes: int) -> None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import aiohttp
+import pytest
 
 from streams.clickhouse.client import connect
 from streams.config import Config
@@ -72,3 +73,17 @@ def test_database_away_is_503_and_says_so() -> None:
     ((status, body),) = ask("http://127.0.0.1:1/orbitrack", "/api/v1/slo")
     assert status == 503
     assert "127.0.0.1:1" in body["error"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_readiness_is_known_before_anybody_asks(database: str, is_there: bool) -> None:
+    async def run() -> dict[str, str]:
+        telemetry = Telemetry("serve")
+        dsn = database if is_there else "http://127.0.0.1:1/orbitrack"
+        server = Server(Config.model_validate({"database": {"dsn": dsn}}), telemetry)
+        await server.look_at_database()
+        await server.stop()
+        return telemetry.readiness()
+
+    wrong = asyncio.run(run())
+    assert not wrong if is_there else "127.0.0.1:1" in wrong["database"]
