@@ -472,6 +472,20 @@ def test_a_packet_too_short_keeps_what_fits(jpss: definitions.Definition, jpss_b
     assert same(out.values[1], whole.values[1])
 
 
+def test_a_short_packet_among_calibrated_ones_lacks_only_its_own_values() -> None:
+    definition = definitions.load(testdata("packets", "imap_hit", "hit.xtce.xml"))
+    packets = [packet for _, packet in space_packets.split(testdata("packets", "imap_hit", "hk.ccsds").read_bytes()[: 150 * 3])]
+    short = packets[1][:4] + (100 - 7).to_bytes(2, "big") + packets[1][6:100]
+    out = decode([packets[0] + short + packets[2]], definition)
+    whole = decode([b"".join(packets)], definition)
+
+    assert same(out.values[0], whole.values[0]) and same(out.values[2], whole.values[2])
+    fits, everything = flat(*out.values[1][1:]), flat(*whole.values[1][1:])
+    assert 60 < len(fits) < len(everything) == 131
+    assert all(same(fits[name], everything[name]) for name in fits if name != "PKT_LEN")
+    assert sum(row["value"] is not None for row in out.samples) == 131 * 2 + len(fits)
+
+
 # -- counts and packets from frames ------------------------------------------------------------------------------------
 def test_counts_are_those_of_the_rows(jpss_bytes: bytes) -> None:
     decoder = SpacePacketDecoder(boundaries="stream")

@@ -171,7 +171,7 @@ cdef class Melter:
                 return -1
         elif cells.value_bytes < 0:
             value = raw_number(cells, column.raw_kind, item)
-        elif not cells.value_valid[item]:
+        elif (not cells.is_total or tree.has_gaps) and not cells.value_valid[item]:
             return 0                                         # outside its calibration: no value
         elif column.making == MAKE_TIME:
             value = <double> (<int64_t*> cells.value)[item] / 1e9

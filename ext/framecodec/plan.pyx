@@ -800,7 +800,8 @@ cdef class Plan:
                 out + row, cells.raw + row * cells.raw_bytes, cells.raw_bytes, field.is_unsigned, field.coding >= IEEE754, count,
                 &self.numbers[self.calibrators[field.calibrator].start], self.calibrators[field.calibrator].count,
             )
-            memset(cells.value_valid + row, 1, count)
+            if tree.tracks_valid or not cells.is_total:
+                memset(cells.value_valid + row, 1, count)
             return
         for index in range(row, row + count):
             load_cell(cells, field, index, &value)

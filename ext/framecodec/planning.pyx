@@ -273,7 +273,13 @@ cdef build_layouts(Plan plan, wanted):
             words = list(dict.fromkeys(label for _, _, label in field_source.labels)) or None
             formats.append((field_source.raw_format, field_source.value_format, words))
         columns = [column for column in (numbered(column, cells, wanted, source, definition) for column in source.columns) if column is not None]
-        tree = Tree(columns, kept, source.domains, formats, {cells[scalar] for scalar, _ in source.fixed if cells[scalar] >= 0})
+        fixed_cells = {cells[scalar]: source.scalars[scalar][0] for scalar, _ in source.fixed if cells[scalar] >= 0}
+        # Polynomials of whole numbers and floats always have a value; decimal digits above 9 have not even a raw one.
+        total = {
+            cell for cell, number in fixed_cells.items()
+            if plan.fields[<int> number].making == MAKE_POLYNOMIAL and plan.fields[<int> number].coding not in (BCD, PACKED_BCD)
+        }
+        tree = Tree(columns, kept, source.domains, formats, fixed_cells, total)
         plan.trees.append(tree)
         layout.tree = <void*> tree
         layout.time_cell = cells[source.time_scalar] if source.time_scalar >= 0 else -1

@@ -10,6 +10,7 @@ cdef struct Cells:
     int raw_bytes            # bytes an item; 0: `ends` and `data`
     int value_bytes          # the same for the value; -1: the value is the raw value
     bint is_optional         # `valid` counts
+    bint is_total            # so is the value: `value_valid` does not count unless tracks_valid
     bint is_fixed            # written for every item, column by column: nothing is cleared beforehand
     uint8_t* raw
     uint8_t* valid           # one byte an item, 1 = the parameter is there

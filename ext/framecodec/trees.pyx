@@ -143,7 +143,7 @@ cdef inline int grow(void** data, int64_t size) noexcept nogil:
 cdef class Tree:
     """The columns of one layout. `formats`: for each scalar its raw Arrow format, value format or "", and labels or None."""
 
-    def __cinit__(self, columns, scalars, domains, formats, fixed=()):
+    def __cinit__(self, columns, scalars, domains, formats, fixed=(), total=()):
         cdef int index
         self.columns, self.formats = list(columns), list(formats)
         self.field_numbers = [field for field, _, _ in scalars]
@@ -156,7 +156,7 @@ cdef class Tree:
             raw, value, _ = formats[index]
             self.cells[index].domain = domain
             self.cells[index].is_optional = optional
-            self.cells[index].is_fixed = index in fixed
+            self.cells[index].is_fixed, self.cells[index].is_total = index in fixed, index in total
             self.cells[index].raw_bytes = ITEM_BYTES[raw]
             self.cells[index].value_bytes = ITEM_BYTES[value]
         for index, parent in enumerate(domains):
@@ -227,11 +227,13 @@ cdef class Tree:
                 continue
             if grow(<void**> &cells.value_valid, capacity) < 0:
                 return -1
-            memset(cells.value_valid + before, 0, capacity - before)
+            if not cells.is_total:
+                memset(cells.value_valid + before, 0, capacity - before)
             if cells.value_bytes:
                 if grow(<void**> &cells.value, capacity * cells.value_bytes) < 0:
                     return -1
-                memset(cells.value + before * cells.value_bytes, 0, (capacity - before) * cells.value_bytes)
+                if not cells.is_total:
+                    memset(cells.value + before * cells.value_bytes, 0, (capacity - before) * cells.value_bytes)
             elif grow(<void**> &cells.value_ends, (capacity + 1) * sizeof(int32_t)) < 0:
                 return -1
         for index in range(1, self.domain_count):
@@ -252,6 +254,8 @@ cdef class Tree:
         for index in range(self.cell_count):
             if self.cells[index].is_fixed and self.cells[index].valid != NULL:
                 memset(self.cells[index].valid, 1, self.domains[0].length)
+                if self.cells[index].is_total:
+                    memset(self.cells[index].value_valid, 1, self.domains[0].length)
 
     cdef int64_t add(self, int domain, int64_t count) noexcept nogil:
         cdef int64_t begin = self.domains[domain].length
@@ -409,7 +413,8 @@ cdef export_scalar(Tree tree, int cell, bint is_value, int64_t length, bytes nam
         form = "i" if value == "label" else value
         new_schema(schema, form.encode(), name, ARROW_FLAG_NULLABLE, 0)
         new_array(array, length, 2 if cells.value_bytes else 3, 0)
-        array.buffers[0] = bitmap(cells.value_valid, length, &array.null_count)
+        if not cells.is_total or tree.has_gaps:
+            array.buffers[0] = bitmap(cells.value_valid, length, &array.null_count)
         array.buffers[1] = used(cells.value if cells.value_bytes else cells.value_ends)
         if cells.value_bytes == 0:
             array.buffers[2] = used(cells.value_data)
