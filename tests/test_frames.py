@@ -375,6 +375,19 @@ def test_uslp_garbage_between_frames_is_rejected_with_its_place() -> None:
     assert output.contents == packets
 
 
+def test_uslp_frame_that_the_end_of_the_input_cuts_is_truncated_and_a_look_alike_is_garbage() -> None:
+    frame = oracle.uslp_frame(bytes(40), None)
+    for cut in range(1, len(frame)):
+        data = frame * 2 + frame[:cut]
+        output = decode(data, "uslp", cuts=range(1, len(data)))
+        assert output == decode(data, "uslp")
+        found = [(row["reason"], row["size_bytes"]) for row in output.rejects if row["size_bytes"]]
+        assert found == [("truncated", cut)]
+    frame = oracle.uslp_frame(bytes(40), None, fecf=2)
+    output = decode(frame * 2 + b"\0" + frame[:6], "uslp", fecf=True, cuts=range(1, 2 * len(frame) + 7))
+    assert [(row["reason"], row["size_bytes"]) for row in output.rejects if row["size_bytes"]] == [("garbage", 7)]
+
+
 def test_uslp_truncated_frames_and_other_protocols() -> None:
     packet = oracle.packet(5, 1, b"abc")
     truncated = ((12 << 28) | (300 << 12) | (3 << 5) | 1).to_bytes(4, "big") + bytes([7 << 5]) + packet

@@ -270,9 +270,9 @@ cdef class FrameCutter:
             size = 0
             if frame[0] >> 4 == 12:
                 if left < USLP_HEADER_BYTES:
-                    stream.is_locked = True
-                    return 0
-                if not frame[3] & 1:
+                    if not self.is_final or stream.is_locked:
+                        return 0
+                elif not frame[3] & 1:
                     size = ((<int64_t> frame[4] << 8) | frame[5]) + 1
                     header = USLP_HEADER_BYTES + (frame[6] & 7)
                     size = 0 if size < header else size

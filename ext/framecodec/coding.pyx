@@ -212,23 +212,31 @@ cdef class ReedSolomon:
     # Row [step][byte]: what a byte with `7 - step` bytes after it in its group of eight leaves behind. A code of 16 check
     # symbols is divided by its generator times x^16, which leaves the same symbols and 16 zeros.
     def fill_remainders(self):
-        first_root = 128 - self.parity_bytes // 2
-        generator = [1]                                       # highest power first
-        for root in range(first_root, first_root + self.parity_bytes):
-            longer = [*generator, 0]
-            for index, factor in enumerate(generator):
-                longer[index + 1] ^= multiply(factor, POWER[root % 255])
-            generator = longer
-        tail = generator[1:] + [0] * (PARITY_MAX - self.parity_bytes)
-        rest = tail
+        cdef uint8_t tail[PARITY_MAX]
+        cdef uint8_t rest[PARITY_MAX]
         cdef uint8_t* row
-        cdef int step, value
+        cdef uint8_t top
+        cdef int step, value, index, root
+        cdef int first_root = 128 - self.parity_bytes // 2
+        # The generator without its highest power, which is 1; highest first.
+        memset(tail, 0, PARITY_MAX)
+        for root in range(self.parity_bytes):
+            top = 1
+            for index in range(root + 1):
+                # Times (x + gamma^root): each coefficient takes the one above it, multiplied.
+                value = tail[index] if index < root else 0
+                tail[index] = <uint8_t> value ^ multiply(top, POWER[(first_root + root) % 255])
+                top = <uint8_t> value
+        memcpy(rest, tail, PARITY_MAX)
         for step in range(7, -1, -1):
             for value in range(256):
                 row = <uint8_t*> self.remainders + (step * 256 + self.from_field[value]) * 32
                 for index in range(PARITY_MAX):
-                    row[index] = self.from_field[multiply(value, rest[index])]
-            rest = [after ^ multiply(rest[0], factor) for after, factor in zip(rest[1:] + [0], tail)]
+                    row[index] = self.from_field[multiply(<uint8_t> value, rest[index])]
+            # Times x, once more divided.
+            top = rest[0]
+            for index in range(PARITY_MAX):
+                rest[index] = (rest[index + 1] if index + 1 < PARITY_MAX else 0) ^ multiply(top, tail[index])
 
     # What half `half` (0 the lower four bits) of symbol `index` of a remainder adds to each syndrome, for each value of the
     # half: that symbol stands for x^(parity - 1 - index). Two rows to add, where bits would be eight branches nobody can predict.

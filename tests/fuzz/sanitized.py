@@ -16,7 +16,10 @@ import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
-MODULES = {"rack": ("columns", "records", "rack", "headers", "sflow", "templates", "netflow")}
+MODULES = {
+    "rack": ("columns", "records", "rack", "headers", "sflow", "templates", "netflow"),
+    "frames": ("columns", "records", "coding", "cadu", "transfer", "channels", "frames"),
+}
 FLAGS = "-fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize=alignment -O1 -g"
 
 

@@ -72,6 +72,7 @@ def codewords(block: bytes, interleave: int) -> list[bytes]:
     return [block[first::interleave] for first in range(interleave)]
 
 
+@cache
 def pseudo_random(size: int) -> bytes:
     bits = [1] * 8
     while len(bits) < 8 * size:

@@ -26,7 +26,8 @@ def zones(packets: Iterable[bytes], size: int) -> Iterator[tuple[int | None, byt
         stream += each
     rest = -len(stream) % size
     if rest:
-        rest += size if rest < 7 else 0
+        while rest < 7:
+            rest += size
         starts.append(len(stream))
         stream += packet(IDLE_APID, 0, bytes(rest - 6))
     for begin in range(0, len(stream), size):
