@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.client import ROW_FAULTS, TABLE_FAULTS, ClickHouseError, Fault, classify, connect, database_of
 from streams.errors import DependencyError
 
@@ -68,3 +69,10 @@ def test_settings_of_the_dsn_reach_the_server(database: str) -> None:
 def test_database_of_a_dsn() -> None:
     assert database_of("http://u:p@h:1/my%2Ddata?x=1") == "my-data"
     assert database_of("http://h:1") == "orbitrack"
+
+
+def test_analyst_is_answered_in_our_formats(database: str) -> None:
+    dsn = database.replace("http://", "http://analyst@")
+    with connect(dsn) as client:
+        names, rows = ask_rows(client, "SELECT toDateTime(0, 'UTC') AS epoch, toUInt64(1) AS one")
+    assert (names, rows) == (["epoch", "one"], [["1970-01-01T00:00:00Z", 1]])

@@ -39,7 +39,8 @@ READ_CAPS: Mapping[str, int] = {
 # Only what shapes the answer; whatever opens files, evaluates text, changes the dialect or lifts a cap is not here.
 READ_SETTINGS = re.compile(
     r"((output_format|input_format|date_time|decimal|http)_(?!values|.*(schema|path|file|template))\w+|session_timezone"
-    r"|extremes|limit|offset|max_block_size|join_use_nulls|final|result_overflow_mode|format_csv_delimiter|log_comment"
+    r"|extremes|limit|offset|max_block_size|join_use_nulls|final|result_overflow_mode|log_comment"
+    r"|format_csv_(delimiter|null_representation)"
     # The JDBC driver sends it with everything; it means nothing without INSERT.
     r"|async_insert)\Z"
 )
