@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from streams.decode import TransferFrameDecoder, frame_decoder
 from streams.errors import InputError
-from streams.model import FLOWS, FRAMES, SAMPLES
+from streams.model import FLOWS, FRAMES, REJECTS, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from streams.captures import Capture
     from streams.config import Link
 
-__all__ = ["KINDS", "MAIN_KIND", "Details", "Lines", "Offline", "one_frame", "rack_decoder", "rack_lines"]
+__all__ = ["KINDS", "MAIN_KIND", "Details", "Lines", "Offline", "no_lines", "one_frame", "rack_decoder", "rack_lines"]
 
 # The line types of each codec in the order of their lines; without --emit all but `sample` of satellites are printed.
 KINDS = {
@@ -45,12 +45,20 @@ KINDS = {
 # What a format that holds one type holds.
 MAIN_KIND = {"sflow": "flow", "netflow": "flow"}
 
-COLUMNS = {
-    "flow": FLOWS.names,
-    "sample": SAMPLES.names,
-    "frame": ["offset", "scid", "vcid", "frame_count", "lost_before", "fecf", "corrected_symbols"],
-    "packet": ["offset", "scid", "vcid", "apid", "packet_type", "sequence_flags", "sequence_count", "size_bytes", "time"],
-    "reject": ["reason", "offset", "source", "size_bytes", "detail"],
+# The lines of each kind as the decoders make them; what the definition adds to packets comes on top.
+SCHEMAS = {
+    "flow": FLOWS,
+    "sample": SAMPLES,
+    "frame": pa.schema([
+        ("offset", pa.int64()), ("scid", pa.int32()), ("vcid", pa.int32()), ("frame_count", pa.int64()),
+        ("lost_before", pa.int64()), ("fecf", pa.utf8()), ("corrected_symbols", pa.int32()),
+    ]),
+    "packet": pa.schema([
+        ("offset", pa.int64()), ("scid", pa.int32()), ("vcid", pa.int32()), ("apid", pa.uint16()), ("packet_type", pa.uint8()),
+        ("sequence_flags", pa.uint8()), ("sequence_count", pa.uint16()), ("size_bytes", pa.int32()),
+        ("time", pa.timestamp("ns", tz="UTC")),
+    ]),
+    "reject": pa.schema([REJECTS.field(name) for name in ("reason", "offset", "source", "size_bytes", "detail")]),
 }
 
 # The first two bytes of idle packets (APID 2047), of both types, with and without a secondary header.
@@ -249,7 +257,12 @@ def rack_lines(decoded: Any) -> Iterator[Lines]:
 def lines_of(
     kind: str, batch: pa.RecordBatch, details: list[Details] | None = None, payload: bytes = b""
 ) -> Lines:
-    return Lines(kind, batch.select(COLUMNS[kind]), details or [], payload)
+    return Lines(kind, batch.select(SCHEMAS[kind].names), details or [], payload)
+
+
+def no_lines(kind: str) -> Lines:
+    """Lines that say what there would have been."""
+    return Lines(kind, pa.RecordBatch.from_pylist([], schema=SCHEMAS[kind]))
 
 
 def payload_of(packets: pa.RecordBatch, capture: Capture) -> bytes:

@@ -4,7 +4,8 @@
     output.write(lines)          # streams.offline.Lines, as often as there are some
     output.close()               # Arrow and Parquet files appear under their name only now
 
-Forms are those of DESIGN 6. Raises UsageError for what a format cannot hold, OSError where a path cannot be written.
+Forms are those of DESIGN 6. Lines without rows still make a header or a schema. Raises UsageError for what a format cannot
+hold, InputError where OUT cannot be made.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams.errors import UsageError
+from streams.errors import InputError, UsageError
 from streams.rows import json_array, json_lines, text_columns
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from streams.offline import Lines
 
-__all__ = ["FORMATS", "JsonOutput", "Output", "open_output"]
+__all__ = ["FORMATS", "JsonOutput", "Output", "check_output", "open_output"]
 
 FORMATS = ("table", "jsonl", "csv", "arrow", "parquet", "raw")
 
@@ -168,9 +169,15 @@ class FileOutput:
     def write(self, lines: Lines) -> None:
         for container, batch in containers(lines, self.with_values):
             if container not in self.writers:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                self.make_folder()
                 self.writers[container] = self.open(self.path(container), batch.schema)
             self.writers[container].write_batch(batch)
+
+    def make_folder(self) -> None:
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.out}: cannot be written: {error.strerror}") from error
 
     def path(self, container: str) -> Path:
         return self.folder / f"{container.replace('/', '_')}.{self.format}"
@@ -194,7 +201,7 @@ class FileOutput:
 
 def containers(lines: Lines, with_values: bool) -> Iterator[tuple[str, pa.RecordBatch]]:
     """The rows by container, `raw` and `values` as struct columns; dictionaries, which files cannot change, become text."""
-    if not (with_values and lines.kind == "packet"):
+    if not (with_values and lines.kind == "packet" and lines.batch.num_rows):
         yield lines.kind, without_dictionaries(lines.batch)
         return
     unmatched = pa.array([True] * lines.batch.num_rows)
@@ -242,7 +249,7 @@ def values_json(lines: Lines) -> dict[str, pa.Array]:
 def chunks(lines: Lines, with_values: bool) -> Iterator[dict[str, pa.Array]]:
     """Columns of text, some rows at a time."""
     extra = values_json(lines) if with_values and lines.kind == "packet" else {}
-    for start in range(0, lines.batch.num_rows, CHUNK_ROWS):
+    for start in range(0, max(lines.batch.num_rows, 1), CHUNK_ROWS):
         columns = text_columns(lines.batch.slice(start, CHUNK_ROWS))
         yield columns | {name: texts.slice(start, CHUNK_ROWS) for name, texts in extra.items()}
 
@@ -254,19 +261,23 @@ def write_texts(stream: BinaryIO, texts: pa.Array, end: bytes = b"\n") -> None:
         stream.write(end)
 
 
-def open_output(
-    file_format: str, *, out: Path | None, kinds: tuple[str, ...], stream: BinaryIO, width: int | None, with_values: bool
-) -> Output:
-    """`stream` is where rows go without `out`; `width` is its terminal's, None where it is none."""
+def check_output(file_format: str, out: Path | None, kinds: tuple[str, ...]) -> None:
+    """UsageError where the format cannot hold that. Before OUT is opened, which empties it."""
     if file_format in ("csv", "arrow", "parquet", "raw") and len(kinds) != 1:
         raise UsageError(f"--format {file_format} holds rows of one type; say which with --emit, one of {', '.join(kinds)}")
     if file_format == "parquet" and out is None:
         raise UsageError("--format parquet needs a file: -o OUT")
     if file_format == "raw" and (out is None or kinds[0] not in ("packet", "frame")):
         raise UsageError("--format raw writes packets to a file, or frames: --emit packet -o OUT")
+    if out is not None and file_format in ("arrow", "parquet") and out.is_dir():
+        raise UsageError(f"{out} is a folder that is there already; -o names a new one, or a file")
+
+
+def open_output(
+    file_format: str, *, out: Path | None, kinds: tuple[str, ...], stream: BinaryIO, width: int | None, with_values: bool
+) -> Output:
+    """`stream` is where rows go without `out`; `width` is its terminal's, None where it is none."""
     if out is not None and file_format in ("arrow", "parquet"):
-        if out.is_dir():
-            raise UsageError(f"{out} is a folder that is there already; -o names a new one, or a file")
         return FileOutput(out, file_format, with_values)
     if file_format == "jsonl":
         return JsonOutput(stream, with_values)

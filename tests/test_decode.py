@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 
 from streams.cli import main
 from streams.model import FLOWS, SAMPLES
+from streams.offline import SCHEMAS
 from tests.capture_files import ethernet, fragments_v4, ip, pcap, udp
 from tests.conftest import REPOSITORY, testdata
 
@@ -29,6 +30,7 @@ FIELDS = {
     "sample": SAMPLES.names,
     "packet": ["offset", "scid", "vcid", "apid", "packet_type", "sequence_flags", "sequence_count", "size_bytes", "time"],
     "reject": ["reason", "offset", "source", "size_bytes", "detail"],
+    "frame": ["offset", "scid", "vcid", "frame_count", "lost_before", "fecf", "corrected_symbols"],
 }
 
 
@@ -311,6 +313,43 @@ def test_raw_writes_the_packets_back_to_back(tmp_path: Path) -> None:
     assert clean.read_bytes() == b"".join(packets)
 
 
+KINDS_OF_A_FILE = [
+    ("sflow", "flow"), ("netflow", "sample"), ("ccsds-packets", "packet"), ("ccsds-packets", "reject"), ("cadu", "frame"),
+]
+
+
+@pytest.mark.parametrize(("codec", "kind"), KINDS_OF_A_FILE)
+def test_nothing_still_has_a_header_and_a_schema(codec: str, kind: str, tmp_path: Path) -> None:
+    """A program that reads what we write needs no case for a quiet hour."""
+    empty, out = tmp_path / "empty.bin", tmp_path / "out"
+    empty.write_bytes(b"")
+    fields = FIELDS[kind]
+    arguments = ("--codec", codec, "--emit", kind, empty)
+    assert run(*arguments, "--format", "csv").stdout.rstrip() == ",".join(fields)
+    stream = pa.ipc.open_stream(run(*arguments, "--format", "arrow").stdout_bytes).read_all()
+    assert (stream.num_rows, stream.schema.names) == (0, fields)
+    run(*arguments, "--format", "parquet", "-o", out)
+    assert pq.read_table(out).schema.names == fields
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.bin", "out"]
+
+
+def test_lines_have_the_types_that_an_empty_output_has() -> None:
+    cadu = testdata("cadu", "snpp_viirs_cadu.dat")
+    for kind in ("packet", "frame"):
+        options = ("--codec", "cadu", "--rs", "255,223", "--interleave", "4", "--emit", kind, "--format", "arrow")
+        found = pa.ipc.open_stream(run(*options, cadu).stdout_bytes).read_all().schema
+        assert [(field.name, field.type) for field in found] == [(field.name, field.type) for field in SCHEMAS[kind]]
+
+
+def test_wrong_options_leave_an_older_output_as_it_is(tmp_path: Path) -> None:
+    file, out = tmp_path / "good.bin", tmp_path / "out"
+    file.write_bytes(packet(7, 0, b"xy"))
+    out.write_text("older")
+    run("--codec", "sflow", "--format", "raw", "-o", out, file, status=2)
+    run("--codec", "ccsds-packets", "--emit", "packet,reject", "--format", "csv", "-o", out, file, status=2)
+    assert out.read_text() == "older"
+
+
 def invoke(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "streams.cli", "decode", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY, check=False)
@@ -337,6 +376,10 @@ def wrong_uses(folder: Path) -> Iterator[tuple[list[object], int, str]]:
     yield [*satellite, "--interleave", "9", good], 2, "--interleave:"
     yield ["--codec", "sflow", "--definition", bad, good], 2, "--definition: 'definition' means nothing for codec sflow"
     yield ["--codec", "tm", good], 2, "--frame-length: tm frames are told apart by their length only"
+    yield ["--codec", "tm", "--frame-length", "0", good], 2, "--frame-length: 'frame_length' cannot be 0"
+    absent = folder / "no" / "out"
+    yield [*satellite, "--format", "parquet", "-o", absent, good], 1, f"{absent}: cannot be written: No such file"
+    yield [good], 2, "Usage:"
     yield ["--codec", "sflw", good], 2, "Usage:"
     yield [*satellite], 2, "Usage:"
 

@@ -60,9 +60,11 @@ def command(
     port: int | None, **options: Any,
 ) -> None:
     """Print what FILEs hold: pcap, pcapng or raw bytes, told apart by their content; `-` is standard input."""
-    from streams.offline import Offline
+    from streams.offline import Offline, no_lines
+    from streams.outputs import check_output
 
     kinds = kinds_of(options["codec"], emit, file_format, rejects_file is not None)
+    check_output(file_format, out, kinds)
     # Rejects are always decoded: they are counted even where they are not printed.
     decoding = Offline(link_from_options(options), {*kinds, "reject"}, payload=file_format == "raw")
     failed: InputError | None = None
@@ -80,6 +82,8 @@ def command(
                 # As cat does: say so, go on with the other files, and end with status 1.
                 click.echo(str(error), err=True)
                 failed = error
+        if not printer.has_rows and file_format in ONE_TYPE:
+            output.write(no_lines(kinds[0]))            # a header, a schema
         output.close()
         if summary:
             line = json.dumps(decoding.summary(), separators=(",", ":"))
@@ -98,9 +102,11 @@ class Printer:
 
         self.output, self.kinds = output, kinds
         self.rejects = JsonOutput(rejects, with_values=False) if rejects else None
+        self.has_rows = False
 
     def write(self, lines: Lines) -> None:
         if lines.kind in self.kinds:
+            self.has_rows = True
             self.output.write(lines)
         if lines.kind == "reject" and self.rejects is not None:
             self.rejects.write(lines)

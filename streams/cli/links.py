@@ -21,10 +21,17 @@ CODECS = ("sflow", "netflow", "ccsds-packets", "tm", "aos", "uslp", "cadu")
 NEED_FRAME_LENGTH = ("tm", "aos")
 
 
+class Codec(click.Choice[str]):
+    """Missing, it is one line; Choice would write one for each of its values."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return f"One of {', '.join(self.choices)}."
+
+
 def link_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what frames are, for decode, replay and inspect."""
     options = [
-        click.option("--codec", type=click.Choice(CODECS), required=True, help="What the frames are."),
+        click.option("--codec", type=Codec(CODECS), required=True, help="What the frames are."),
         click.option("--port", type=click.IntRange(1, 65_535), help="Of captures: only datagrams to this UDP port."),
         click.option("--definition", type=click.Path(path_type=Path), metavar="FILE", help="XTCE or ccsdspy table (.csv)."),
         click.option("--container", metavar="PATH", help="The root; default: the base-less one with the most heirs."),
@@ -52,7 +59,8 @@ def link_from_options(options: dict[str, Any], name: str = "") -> Link:
 
     from streams.config import Link, describe_error
 
-    wanted = {key: value for key, value in options.items() if value not in (None, False, ())}
+    # A 0 that was given stays, to be judged like any number; False of a switch is its default.
+    wanted = {key: value for key, value in options.items() if value is not None and value is not False and value != ()}
     wanted |= {key: False for key in ("fecf", "randomized", "ocf") if options.get(key) is False}
     wanted |= {"name": name or options["codec"], "idle": not wanted.pop("no_idle", False)}
     wanted |= {"vc_mode": vc_modes(wanted.pop("vc_mode", ()))}
