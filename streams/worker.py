@@ -100,6 +100,8 @@ class Worker:
             return
         try:
             partition.apply(message.offset, frames_of(message), message.value or b"")
+        except (MemoryError, OSError, ImportError):
+            raise                         # the machine's or the installation's fault: the record is not to blame
         except Exception:                 # ours: the record is put aside, and the process ends
             await self.quarantine(partition, message, traceback.format_exc())
             raise
