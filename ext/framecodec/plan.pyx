@@ -678,12 +678,15 @@ cdef class Plan:
                     first = (<Tree> tree).items(step.domain, number)
                     if first < 0:
                         return OUT_OF_MEMORY
-                    if field.is_plain and (cursor & 7) == 0 and number:
+                    if field.is_plain and (cursor & 7) == 0:
                         framecodec_run(
                             (<Tree> tree).cells[step.cell].raw + first * (field.width >> 3), field.width >> 3, packet + (cursor >> 3), number)
-                        memset((<Tree> tree).cells[step.cell].valid + first, 1, number)
+                        if (<Tree> tree).tracks_valid:
+                            memset((<Tree> tree).cells[step.cell].valid + first, 1, number)
                         cursor += number * field.width
                         number = 0
+                    elif field.is_plain:
+                        (<Tree> tree).track()                # its items were not cleared: now they say what is there
                     while number:
                         (<Tree> tree).domains[step.domain].current = first
                         if self.read_value(field, packet, size, &cursor, &local) != OK:

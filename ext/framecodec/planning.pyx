@@ -274,6 +274,10 @@ cdef build_layouts(Plan plan, wanted):
             formats.append((field_source.raw_format, field_source.value_format, words))
         columns = [column for column in (numbered(column, cells, wanted, source, definition) for column in source.columns) if column is not None]
         fixed_cells = {cells[scalar]: source.scalars[scalar][0] for scalar, _ in source.fixed if cells[scalar] >= 0}
+        # Arrays of plain numbers are written whole, too.
+        for name, *parts in source.tail:
+            if name in ("run", "run_to_end") and plan.fields[<int> parts[1]].is_plain and cells[parts[2]] >= 0:
+                fixed_cells[cells[parts[2]]] = parts[1]
         # Polynomials of whole numbers and floats always have a value; decimal digits above 9 have not even a raw one.
         total = {
             cell for cell, number in fixed_cells.items()

@@ -253,7 +253,7 @@ cdef class Tree:
         self.tracks_valid = True
         for index in range(self.cell_count):
             if self.cells[index].is_fixed and self.cells[index].valid != NULL:
-                memset(self.cells[index].valid, 1, self.domains[0].length)
+                memset(self.cells[index].valid, 1, self.domains[self.cells[index].domain].length)
                 if self.cells[index].is_total:
                     memset(self.cells[index].value_valid, 1, self.domains[0].length)
 
