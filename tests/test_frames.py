@@ -569,6 +569,8 @@ def test_state_survives_in_mid_packet_and_mid_frame() -> None:
 def test_options_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="frame_length must be given"):
         FrameDecoder("tm")
+    with pytest.raises(ValueError, match="frame_length 3: frames have 7 to 65,536 bytes"):
+        FrameDecoder("tm", 3)
     with pytest.raises(ValueError, match="4 equal parts"):
         FrameDecoder("cadu", 893, interleave=4)
     with pytest.raises(ValueError, match="no Reed-Solomon code"):

@@ -85,7 +85,9 @@ cdef class FrameCutter:
 
     # Called for what run() finds. FrameDecoder overrides them; 0 or -1.
     cdef int on_frame(self, const Frame* frame) noexcept nogil
-    cdef int on_waste(self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source) noexcept nogil
+    cdef int on_waste(
+        self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source,
+    ) noexcept nogil
     # Whether the frame proves by its own check that it is one.
     cdef bint vouches(self, const uint8_t* frame, int64_t size) noexcept nogil
 

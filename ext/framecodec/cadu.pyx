@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """Frames in a stream of bytes that may be cut anywhere: the attached sync marker (CCSDS 131.0-B 9), and what is around a frame.
 
 A CADU is the marker 1ACFFC1D and a block: the transfer frame, pseudo-randomized and with Reed-Solomon check symbols, or not.
@@ -6,8 +6,8 @@ Receivers lose bits, so a CADU may begin at any bit, and those that cannot tell 
 
 *Search*: the marker is looked for at every bit, in both polarities, with up to `marker_errors_max` wrong bits. *Verify*: one is
 believed if the next marker is where it should be; or if it is exact and its block can be decoded, or it is exact and the input
-ends there. *Lock*: from then on frames follow one another; a marker in its place is enough. *Flywheel*: where it is not there, a
-marker between here and the next place wins (bits were lost or inserted); if there is none but the next one or two places
+ends there. *Lock*: from then on frames follow one another; a marker in its place is enough. *Flywheel*: where it is not there,
+a marker between here and the next place wins (bits were lost or inserted); if there is none but the next one or two places
 have theirs, noise has hit the marker and the block is taken without it. Otherwise search again.
 
 That a block can be decoded is never enough by itself: the code is cyclic and the pseudo-random sequence nearly a codeword, so
@@ -120,12 +120,15 @@ cdef class StreamOwner:
         cdef Stream* stream = &self.stream
         cdef int64_t index
         return {
-            "at": stream.at, "locked": bool(stream.is_locked), "inverted": bool(stream.is_inverted), "received": stream.received_bytes,
-            "misses": stream.misses,
+            "at": stream.at, "locked": bool(stream.is_locked), "inverted": bool(stream.is_inverted),
+            "received": stream.received_bytes, "misses": stream.misses,
             "garbage": [stream.garbage_bits, stream.garbage_start, stream.garbage_offset, stream.garbage_received_ns],
             "kept": (<bytes> (<char*> stream.kept)[:stream.kept_size]).hex() if stream.kept_size else "",
             "segments": [
-                [stream.segments[index].start, stream.segments[index].end, stream.segments[index].offset, stream.segments[index].received_ns]
+                [
+                    stream.segments[index].start, stream.segments[index].end, stream.segments[index].offset,
+                    stream.segments[index].received_ns,
+                ]
                 for index in range(stream.segment_count)
             ],
         }
@@ -139,8 +142,8 @@ cdef class StreamOwner:
             stream.received_bytes = start
             if add_segment(stream, end - start, offset, received_ns) < 0:
                 raise MemoryError
-        stream.at, stream.is_locked, stream.is_inverted, stream.received_bytes = state["at"], state["locked"], state["inverted"], state["received"]
-        stream.misses = state["misses"]
+        stream.at, stream.is_locked, stream.is_inverted = state["at"], state["locked"], state["inverted"]
+        stream.received_bytes, stream.misses = state["received"], state["misses"]
         stream.garbage_bits, stream.garbage_start, stream.garbage_offset, stream.garbage_received_ns = state["garbage"]
         if keep(stream, <const uint8_t*> <char*> kept, len(kept)) < 0:
             raise MemoryError
@@ -173,7 +176,9 @@ cdef class FrameCutter:
     cdef int on_frame(self, const Frame* frame) noexcept nogil:
         return 0
 
-    cdef int on_waste(self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source) noexcept nogil:
+    cdef int on_waste(
+        self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source,
+    ) noexcept nogil:
         return 0
 
     cdef bint vouches(self, const uint8_t* frame, int64_t size) noexcept nogil:
@@ -279,7 +284,7 @@ cdef class FrameCutter:
             if size:
                 if left < size + 1 and not self.is_final:
                     return 0
-                if left >= size and ((left == size if left < size + 1 else frame[size] >> 4 == 12) or self.vouches(frame, size)):
+                if left >= size and (left == size or frame[size] >> 4 == 12 or self.vouches(frame, size)):
                     stream.is_locked = True
                     if self.accept(frame, size, size, False) < 0:
                         return -1
@@ -326,7 +331,7 @@ cdef class FrameCutter:
         cdef Stream* stream = self.stream
         cdef int64_t block = 8 * self.block_bytes
         cdef int64_t after = stream.at + block
-        cdef int64_t found = -1
+        cdef int64_t found = -1, last
         cdef const uint8_t* frame
         cdef bint is_inverted
         cdef int ahead
@@ -362,7 +367,9 @@ cdef class FrameCutter:
             return YES
         if after + MARKER_BITS > self.end and not self.is_final:
             return WAIT
-        verdict = self.look_ahead(stream.at + 1, (after if after < self.end - MARKER_BITS else self.end - MARKER_BITS + 1) - 1, &found)
+        # Up to the place of the next marker, which is asked below.
+        last = after - 1 if after < self.end - MARKER_BITS else self.end - MARKER_BITS
+        verdict = self.look_ahead(stream.at + 1, last, &found)
         if verdict == WAIT:
             return WAIT
         if verdict == YES:
@@ -489,7 +496,8 @@ cdef class FrameCutter:
         if self.close_garbage() < 0:
             return -1
         segment = segment_of(stream, stream.at >> 3)
-        frame.data, frame.size, frame.block_bytes, frame.source, frame.corrected = data, frame_bytes, block_bytes, self.source, self.corrected
+        frame.data, frame.size, frame.block_bytes = data, frame_bytes, block_bytes
+        frame.source, frame.corrected = self.source, self.corrected
         frame.is_checked = is_checked
         frame.offset = segment.offset + (stream.at >> 3) - segment.start
         stream.at += 8 * block_bytes

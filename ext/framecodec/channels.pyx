@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """Packets out of the frames of virtual channels: reassembly by the first header pointer.
 
 A packet may fill a part of a frame or go on over many. It is followed by its own length; the pointer in each frame says where the

@@ -2,6 +2,8 @@ from typing import Self
 
 from typing_extensions import Buffer
 
+__all__ = ["ReedSolomon", "crc16_of", "crc32_of", "randomized"]
+
 DUAL_OF_POWERS: tuple[int, ...]
 
 def crc16_of(data: Buffer) -> int: ...

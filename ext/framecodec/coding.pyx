@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """What a telemetry link adds to a transfer frame (CCSDS 131.0-B): Reed-Solomon, the pseudo-randomizer, and frame CRCs.
 
     code = ReedSolomon(32, interleave=4, basis="dual")        # (255,223); 16 for (255,239)

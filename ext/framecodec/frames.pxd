@@ -57,7 +57,6 @@ cdef class FrameDecoder(FrameCutter):
     cdef int64_t input_bytes
     cdef int64_t frame_total
     cdef int64_t reject_counts[7]
-    cdef bint needs_entity               # a channel is new: its name must be made with the GIL
 
     cdef StreamOwner owner_of(self, str name)
     cdef run_stream(self, Stream* stream, const uint8_t* data, int64_t size, bint is_final, int32_t source)

@@ -6,6 +6,8 @@ from typing_extensions import Buffer
 
 from framecodec.cadu import FrameCutter
 
+__all__ = ["DecodedFrames", "FrameDecoder"]
+
 CODES: dict[str, int]
 EMITTED: tuple[str, ...]
 FECF_NAMES: tuple[str, ...]

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """Transfer frames: bytes to frame rows, packets, and what was lost. TM, AOS and USLP, bare or in CADUs.
 
     decoder = FrameDecoder("cadu", rs="255,223", interleave=4, spacecraft="SNPP", link="viirs")
@@ -8,22 +8,22 @@
 
 `out` is a `DecodedFrames` with lists of record batches:
 
-- `frames`: a row each, FRAME_FIELDS, also for those whose frame error control is wrong. `lost_before` is by how much the virtual
-  channel's count went ahead; a frame that comes twice is no loss.
+- `frames`: a row each, FRAME_FIELDS, also for those whose frame error control is wrong. `lost_before` is by how much the
+  virtual channel's count went ahead; a frame that comes twice is no loss.
 - `packets`: received_ns source packet offset scid vcid, for SpacePacketDecoder.decode_packets. `offset` is that of the frame or
   CADU in which the packet begins.
 - `derived` (model.SAMPLES), for windows only: `frames_rx`, `frame_bytes`, `frames_lost`, `corrected_symbols`, `fecf_errors` of
-  `<spacecraft>/vc/<id>`; `rs_uncorrectable`, `garbage_bytes`, `frames_refused`, `master_frames_lost` of the spacecraft. One row an
-  event, so that windows do not depend on how the input was cut. Frames have no time of their own: the receive time is taken.
-- `rejects` (model.REJECTS): `garbage`, `truncated`, `rs_uncorrectable` and `frame_version` are input without a frame row, so that
-  their sizes and the frames' add up to the input; `bad_fecf`, `not_packets` and `partial_packet` are remarks of size 0.
+  `<spacecraft>/vc/<id>`; `rs_uncorrectable`, `garbage_bytes`, `frames_refused`, `master_frames_lost` of the spacecraft. One row
+  an event, so that windows do not depend on how the input was cut. Frames have no time of their own: the receive time is taken.
+- `rejects` (model.REJECTS): `garbage`, `truncated`, `rs_uncorrectable` and `frame_version` are input without a frame row, so
+  that their sizes and the frames' add up to the input; `bad_fecf`, `not_packets` and `partial_packet` are remarks of size 0.
 
-What the link does not say about its frames may be left to them: with `fecf` None, the first frame tells whether it ends in a right
-CRC; with `ocf` None, the flag in the header counts. The rest of the options is as `orbitrack decode` has it.
+What the link does not say about its frames may be left to them: with `fecf` None, the first frame tells whether it ends in a
+right CRC; with `ocf` None, the flag in the header counts. The rest of the options is as `orbitrack decode` has it.
 
-`boundaries` is as in framecodec.packets: `stream` (offsets in the stream), `frames` (a stream, offsets in the frame of the batch),
-`datagrams` (every frame of the batch closed in itself). The layers below: framecodec.cadu finds frames, framecodec.coding decodes them,
-framecodec.transfer reads headers, framecodec.channels makes packets.
+`boundaries` is as in framecodec.packets: `stream` (offsets in the stream), `frames` (a stream, offsets in the frame of the
+batch), `datagrams` (every frame of the batch closed in itself). The layers below: framecodec.cadu finds frames,
+framecodec.coding decodes them, framecodec.transfer reads headers, framecodec.channels makes packets.
 """
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -53,6 +53,8 @@ from framecodec.records import REJECTS_FIELDS, SAMPLES_FIELDS
 __all__ = ["DecodedFrames", "FrameDecoder"]
 
 cdef enum:
+    FRAME_BYTES_MIN = 7                  # a header and something in it
+    FRAME_BYTES_MAX = 65536              # 732.1-B 4.1.2.7; TM and AOS frames are shorter
     CHANNELS_MAX = 1024
     SOURCES_MAX = 1024
     SOURCE_NAMES_MAX = 65536
@@ -152,6 +154,8 @@ cdef class FrameDecoder(FrameCutter):
             frame_length = code.data_bytes
         if frame_length is None and kind != "uslp":
             raise ValueError(f"{kind} frames are told apart by their length only: frame_length must be given")
+        if frame_length is not None and not FRAME_BYTES_MIN <= frame_length <= FRAME_BYTES_MAX:
+            raise ValueError(f"frame_length {frame_length}: frames have {FRAME_BYTES_MIN} to {FRAME_BYTES_MAX:,} bytes")
         is_randomized = kind == "cadu" if randomized is None else bool(randomized)
         if frame_length is None and is_randomized:
             raise ValueError("randomized USLP frames do not show their length: frame_length must be given")
@@ -196,7 +200,10 @@ cdef class FrameDecoder(FrameCutter):
             reasons.add(reason)
         for check in FECF_NAMES:
             checks.add(check)
-        shared = {"entity": entities, "metric": metrics, "kind": kinds, "unit": units, "source": self.sources, "reason": reasons, "fecf": checks}
+        shared = {
+            "entity": entities, "metric": metrics, "kind": kinds, "unit": units, "source": self.sources, "reason": reasons,
+            "fecf": checks,
+        }
         self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
         self.rejects = Rows([(*field, shared.get(field[0])) for field in REJECTS_FIELDS])
         self.frame_rows = Rows([(*field, shared.get(field[0])) for field in FRAME_FIELDS[:OUT_FRAME + self.emits_payload]])
@@ -207,7 +214,7 @@ cdef class FrameDecoder(FrameCutter):
         capsules = frames.__arrow_c_array__()
         cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsules[0], "arrow_schema")
         cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsules[1], "arrow_array")
-        if schema.n_children < 5 or schema.children[0].format != b"l" or schema.children[1].format != b"i" or schema.children[4].format != b"z":
+        if schema.n_children < 5 or any(schema.children[index].format != form for index, form in ((0, b"l"), (1, b"i"), (4, b"z"))):
             raise TypeError("a batch of model.FRAMES is needed")
         cdef ArrowArray* received = array.children[0]
         cdef ArrowArray* source = array.children[1]
@@ -320,7 +327,7 @@ cdef class FrameDecoder(FrameCutter):
         cdef const char* wrong
         cdef VirtualChannel* channel = NULL
         cdef MasterChannel* master
-        cdef bint is_repeated
+        cdef bint is_repeated, is_uslp
         cdef int64_t lost
         cdef int index, check = FECF_ABSENT
         if not self.is_fecf_known:
@@ -329,8 +336,9 @@ cdef class FrameDecoder(FrameCutter):
                 self.layout.fecf_bytes = 4
             elif self.fecf > 0 or crc16(frame.data, frame.size) == 0:
                 self.layout.fecf_bytes = 2
+        is_uslp = self.layout.kind == KIND_USLP or (self.layout.kind == KIND_BY_VERSION and frame.data[0] >> 4 == 12)
         # A truncated USLP frame has no frame error control.
-        if self.layout.fecf_bytes and not (frame.data[0] >> 4 == 12 and self.layout.kind != KIND_TM and self.layout.kind != KIND_AOS and frame.data[3] & 1):
+        if self.layout.fecf_bytes and not (is_uslp and frame.data[3] & 1):
             check = FECF_OK if frame.is_checked or self.check_frame(frame.data, frame.size) else FECF_BAD
         wrong = read_header(frame.data, frame.size, &self.layout, &header)
         if check == FECF_BAD:
@@ -403,7 +411,9 @@ cdef class FrameDecoder(FrameCutter):
             return -1
         return self.take_remarks() if self.reassembler.remark_count else 0
 
-    cdef int on_waste(self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source) noexcept nogil:
+    cdef int on_waste(
+        self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source,
+    ) noexcept nogil:
         cdef const char* detail = "no frame begins here"
         if reason == WASTE_RS:
             detail = "a codeword has more wrong symbols than can be corrected"
@@ -496,7 +506,8 @@ cdef class FrameDecoder(FrameCutter):
         import pyarrow
         out = DecodedFrames()
         for rows, batches in (
-            (self.derived, out.derived), (self.rejects, out.rejects), (self.frame_rows, out.frames), (self.reassembler.packets, out.packets),
+            (self.derived, out.derived), (self.rejects, out.rejects), (self.frame_rows, out.frames),
+            (self.reassembler.packets, out.packets),
         ):
             if len(rows):
                 batches.append(pyarrow.record_batch(rows.flush()))
@@ -508,8 +519,8 @@ cdef class FrameDecoder(FrameCutter):
         for index in range(self.reassembler.remark_count):
             remark = &self.reassembler.remarks[index]
             if self.write_reject(
-                PARTIAL_PACKET if remark.reason == REMARK_PARTIAL else NOT_PACKETS, remark.offset, 0, remark.received_ns, remark.source,
-                remark.detail,
+                PARTIAL_PACKET if remark.reason == REMARK_PARTIAL else NOT_PACKETS, remark.offset, 0, remark.received_ns,
+                remark.source, remark.detail,
             ) < 0:
                 return -1
         self.reassembler.remark_count = 0
@@ -543,6 +554,7 @@ cdef class FrameDecoder(FrameCutter):
 
     cdef int write_derived(self, int32_t entity, int metric, double value, int64_t received_ns, int32_t source) noexcept nogil:
         cdef int64_t row = self.derived.length
+        cdef int32_t unit
         cdef Column* out
         if self.derived.reserve(1) < 0:
             return -1
@@ -559,7 +571,8 @@ cdef class FrameDecoder(FrameCutter):
         out[SAMPLE_VALUE].valid[row] = 1
         (<int32_t*> out[SAMPLE_KIND].values)[row] = 0
         # The units are frames, bytes, symbols, in this order.
-        (<int32_t*> out[SAMPLE_UNIT].values)[row] = 1 if metric == FRAME_BYTES or metric == GARBAGE_BYTES else 2 if metric == CORRECTED_SYMBOLS else 0
+        unit = 1 if metric == FRAME_BYTES or metric == GARBAGE_BYTES else 2 if metric == CORRECTED_SYMBOLS else 0
+        (<int32_t*> out[SAMPLE_UNIT].values)[row] = unit
         out[SAMPLE_UNIT].valid[row] = 1
         (<int32_t*> out[SAMPLE_SOURCE].values)[row] = source
         self.derived.length += 1

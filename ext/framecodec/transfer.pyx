@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """Headers of transfer frames: TM (CCSDS 132.0-B), AOS (732.0-B) and USLP (732.1-B).
 
 `read_header` says whose frame it is, its count, and which bytes are the packet zone and where the first packet in it begins. It
