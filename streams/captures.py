@@ -11,11 +11,13 @@ mid-file where a capture turns out to be damaged: what was good before has been 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from contextlib import contextmanager
+import tempfile
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pyarrow as pa
 
@@ -110,11 +112,15 @@ class Capture:
 
 @contextmanager
 def open_capture(
-    file: Path, *, link: str, codec: str, port: int = 0, piece_bytes: int = PIECE_BYTES,
+    file: Path, *, link: str, codec: str, port: int = 0, piece_bytes: int = PIECE_BYTES, is_read_twice: bool = False,
 ) -> Iterator[Capture]:
-    """Opens a file (`-`: standard input) whose frames are of `link` and `codec`; `port` 0 takes all UDP datagrams."""
+    """Opens a file (`-`: standard input) whose frames are of `link` and `codec`; `port` 0 takes all UDP datagrams.
+
+    `is_read_twice`: `read_again` will be used; a pipe is then copied to a temporary file first.
+    """
     if str(file) == "-":
-        yield Capture("standard input", sys.stdin.buffer, link, codec, port, piece_bytes)
+        with copy_of_stdin() if is_read_twice else nullcontext(sys.stdin.buffer) as stream:
+            yield Capture("standard input", stream, link, codec, port, piece_bytes)
         return
     try:
         stream = file.open("rb")
@@ -122,3 +128,13 @@ def open_capture(
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error
     with stream:
         yield Capture(str(file), stream, link, codec, port, piece_bytes)
+
+
+def copy_of_stdin() -> BinaryIO:
+    try:
+        copy = cast("BinaryIO", tempfile.TemporaryFile())           # noqa: SIM115  who called closes it
+        shutil.copyfileobj(sys.stdin.buffer, copy, PIECE_BYTES)
+        copy.seek(0)
+    except OSError as error:
+        raise InputError(f"standard input: cannot be copied to {tempfile.gettempdir()}: {error.strerror}") from error
+    return copy

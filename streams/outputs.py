@@ -105,8 +105,8 @@ class TableOutput:
             for name, width in self.widths.items():
                 cells += [pc.utf8_rpad(pc.fill_null(columns[name], "-"), width), pa.scalar("  ")]
             texts = pc.utf8_rtrim_whitespace(pc.binary_join_element_wise(*cells, ""))
-            # A line stays a line, whatever text a device sent.
-            texts = pc.replace_substring_regex(texts, r"[\r\n]", " ")
+            # A line stays a line, and a terminal as it was, whatever text a device sent.
+            texts = pc.replace_substring_regex(texts, r"\p{Cc}", " ")
             write_texts(self.stream, pc.utf8_slice_codeunits(texts, 0, self.width) if self.width else texts)
 
     def begin(self, kind: str, columns: dict[str, pa.Array]) -> None:

@@ -22,6 +22,7 @@ from prompt_toolkit.output import DummyOutput
 from streams.cli import main
 from streams.cli.interactive import WORDS, Words
 from streams.cli.sql import converse, json_array
+from streams.cli.tables import cell
 from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.client import connect
 from streams.clickhouse.migrate import migrate
@@ -303,3 +304,7 @@ def test_completion(empty: str, typed: str, completed: list[str]) -> None:
         words = Words(row[0] for row in ask_rows(client, WORDS)[1])
 
     assert [each.text for each in words.get_completions(Document(typed), CompleteEvent())] == completed
+
+
+def test_cells_do_not_speak_to_the_terminal() -> None:
+    assert cell("a\nb\x1b[2J\x9b\u00e4") == "a\\nb\\x1b[2J\\x9b\u00e4"

@@ -20,7 +20,8 @@ from click.testing import CliRunner, Result
 
 from streams.cli import main
 from streams.model import FLOWS, SAMPLES
-from streams.offline import SCHEMAS
+from streams.offline import SCHEMAS, Lines
+from streams.outputs import open_output
 from tests.capture_files import ethernet, fragments_v4, ip, pcap, udp
 from tests.conftest import REPOSITORY, testdata
 
@@ -311,6 +312,26 @@ def test_raw_writes_the_packets_back_to_back(tmp_path: Path) -> None:
     dirty.write_bytes(b"".join(packets) + b"\x00\x64\xc0")
     run("--codec", "ccsds-packets", "--format", "raw", "-o", clean, dirty)
     assert clean.read_bytes() == b"".join(packets)
+
+
+def test_raw_of_a_pipe_is_that_of_the_file(tmp_path: Path) -> None:
+    whole, out = packet(7, 0, b"xy") + packet(7, 1, b"z" * 60_000), tmp_path / "out"
+    options = ["--codec", "ccsds-packets", "--format", "raw", "-o", str(out), "-"]
+    command = [sys.executable, "-m", "streams.cli", "decode", *options]
+    subprocess.run(command, input=whole + b"\x00", timeout=120, cwd=REPOSITORY, check=True, capture_output=True)
+    assert out.read_bytes() == whole
+
+
+def test_table_does_not_speak_to_the_terminal() -> None:
+    batch = pa.RecordBatch.from_pylist(
+        [{"reason": "x", "offset": 0, "source": "\x1b]0;title\x07\x9b", "size_bytes": 0, "detail": "a\nb"}],
+        schema=SCHEMAS["reject"],
+    )
+    stream = io.BytesIO()
+    output = open_output("table", out=None, kinds=("reject",), stream=stream, width=None, with_values=False)
+    output.write(Lines("reject", batch))
+    _, line, end = stream.getvalue().decode().split("\n")
+    assert line.isprintable() and not end
 
 
 KINDS_OF_A_FILE = [

@@ -117,7 +117,8 @@ def decode_file(decoding: Offline, file: Path, port: int, printer: Printer, prog
 
     link = decoding.link
     seen_bytes, seen_frames = 0, decoding.frames
-    with open_capture(file, link=link.name, codec=link.codec, port=port) as capture:
+    is_read_twice = decoding.payload and link.codec == "ccsds-packets"
+    with open_capture(file, link=link.name, codec=link.codec, port=port, is_read_twice=is_read_twice) as capture:
         for lines in decoding.decode(capture):
             printer.write(lines)
             progress.advance(capture.input_bytes - seen_bytes, decoding.frames - seen_frames)

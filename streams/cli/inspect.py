@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.cli.links import link_from_options, link_options
+from streams.cli.tables import printable
 from streams.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def command(index: int | None, offset: int | None, file: Path, port: int | None,
     link = link_from_options(options)
     show = show_datagram if link.is_rack else show_packet
     for line in show(link, file, port or 0, index or 0, offset):
-        click.echo(line)
+        click.echo(printable(line))
 
 
 def show_packet(link: Any, file: Path, port: int, index: int, offset: int | None) -> Iterator[str]:

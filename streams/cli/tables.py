@@ -12,12 +12,14 @@ import csv
 import html
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-__all__ = ["FORMATS", "cell", "render"]
+__all__ = ["FORMATS", "cell", "printable", "render"]
 
 FORMATS = ("table", "json", "csv", "md", "html")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 Rows = Sequence[Sequence[Any]]
 
 
@@ -35,7 +37,12 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
-    return json.dumps(value) if isinstance(value, dict | list) else str(value).replace("\n", "\\n")
+    return json.dumps(value) if isinstance(value, dict | list) else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Control characters as escapes: a device's text shall neither break a line nor speak to the terminal."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def as_table(names: Sequence[str], rows: Rows) -> Iterator[str]:
