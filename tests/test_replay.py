@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -219,6 +220,15 @@ def test_udp_sends_one_datagram_a_frame(tmp_path: Path) -> None:
         port = receiver.getsockname()[1]
         run("--codec", "sflow", "--to", f"udp://127.0.0.1:{port}", "--rate", "max", capture(tmp_path, [TIME_NS] * 20))
         assert [receiver.recv(2048) for _ in range(20)] == [str(number).encode() for number in range(20)]
+
+
+def test_json_progress_is_json_to_the_last_line(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        address = f"udp://127.0.0.1:{receiver.getsockname()[1]}"
+        result = run("--log-format", "json", "--codec", "sflow", "--to", address, capture(tmp_path, [0, 1]))
+    assert json.loads(result.stderr.splitlines()[-1])["frames"] == 2
+    assert all(json.loads(line) for line in result.stderr.splitlines())
 
 
 def test_tcp_sends_the_stream() -> None:

@@ -46,6 +46,8 @@ def command(
     total = total_bytes(files)
     with show_progress("replay", total * loops if total is not None else None) as progress:
         asyncio.run(send_all(files, link, port or 0, loops, target, pace, received == "now", progress))
+    if current_session().log_format == "json":
+        return                                          # its last line of progress has said it
     rates = progress.rates
     done = f"{progress.frames} frames from {progress.bytes} bytes"
     click.echo(f"{done} in {rates['seconds']:.1f} s: {rates['frames_per_s']:.0f} frames/s", err=True)
