@@ -55,7 +55,7 @@ def parse_roles(text: str | None) -> dict[str, int]:
     wanted: dict[str, int] = {}
     for word in (text or ",".join(ROLES)).split(","):
         role, _, count = word.strip().partition("=")
-        if role not in ROLES or (count and not count.isdigit()):
+        if role not in ROLES or (count and not (count.isdigit() and int(count))):
             match = nearest(role, ROLES)
             known = f"one of {', '.join(ROLES)}, as ROLE or ROLE=COUNT"
             hint = f"did you mean '{match}'?" if match and match != role else known
