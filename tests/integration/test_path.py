@@ -168,4 +168,5 @@ def test_jpss_packets_arrive_with_the_values_of_the_table(path: Route) -> None:
             assert stored == printed or np.float32(stored) == np.float32(printed), name
     print(f"{len(counts)} parameters stored, not stored: {sorted(header)}")
     ((received,),) = path.query("SELECT sum(vsum) FROM v_10s WHERE entity = 'JPSS-1' AND metric = 'packets_rx'")
-    assert 0 < received <= 7200            # the windows that have closed by now
+    # One packet a second for two hours; the windows of the last 40 s wait for the lateness, or for a minute of silence.
+    assert received in (7160, 7200)
