@@ -443,7 +443,8 @@ cdef class FrameDecoder(FrameCutter):
             if moved == NULL:
                 return -1
             channel.last_frame, channel.last_capacity = <uint8_t*> moved, size
-        memcpy(channel.last_frame, frame, size)
+        if size:                                 # memcpy may not be handed NULL, not even for nothing
+            memcpy(channel.last_frame, frame, size)
         channel.last_size = size
         return 0
 

@@ -496,7 +496,7 @@ cdef class Sync:
             free(self.kept)
             self.kept = <uint8_t*> moved
             self.kept_capacity = 2 * size
-        else:
+        elif size:                               # memmove may not be handed NULL, not even for nothing
             memmove(self.kept, data, size)
         self.kept_size = size
         return 0

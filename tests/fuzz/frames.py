@@ -26,6 +26,7 @@ from tests.oracle import frames as oracle
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+KINDS = ("tm", "aos", "uslp", "cadu")
 Made = tuple[str, dict[str, Any], list[bytes]]
 
 
@@ -41,9 +42,9 @@ def packets(chance: random.Random) -> list[bytes]:
     return found
 
 
-def made(chance: random.Random) -> Made:
+def made(chance: random.Random, kinds: tuple[str, ...] = KINDS) -> Made:
     """A decoder's kind, its options, and well-formed frames for it."""
-    kind = chance.choice(("tm", "aos", "uslp", "cadu"))
+    kind = chance.choice(kinds)
     fecf = chance.choice((0, 2))
     ocf = chance.choice((b"", b"\1\2\3\4"))
     length = chance.choice((20, 40, 120, 224))
@@ -139,11 +140,11 @@ def check(kind: str, options: dict[str, Any], data: bytes, cuts: list[int]) -> N
     assert rows(outputs) == whole
 
 
-def trials(seed: int) -> Iterator[tuple[int, str, dict[str, Any], bytes, list[int]]]:
+def trials(seed: int, kinds: tuple[str, ...] = KINDS) -> Iterator[tuple[int, str, dict[str, Any], bytes, list[int]]]:
     """Endless: (seed of the trial, kind, options, stream, places to cut it)."""
     while True:
         chance = random.Random(seed)
-        kind, options, frames = made(chance)
+        kind, options, frames = made(chance, kinds)
         data = damage(frames, chance)
         cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.randrange(12)))
         yield seed, kind, options, data, cuts
@@ -153,20 +154,23 @@ def trials(seed: int) -> Iterator[tuple[int, str, dict[str, Any], bytes, list[in
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seconds", type=float, default=10)
+    options.add_argument("--kind", choices=KINDS, help="only this layer")
     options.add_argument("--seed", type=int, default=None)
     options.add_argument("--trials", type=int, default=None, help="this many and no more, e.g. 1 to run a failure again")
     chosen = options.parse_args()
+    kinds = (chosen.kind,) if chosen.kind else KINDS
     first = random.randrange(2**32) if chosen.seed is None else chosen.seed
     end = time.monotonic() + chosen.seconds
     print(f"seed {first}", flush=True)
-    for seed, kind, link, data, cuts in trials(first):
+    for seed, kind, link, data, cuts in trials(first, kinds):
         if time.monotonic() > end or (chosen.trials is not None and seed - first >= chosen.trials):
             print(f"{seed - first} trials, all well")
             return 0
         try:
             check(kind, link, data, cuts)
         except BaseException:
-            print(f"failed: python -m tests.fuzz.frames --seed {seed} --trials 1")
+            layer = f" --kind {chosen.kind}" if chosen.kind else ""
+            print(f"failed: python -m tests.fuzz.frames{layer} --seed {seed} --trials 1", flush=True)
             raise
     return 0
 
