@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import itertools
 import json
 import math
 import random
+import socket
 import struct
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -24,7 +28,7 @@ from streams.cli.simulate import simulate
 from streams.clock import NS, wall_clock_ns
 from streams.model import FRAMES
 from streams.simulate import STEP_NS, Faults, Fleet, Size, agent_address
-from tests.processes import REPOSITORY
+from tests.processes import REPOSITORY, environment
 
 START_NS = 1_790_000_000_000_000_000
 NONE = Faults()
@@ -77,6 +81,51 @@ def test_same_seed_makes_the_same_bytes_however_it_is_called():
 
     assert (racks, satellites) == at_once
     assert everything(fleet(seed=6, faults=MANY), 20)[0] != at_once[0]
+
+
+def test_after_a_pause_it_goes_on_as_if_no_time_had_passed():
+    whole = everything(fleet(seed=5), 20)
+
+    first = fleet(seed=5)
+    racks, satellites = everything(first, 7)
+    pause_ns = 3600 * NS
+    later = Fleet(first.size, 5, START_NS + pause_ns, rack_faults=NONE, satellite_faults=NONE, steps=first.steps)
+    assert later.begin_ns == START_NS + pause_ns + 7 * NS
+    datagrams, packets = later.advance(START_NS + pause_ns + 20 * NS)
+    racks += [datagrams.frame(row) for row in range(len(datagrams))]
+    assert racks == whole[0]                                       # sFlow has the uptime, which stood still too
+    for stream, part, expected in zip(satellites, packets, whole[1], strict=True):
+        stream += [part.frame(row) for row in range(len(part))]
+        assert [frame[:6] for frame in stream] == [frame[:6] for frame in expected]         # their times differ
+        assert len(stream) > 150
+
+
+def orbitrack(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "streams.cli", *arguments]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_runs_with_the_same_resume_file_leave_no_gap(tmp_path):
+    """Three short runs of the command, one after another; the receiver sees one run of sequence numbers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.setblocking(False)
+        target = f"127.0.0.1:{receiver.getsockname()[1]}"
+        command = ["simulate", "--racks", "2", "--satellites", "0", "--faults", "0", "--rate", "5", "--to-udp", target]
+        command += ["--duration", "500ms", "--resume", str(tmp_path / "fleet.json")]
+        seen = defaultdict(list)
+        for _ in range(3):
+            assert orbitrack(*command).returncode == 0
+            with contextlib.suppress(BlockingIOError):
+                while datagram := receiver.recv(65536):
+                    agent, _, sequence = struct.unpack_from(">III", datagram, 8)
+                    seen[agent].append(sequence)
+    assert len(seen) == 2
+    assert all(numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 10 for numbers in seen.values()), seen
+
+    other = orbitrack(*command, "--seed", "2")
+    assert other.returncode == 2
+    assert "kept by another fleet" in other.stderr
 
 
 def test_account_adds_up():

@@ -9,6 +9,7 @@ import json
 import signal
 import socket
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from streams.errors import UsageError
 
 if TYPE_CHECKING:
     from streams.config import Config
-    from streams.simulate import Account, Fleet, Frames
+    from streams.simulate import Account, Fleet, Frames, Size
 
 __all__ = ["command"]
 
@@ -45,9 +46,11 @@ ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 @click.option("--to-tcp", metavar="HOST:PORT", help="Where the first spacecraft sends, the next to PORT+1 and so on.")
 @click.option("--account", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write what was made, lost, spoiled and sent as JSON.")
+@click.option("--resume", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Go on where the run before with this FILE ended, with the next sequence numbers.")
 def command(
     racks: int, satellites: int, seed: int, duration: str | None, rate: float, faults: float, to_udp: str | None,
-    to_tcp: str | None, account: Path | None,
+    to_tcp: str | None, account: Path | None, resume: Path | None,
 ) -> None:
     """Send the frames of a made-up fleet, with loss, overtaking, corruption and incidents, to a collector.
 
@@ -60,14 +63,15 @@ def command(
     session = current_session()
     udp, tcp = targets(None if to_udp or to_tcp else session.config, to_udp, to_tcp, satellites)
     try:
-        from streams.simulate import RACK_FAULTS, SATELLITE_FAULTS, Fleet, Size
+        from streams.simulate import RACK_FAULTS, SATELLITE_FAULTS, STEP_NS, Fleet, Size
     except ModuleNotFoundError as error:
         raise UsageError(f"the simulator needs {error.name}\n  hint: pip install 'orbitrack[embedded]'") from error
     size = Size(racks if udp else 0, len(tcp), flows_per_s=20 * rate, packets_per_s=10 * rate)
-    fleet = Fleet(size, seed, wall_clock_ns(), rack_faults=RACK_FAULTS.scaled(faults),
-                  satellite_faults=SATELLITE_FAULTS.scaled(faults))
+    steps = 0 if resume is None else steps_done(resume, seed, size)
+    fleet = Fleet(size, seed, wall_clock_ns() - steps * STEP_NS, rack_faults=RACK_FAULTS.scaled(faults),
+                  satellite_faults=SATELLITE_FAULTS.scaled(faults), steps=steps)
     is_json = session.log_format == "json"
-    asyncio.run(simulate(fleet, udp, tcp, duration_ns, is_terminal=not is_json and sys.stderr.isatty()))
+    asyncio.run(simulate(fleet, udp, tcp, duration_ns, is_terminal=not is_json and sys.stderr.isatty(), resume=resume))
     result = {name: each.as_dict() for name, each in fleet.account.items()}
     if account is not None:
         account.write_text(json.dumps({"seed": seed, "start_ns": fleet.start_ns, "account": result}, indent=1) + "\n")
@@ -94,11 +98,35 @@ def targets(
     return (here[0], here[1:]) if racks else (None, here)
 
 
-async def simulate(fleet: Fleet, udp: Address | None, tcp: list[Address], duration_ns: int | None, is_terminal: bool) -> None:
+def steps_done(file: Path, seed: int, size: Size) -> int:
+    """How far the fleet of an earlier run came; 0 for the first. UsageError where it was another fleet."""
+    try:
+        kept = json.loads(file.read_text())
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--resume {file}: {error}") from error
+    match kept:
+        case {"seed": kept_seed, "size": kept_size, "steps": int(steps)} if (kept_seed, kept_size) == (seed, asdict(size)):
+            return steps
+    raise UsageError(f"--resume {file}: kept by another fleet\n  hint: give its --seed and sizes, or another file")
+
+
+def keep_steps(file: Path, fleet: Fleet) -> None:
+    """Called before what it counts is sent: a fleet that is killed in between loses frames, but sends none twice."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(json.dumps({"seed": fleet.seed, "size": asdict(fleet.size), "steps": fleet.steps}) + "\n")
+    new.replace(file)
+
+
+async def simulate(
+    fleet: Fleet, udp: Address | None, tcp: list[Address], duration_ns: int | None, is_terminal: bool,
+    resume: Path | None = None,
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    end_ns = None if duration_ns is None else fleet.start_ns + duration_ns
+    end_ns = None if duration_ns is None else fleet.begin_ns + duration_ns
     racks = Datagrams(udp, fleet.account["racks"]) if udp else None
     streams = [Stream(address, fleet.account[name]) for address, name in zip(tcp, fleet.satellites.names, strict=True)]
     connecting = [asyncio.create_task(stream.stay_connected()) for stream in streams]
@@ -111,6 +139,8 @@ async def simulate(fleet: Fleet, udp: Address | None, tcp: list[Address], durati
             now_ns = wall_clock_ns()
             is_last = stop.is_set() or (end_ns is not None and now_ns >= end_ns)
             datagrams, packets = fleet.advance(now_ns if end_ns is None else min(now_ns, end_ns))
+            if resume is not None:
+                keep_steps(resume, fleet)
             if racks is not None:
                 racks.send(datagrams)
                 if is_last:
@@ -135,7 +165,7 @@ async def simulate(fleet: Fleet, udp: Address | None, tcp: list[Address], durati
 
 def progress_text(fleet: Fleet, now_ns: int) -> str:
     sent, unsent = (sum(getattr(each, name) for each in fleet.account.values()) for name in ("sent", "unsent"))
-    return f"{(now_ns - fleet.start_ns) / NS:.0f} s: {sent:,} sent, {unsent:,} not taken"
+    return f"{(now_ns - fleet.begin_ns) / NS:.0f} s: {sent:,} sent, {unsent:,} not taken"
 
 
 class Datagrams:

@@ -96,7 +96,9 @@ class Demo:
             self.say(f"    {command}")
 
     def simulator(self) -> list[str]:
-        return [sys.executable, "-m", "streams.cli", "simulate", "--racks", "20", "--satellites", "3", "--seed", str(SEED)]
+        fleet = ["--racks", "20", "--satellites", "3", "--seed", str(SEED)]
+        resume = str(self.up.data_dir.absolute() / "simulate.json")
+        return [sys.executable, "-m", "streams.cli", "simulate", *fleet, "--resume", resume]
 
     async def tell_counters(self) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:

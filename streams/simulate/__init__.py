@@ -8,7 +8,9 @@ In virtual time, as fast as it can be made, for tests and benchmarks:
 
     for batch in fleet.batches(seconds=3600): ...      # FRAMES, a batch a link and step
 
-The same seed, sizes and start give the same bytes, whoever calls and how often: the fleet goes in steps of `step_ns`.
+The same seed, sizes and start give the same bytes, whoever calls and how often: the fleet goes in steps of `step_ns`. After a
+pause `Fleet(..., start_ns=now_ns - steps * step_ns, steps=steps)` goes on where one of that many steps ended, with the next
+sequence numbers, as if no time had passed.
 incidents.py lists what goes wrong and when. Knows no sockets; those are in streams/cli/simulate.py. Needs numpy.
 """
 
@@ -51,36 +53,40 @@ class Fleet:
 
     def __init__(
         self, size: Size, seed: int, start_ns: int, *, rack_faults: Faults = RACK_FAULTS,
-        satellite_faults: Faults = SATELLITE_FAULTS, step_ns: int = STEP_NS,
+        satellite_faults: Faults = SATELLITE_FAULTS, step_ns: int = STEP_NS, steps: int = 0,
     ) -> None:
-        self.seed, self.start_ns, self.step_ns = seed, start_ns, step_ns
+        self.size, self.seed, self.start_ns, self.step_ns, self.steps = size, seed, start_ns, step_ns, steps
+        self.begin_ns = self.time_ns
         self.rack_faults, self.satellite_faults = rack_faults, satellite_faults
         self.racks = Racks(
-            size.racks, start_ns, interfaces=size.interfaces, flows_per_s=size.flows_per_s,
+            size.racks, start_ns, self.begin_ns, interfaces=size.interfaces, flows_per_s=size.flows_per_s,
             counters_every_ns=size.counters_every_ns,
         )
         self.satellites = Satellites(size.satellites, start_ns, packets_per_s=size.packets_per_s)
-        self.steps = 0
         self.held: dict[str, Frames | None] = {}
         self.account = {name: Account() for name in ("racks", *self.satellites.names)}
+
+    @property
+    def time_ns(self) -> int:
+        """Up to when everything was made."""
+        return self.start_ns + self.steps * self.step_ns
 
     def advance(self, now_ns: int) -> tuple[Frames, list[Frames]]:
         """What arrives of everything sent in whole steps up to `now_ns`: datagrams of racks, packets of each spacecraft."""
         racks, satellites = [self.step_racks(0, 0)], [[each] for each in self.step_satellites(0, 0)]
-        while self.start_ns + (self.steps + 1) * self.step_ns <= now_ns:
-            begin_ns = self.start_ns + self.steps * self.step_ns
-            racks.append(self.step_racks(begin_ns, begin_ns + self.step_ns))
-            for parts, part in zip(satellites, self.step_satellites(begin_ns, begin_ns + self.step_ns), strict=True):
+        while (end_ns := self.time_ns + self.step_ns) <= now_ns:
+            racks.append(self.step_racks(self.time_ns, end_ns))
+            for parts, part in zip(satellites, self.step_satellites(self.time_ns, end_ns), strict=True):
                 parts.append(part)
             self.steps += 1
         return concatenate(racks), [concatenate(parts) for parts in satellites]
 
     def batches(self, seconds: float, *, link: str = "racks") -> Iterator[pa.RecordBatch]:
         """FRAMES of the next `seconds`, in virtual time: of the racks' `link`, and of the links sat-1, sat-2, ..."""
-        end_ns = self.start_ns + self.steps * self.step_ns + round(seconds * NS)
+        end_ns = self.time_ns + round(seconds * NS)
         senders = self.racks.names
-        while self.start_ns + (self.steps + 1) * self.step_ns <= end_ns:
-            racks, satellites = self.advance(self.start_ns + (self.steps + 1) * self.step_ns)
+        while self.time_ns + self.step_ns <= end_ns:
+            racks, satellites = self.advance(self.time_ns + self.step_ns)
             if len(racks):
                 yield racks.to_arrow(link, "sflow", senders)
             for name, packets in zip(self.satellites.names, satellites, strict=True):

@@ -58,7 +58,10 @@ class Racks:
     """`count` switches with `interfaces` ports. `flows_per_s` flow samples a second and rack, all counters every
     `counters_every_ns`."""
 
-    def __init__(self, count: int, start_ns: int, *, interfaces: int, flows_per_s: float, counters_every_ns: int) -> None:
+    def __init__(
+        self, count: int, start_ns: int, begin_ns: int, *, interfaces: int, flows_per_s: float, counters_every_ns: int
+    ) -> None:
+        """Switches that started at `start_ns`, of which `frames` will be asked from `begin_ns` on."""
         self.count, self.start_ns = count, start_ns
         self.interfaces = -(-interfaces // COUNTER_SAMPLES) * COUNTER_SAMPLES
         self.polls = self.interfaces // COUNTER_SAMPLES                  # counter datagrams that hold all ports once
@@ -66,7 +69,7 @@ class Racks:
         self.counter_every_ns = counters_every_ns // self.polls
         self.names = [agent_address(rack + 1) for rack in range(count)]
         self.agents = np.array([int(ipaddress.ip_address(name)) for name in self.names], np.int64)
-        self.sequences = np.zeros(count, np.int64)
+        self.sequences = self.sent(self.flow_every_ns, begin_ns) + self.sent(self.counter_every_ns, begin_ns)
         # Ports differ: bytes a second, and where in its day each is.
         ports = np.arange(count * self.interfaces).reshape(count, self.interfaces)
         self.bytes_per_s = 2e5 * (1 + ports % 7) * (1 + ports % 3)
@@ -92,16 +95,19 @@ class Racks:
         self.number(frames, order)
         return frames.take(order)
 
-    def due(self, every_ns: int, begin_ns: int, end_ns: int) -> tuple[Ints, Ints]:
-        """(rack, running number) of what each rack sends in the span, every `every_ns` from its own moment on."""
+    def sent(self, every_ns: int, end_ns: int) -> Ints:
+        """How many datagrams each rack has sent before `end_ns`, one every `every_ns` from its own moment on."""
         if every_ns == 0:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        racks = np.arange(self.count, dtype=np.int64)
-        offset = self.start_ns + racks * every_ns // max(self.count, 1)
-        first, last = -((offset - begin_ns) // every_ns), -((offset - end_ns) // every_ns)
-        first, last = np.maximum(first, 0), np.maximum(last, 0)
-        counts = last - first
-        rack = np.repeat(racks, counts)
+            return np.zeros(self.count, np.int64)
+        begin_ns = self.start_ns + np.arange(self.count, dtype=np.int64) * every_ns // max(self.count, 1)
+        counts: Ints = np.maximum(-((begin_ns - end_ns) // every_ns), 0)
+        return counts
+
+    def due(self, every_ns: int, begin_ns: int, end_ns: int) -> tuple[Ints, Ints]:
+        """(rack, running number) of what each rack sends in the span."""
+        first = self.sent(every_ns, begin_ns)
+        counts = self.sent(every_ns, end_ns) - first
+        rack = np.repeat(np.arange(self.count, dtype=np.int64), counts)
         number = np.arange(len(rack)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
         return rack, number
 
