@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from streams.clock import NS
 from streams.errors import DependencyError
+from streams.repeats import Stamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -33,14 +35,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARROW_HEADERS", "BatchError", "KafkaError", "Producer", "Topics", "committed_offsets", "create_topics", "decode", "encode",
-    "is_arrow", "log_start", "read_batch", "read_partition", "retry_visibly", "transactional_producer", "wait_for_broker",
-    "wait_for_topics",
+    "is_arrow", "log_start", "read_batch", "read_partition", "retry_visibly", "stamp_of", "transactional_producer",
+    "wait_for_broker", "wait_for_topics",
 ]
 
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE = b"application/vnd.apache.arrow.stream"
 ARROW_HEADERS = [("content-type", CONTENT_TYPE)]
+STAMP_HEADER = "stamp"
 
 # One batch is sealed at 256 KiB to 1 MiB; a state or output blob is cut at 900 KB. Twice that leaves room for headers.
 MESSAGE_BYTES_MAX = 4 << 20
@@ -119,18 +122,33 @@ def is_arrow(headers: Any) -> bool:
     return dict(headers or ()).get("content-type") == CONTENT_TYPE
 
 
-class Producer:
-    """An idempotent producer of Arrow batches: what `send` acknowledged is in Kafka once and in order."""
+def stamp_of(headers: Any) -> Stamp | None:
+    """The stamp that a collector gave to this batch; None for a record of anybody else."""
+    text = dict(headers or ()).get(STAMP_HEADER)
+    return Stamp.parse(text) if text else None
 
-    def __init__(self, kafka: Kafka) -> None:
-        self.kafka = kafka
+
+class Producer:
+    """An idempotent producer of Arrow batches: what `send` acknowledged is in Kafka once and in order.
+
+    It never gives up on a batch while it lives: retries carry the same producer id and sequence, so the broker stores them
+    once. `request_timeout_ms` is how long it waits for one answer before it asks again.
+    """
+
+    def __init__(self, kafka: Kafka, *, request_timeout_ms: int = 40_000) -> None:
+        self.kafka, self.request_timeout_ms = kafka, request_timeout_ms
         self.producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
         self.producer = AIOKafkaProducer(
             bootstrap_servers=self.kafka.bootstrap, enable_idempotence=True, acks="all", linger_ms=2,
             max_request_size=MESSAGE_BYTES_MAX, max_batch_size=1 << 20, retry_backoff_ms=20,
+            request_timeout_ms=self.request_timeout_ms,
         )
+        # aiokafka 0.14 retries an idempotent batch without end, but for one case (message_accumulator.py, drain_by_nodes):
+        # a batch older than request_timeout_ms whose partition has no leader at the moment, as just after a broker's
+        # restart, fails, stored or not. No public setting parts the two times.
+        self.producer._message_accumulator._batch_ttl = math.inf
         await self.producer.start()
 
     async def stop(self) -> None:
@@ -144,12 +162,16 @@ class Producer:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def send(self, topic: str, partition: int, batch: pa.RecordBatch, key: bytes | None = None) -> Awaitable[Any]:
-        """Hands a batch over (waits only while the producer's buffer is full); await the result for the acknowledgement."""
+    async def send(
+        self, topic: str, partition: int, batch: pa.RecordBatch, key: bytes | None = None, stamp: Stamp | None = None
+    ) -> Awaitable[Any]:
+        """Hands a batch over (waits only while the producer's buffer is full); await the result for the acknowledgement.
+
+        With a `stamp` the worker knows a batch again that was sent by another producer before.
+        """
         assert self.producer is not None, "send before start"
-        sent: Awaitable[Any] = await self.producer.send(
-            topic, encode(batch), key=key, partition=partition, headers=ARROW_HEADERS
-        )
+        headers = ARROW_HEADERS if stamp is None else [*ARROW_HEADERS, (STAMP_HEADER, str(stamp).encode())]
+        sent: Awaitable[Any] = await self.producer.send(topic, encode(batch), key=key, partition=partition, headers=headers)
         return sent
 
     async def send_raw(self, topic: str, values: Iterable[bytes], partition: int = 0) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from streams.clock import Clock
     from streams.config import Config
+    from streams.repeats import Stamp
 
 __all__ = ["Counts", "SourcePartition"]
 
@@ -45,6 +46,7 @@ class Counts(Protocol):
     """What a partition tells about itself."""
 
     def applied(self, topic: str, frames: int, size_bytes: int) -> None: ...
+    def repeated(self, topic: str, frames: int) -> None: ...
     def sent(self, output: Output) -> None: ...
     def committed(self, seconds: float) -> None: ...
 
@@ -86,14 +88,17 @@ class SourcePartition:
         """Whether a record is the next one. Others were applied before, or were buffered before a rebalance."""
         return offset == self.applied + 1
 
-    def apply(self, offset: int, frames: pa.RecordBatch | None, value: bytes) -> None:
+    def apply(self, offset: int, frames: pa.RecordBatch | None, value: bytes, stamp: Stamp | None = None) -> None:
         """Takes the next record in. `frames`: what `value` holds; None where that is no batch of FRAMES."""
         assert self.follows(offset), (self, self.applied, offset)
         if frames is None:
             self.pipeline.refuse(f"{self!r} offset {offset}: not a batch of FRAMES", len(value), self.clock())
         elif offset not in self.quarantined:
-            self.pipeline.feed(frames, self.clock())
-            self.counts.applied(self.topic, frames.num_rows, len(value))
+            if self.pipeline.feed(frames, self.clock(), stamp):
+                self.counts.applied(self.topic, frames.num_rows, len(value))
+            else:
+                log.warning("%r: offset %d repeats the batch %s and is left out", self, offset, stamp)
+                self.counts.repeated(self.topic, frames.num_rows)
         self.applied = offset
 
     def skip_to(self, offset: int) -> None:

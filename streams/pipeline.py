@@ -21,11 +21,13 @@ from framecodec.windows import Windower
 from streams.clock import NS
 from streams.decode import OWN_SAMPLES, Decoded, Decoder, OwnSamplesDecoder, open_decoder, reject
 from streams.model import FRAMES, REJECTS, WINDOWS
+from streams.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from streams.config import Config, Link
+    from streams.repeats import Stamp
 
 __all__ = ["WINDOW_NS", "Output", "Pipeline", "combine"]
 
@@ -67,6 +69,7 @@ class Pipeline:
         )
         self.decoders: dict[str, Decoder] = {}
         self.restored: dict[str, bytes] = {}
+        self.repeats = Repeats()
         self.output = Output()
         self.fed = 0                                   # batches since the last close
 
@@ -75,9 +78,14 @@ class Pipeline:
         """Whether a checkpoint should not wait longer: what it has to send or to save has become large."""
         return self.output.rows() >= OUTPUT_ROWS_MAX or self.windower.touched_cells >= TOUCHED_CELLS_MAX
 
-    def feed(self, frames: pa.RecordBatch, now_ns: int) -> None:
-        """Decodes a batch of FRAMES and counts its samples into windows. `now_ns`: wall clock, only for idleness."""
+    def feed(self, frames: pa.RecordBatch, now_ns: int, stamp: Stamp | None = None) -> bool:
+        """Decodes a batch of FRAMES and counts its samples into windows. `now_ns`: wall clock, only for idleness.
+
+        `stamp` is the collector's; a batch that repeats an earlier one is left out, and the result is False.
+        """
         self.fed += 1
+        if stamp is not None and not self.repeats.take(stamp):
+            return False
         for name, part in by_link(frames):
             decoder = self.decoder(name, part)
             if decoder is None:
@@ -85,6 +93,7 @@ class Pipeline:
                 continue
             self.take(decoder.decode(part))
         self.windower.advance(now_ns)
+        return True
 
     def refuse(self, detail: str, size_bytes: int, now_ns: int) -> None:
         """Counts a record that holds no frames as rejected."""
@@ -116,7 +125,7 @@ class Pipeline:
         """State that changed since the last call, by name. Call it after `close`."""
         states = {f"decoder/{name}": decoder.snapshot() for name, decoder in self.decoders.items()}
         waiting = {f"decoder/{name}": state for name, state in self.restored.items()}
-        return {"windows": self.windower.delta()} | waiting | states
+        return {"windows": self.windower.delta(), "repeats": self.repeats.dump()} | waiting | states
 
     def snapshot(self, shard: int, shards: int) -> dict[str, bytes]:
         """One shard of the state that deltas do not repeat."""
@@ -127,6 +136,8 @@ class Pipeline:
         for name, blob in state.items():
             if name == "windows":
                 self.windower.load(blob, now_ns)
+            elif name == "repeats":
+                self.repeats.load(blob)
             else:
                 self.restored[name.removeprefix("decoder/")] = blob
 

@@ -22,7 +22,7 @@ from aiokafka.errors import ProducerFenced
 from streams.clock import wall_clock_ns
 from streams.decode import dictionary, open_decoder
 from streams.folders import make_folder
-from streams.kafka import BatchError, Producer, Topics, is_arrow, log_start, read_batch, wait_for_topics
+from streams.kafka import BatchError, Producer, Topics, is_arrow, log_start, read_batch, stamp_of, wait_for_topics
 from streams.model import FRAMES
 from streams.partition import SourcePartition
 from streams.shell import EXIT_FAILED, die_on_failure, make_app, run_app
@@ -99,7 +99,7 @@ class Worker:
         if not partition.follows(message.offset) and not await self.is_real_gap(partition, message):
             return
         try:
-            partition.apply(message.offset, frames_of(message), message.value or b"")
+            partition.apply(message.offset, frames_of(message), message.value or b"", stamp_of(message.headers))
         except (MemoryError, OSError, ImportError):
             raise                         # the machine's or the installation's fault: the record is not to blame
         except Exception:                 # ours: the record is put aside, and the process ends
@@ -156,6 +156,7 @@ class WorkerCounts:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self.frames = telemetry.counter("frames_total", "Frames taken from Kafka and applied.", ["topic"])
+        self.repeats = telemetry.counter("frames_repeated_total", "Frames that a collector sent again, left out.", ["topic"])
         self.bytes = telemetry.counter("frame_bytes_total", "Bytes of Kafka values with frames.", ["topic"])
         self.rows = telemetry.counter("rows_total", "Rows sent on, by topic.", ["topic"])
         self.rejects = telemetry.counter("rejects_total", "Input that could not be used.", ["reason"])
@@ -170,6 +171,9 @@ class WorkerCounts:
     def applied(self, topic: str, frames: int, size_bytes: int) -> None:
         self.frames.labels(topic).inc(frames)
         self.bytes.labels(topic).inc(size_bytes)
+
+    def repeated(self, topic: str, frames: int) -> None:
+        self.repeats.labels(topic).inc(frames)
 
     def sent(self, output: Output) -> None:
         for name, batches in vars(output).items():

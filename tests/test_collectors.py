@@ -26,6 +26,7 @@ from streams.config import Config
 from streams.errors import ConfigError, DependencyError
 from streams.kafka import decode
 from streams.model import FRAMES, SAMPLES
+from streams.repeats import Repeats, Stamp
 from streams.telemetry import Telemetry
 
 WAIT_S = 20.0
@@ -36,6 +37,7 @@ class Log:
 
     def __init__(self):
         self.records: dict[tuple[str, int], list[pa.RecordBatch]] = {}
+        self.stamps: dict[tuple[str, int], list[Stamp | None]] = {}
         self.gate = asyncio.Event()
         self.gate.set()
         self.refusals = 0
@@ -44,13 +46,14 @@ class Log:
     async def connect(self):
         return self
 
-    async def send(self, topic, partition, batch):
+    async def send(self, topic, partition, batch, *, stamp=None):
         async def acknowledge():
             await self.gate.wait()
             if self.refusals:
                 self.refusals -= 1
                 raise ConnectionError("refused")
             self.records.setdefault((topic, partition), []).append(batch)
+            self.stamps.setdefault((topic, partition), []).append(stamp)
 
         return acknowledge()
 
@@ -384,6 +387,42 @@ def test_refused_sends_are_repeated_in_order_and_once():
     for partition in (0, 1):
         frames = [row["frame"] for batch in log.records["frames.rack", partition] for row in batch.to_pylist()]
         assert frames == [bytes([number]) for number in range(partition, 20, 2)]
+
+
+def test_a_hanging_broker_is_shown_as_away_and_nothing_is_sent_again():
+    async def play():
+        telemetry, log = Telemetry("collect"), Log()
+        delivery = Delivery(log.connect, lambda parcel: None, telemetry, quiet_s=0.01)
+        log.gate.clear()
+        batches = Batches("racks", "cadu", 1)
+        batches.add([b"x"], "s", 1, 0)
+        [(partition, memory, batch)] = batches.seal(0, everything=True)
+        delivery.put(Parcel(Lane("racks", "t"), partition, pa.record_batch(batch), memory))
+        await until(lambda: "no acknowledgement" in telemetry.readiness().get("kafka", ""), "it is shown")
+        log.gate.set()
+        assert await delivery.finish(WAIT_S) == []
+        return telemetry.readiness(), log
+
+    readiness, log = asyncio.run(play())
+    assert readiness == {}
+    assert len(log.rows()) == 1
+
+
+def test_every_batch_of_a_link_has_a_higher_stamp_than_those_before_it():
+    async def scenario(collector, log, ports):
+        for number in range(20):
+            send_datagrams(ports["racks"], [sflow(agent, number) for agent in range(20)])
+            await until(lambda wanted=20 * number + 20: len(log.rows()) == wanted, "20 more datagrams")
+        return log
+
+    log = run(scenario, configuration())
+    stamps = [stamp for place in log.stamps.values() for stamp in place if stamp]
+    assert len(set(stamps)) == len(stamps)
+    assert {stamp.stream.partition("/")[2] for stamp in stamps} == {"racks", "sat"}
+    assert len(log.stamps) > 2
+    for place, each in log.stamps.items():
+        repeats = Repeats()
+        assert all(repeats.take(stamp) for stamp in each), place
 
 
 def test_kafka_may_come_later_and_readiness_says_so():

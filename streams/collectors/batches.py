@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from framecodec.columns import Batch
     from streams.collectors.losses import Losses
     from streams.config import Link
+    from streams.repeats import Stamp
 
 __all__ = ["Intake", "Lane", "Parcel", "split", "topic_of"]
 
@@ -80,6 +81,7 @@ class Parcel:
     partition: int
     batch: pa.RecordBatch
     memory_bytes: int
+    stamp: Stamp | None = None          # given in the event loop, where the order of a link is decided
 
 
 class Intake:

@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from streams.clock import NS, Clock, wall_clock_ns
@@ -24,6 +27,7 @@ from streams.collectors.tcp import TcpListener
 from streams.collectors.udp import UdpListener
 from streams.errors import ConfigError, DependencyError
 from streams.kafka import Producer, create_topics
+from streams.repeats import Stamp
 
 if TYPE_CHECKING:
     from streams.addresses import Address
@@ -68,6 +72,8 @@ class Collector:
         self.udp: list[UdpListener] = []
         self.tcp: list[TcpListener] = []
         self.lanes: dict[str, Lane] = {}
+        self.run_name = secrets.token_hex(8)
+        self.stamps: Counter[str] = Counter()           # batches so far, by link
         self.loop: asyncio.AbstractEventLoop | None = None
         self.failure: asyncio.Future[Any] | None = None
 
@@ -169,7 +175,12 @@ class Collector:
     def deliver(self, parcel: Parcel) -> None:
         """From any thread."""
         assert self.loop is not None
-        self.loop.call_soon_threadsafe(self.delivery.put, parcel)
+        self.loop.call_soon_threadsafe(self.put, parcel)
+
+    def put(self, parcel: Parcel) -> None:
+        link = parcel.lane.link
+        self.stamps[link] += 1
+        self.delivery.put(replace(parcel, stamp=Stamp(f"{self.run_name}/{link}", self.stamps[link])))
 
     def fail(self, error: BaseException) -> None:
         """From any thread: a listener cannot go on."""

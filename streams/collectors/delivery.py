@@ -4,10 +4,13 @@
     delivery.put(parcel)                      # in the event loop; the caller bounds the memory (Intake)
     unsent = await delivery.finish(timeout_s=10)
 
-Each (topic, partition) has at most one batch under way, so that a retry cannot overtake. The producer is idempotent: what
-it retries is stored once. If it gives up on a batch (its brokers were away for its whole timeout), all of its sends are
-awaited, a new producer takes over and the batch is sent again; should the lost acknowledgement have been for a stored
-batch, that one is stored twice.
+Each (topic, partition) has at most one batch under way, so that a retry cannot overtake. Nothing is counted twice:
+
+- The producer is idempotent and retries for as long as it lives, so the broker stores a batch once, however long it was
+  away (streams/kafka.py has the one place where aiokafka would give up).
+- Where that ends, the stamp begins (streams/repeats.py): a broker forgets a producer after a day without writes
+  (producer.id.expiration.ms); an error that cannot be retried makes a new producer take over, with a new id; a spill file
+  is read by the next process. The batch is then sent again with the stamp it had, and the worker leaves out the second.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from streams.collectors.batches import Parcel
+    from streams.repeats import Stamp
     from streams.telemetry import Telemetry
 
 __all__ = ["Delivery", "FrameSink"]
@@ -29,12 +33,14 @@ __all__ = ["Delivery", "FrameSink"]
 log = logging.getLogger(__name__)
 
 RETRY_DELAYS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+# Without an acknowledgement for so long, Kafka is shown as away. The producer goes on trying.
+QUIET_S = 5.0
 
 
 class FrameSink(Protocol):
     """`streams.kafka.Producer`, or a list in a test."""
 
-    async def send(self, topic: str, partition: int, batch: pa.RecordBatch) -> Awaitable[Any]:
+    async def send(self, topic: str, partition: int, batch: pa.RecordBatch, *, stamp: Stamp | None) -> Awaitable[Any]:
         """Hands a batch over; awaiting the result waits for the acknowledgement."""
         ...
 
@@ -46,9 +52,9 @@ class Delivery:
 
     def __init__(
         self, connect: Callable[[], Awaitable[FrameSink]], done: Callable[[Parcel], None], telemetry: Telemetry,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, quiet_s: float = QUIET_S,
     ) -> None:
-        self.connect, self.done, self.sleep = connect, done, sleep
+        self.connect, self.done, self.sleep, self.quiet_s = connect, done, sleep, quiet_s
         self.lanes: dict[tuple[str, int], deque[Parcel]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.sink: FrameSink | None = None
@@ -89,7 +95,8 @@ class Delivery:
             self.sending += 1
             self.idle.clear()
             try:
-                await (await sink.send(parcel.lane.topic, parcel.partition, parcel.batch))
+                sent = await sink.send(parcel.lane.topic, parcel.partition, parcel.batch, stamp=parcel.stamp)
+                await self.acknowledged(asyncio.ensure_future(sent))
                 return
             except Exception as error:  # noqa: BLE001  the edge of the role: whatever Kafka says, it is shown and tried again
                 self.failed.inc()
@@ -101,6 +108,23 @@ class Delivery:
                 self.sending -= 1
                 if self.sending == 0:
                     self.idle.set()
+
+    async def acknowledged(self, sent: asyncio.Future[Any]) -> None:
+        """Waits, for as long as it takes; says meanwhile that Kafka does not answer."""
+        waited_s = 0.0
+        try:
+            while not (await asyncio.wait([sent], timeout=self.quiet_s))[0]:
+                waited_s += self.quiet_s
+                if self.kafka.is_up:
+                    log.warning("Kafka has not acknowledged a batch for %.0f s; the producer goes on trying", waited_s)
+                self.kafka.down(f"no acknowledgement for {waited_s:.0f} s")
+        finally:
+            if not sent.done():
+                sent.cancel()
+        sent.result()
+        if not self.kafka.is_up:
+            log.warning("Kafka acknowledges again")
+            self.kafka.up()
 
     async def connected(self) -> FrameSink:
         """The sink; waits, with growing pauses, until there is one."""
@@ -120,9 +144,10 @@ class Delivery:
                     if tries & (tries - 1) == 0:        # 1st, 2nd, 4th, 8th ...: visible, not a flood
                         log.warning("waiting for Kafka (attempt %d, next in %.1f s): %s", tries, delay_s, error)
                     await self.sleep(delay_s)
-            if tries:
-                log.warning("Kafka answers after %d attempts", tries + 1)
-            self.kafka.up()
+                else:
+                    self.kafka.up()
+                    if tries:
+                        log.warning("Kafka answers after %d attempts", tries + 1)
             return self.sink
 
     async def close(self, sink: FrameSink) -> None:
