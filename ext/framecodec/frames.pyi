@@ -10,10 +10,6 @@ __all__ = ["DecodedFrames", "FrameDecoder"]
 
 CODES: dict[str, int]
 EMITTED: tuple[str, ...]
-FECF_NAMES: tuple[str, ...]
-FRAME_FIELDS: tuple[tuple[str, str, bool], ...]
-METRICS: tuple[tuple[str, str], ...]
-REASONS: tuple[str, ...]
 
 class DecodedFrames:
     samples: list[pa.RecordBatch]

@@ -18,7 +18,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 MODULES = {
     "rack": ("columns", "records", "rack", "headers", "sflow", "templates", "netflow"),
-    "frames": ("columns", "records", "coding", "cadu", "transfer", "channels", "frames"),
+    "frames": (
+        "columns", "records", "link_rows", "coding", "cadu", "transfer", "channels", "frame_input", "frame_rows", "frame_counts", "frames",
+    ),
 }
 FLAGS = "-fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize=alignment -O1 -g"
 

@@ -1,0 +1,60 @@
+# The rows that a FrameDecoder writes. See frame_rows.pyx.
+from libc.stdint cimport int32_t, int64_t
+
+from framecodec.cadu cimport Frame
+from framecodec.columns cimport Names, Rows
+from framecodec.transfer cimport Header
+
+cdef enum:
+    SPACECRAFT = 0           # the entity that is no channel
+
+cdef enum Fecf:
+    FECF_OK
+    FECF_BAD
+    FECF_ABSENT
+
+# The first ones are framecodec.cadu's WasteReason.
+cdef enum Reason:
+    GARBAGE
+    TRUNCATED
+    RS_UNCORRECTABLE
+    BAD_FECF
+    FRAME_VERSION
+    NOT_PACKETS
+    PARTIAL_PACKET
+    REASON_COUNT
+
+cdef enum Metric:
+    FRAMES_RX
+    FRAME_BYTES
+    FRAMES_LOST
+    CORRECTED_SYMBOLS
+    FECF_ERRORS
+    RS_ERRORS
+    GARBAGE_BYTES
+    FRAMES_REFUSED
+    MASTER_FRAMES_LOST
+    METRIC_COUNT
+
+
+cdef class FrameRows:
+    cdef str spacecraft
+    cdef bint has_payload
+    cdef Rows frames
+    cdef Rows derived
+    cdef Rows rejects
+    cdef readonly Names sources
+    cdef int32_t units[METRIC_COUNT]
+    cdef int64_t reject_counts[REASON_COUNT]
+
+    # All give 0 or -1 (memory). `header` is NULL for a frame that cannot be read.
+    cdef int put_frame(self, const Header* header, const Frame* frame, int64_t lost, Fecf fecf) noexcept nogil
+    cdef int put_event(self, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil
+    cdef int put_reject(
+        self, Reason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
+    ) noexcept nogil
+
+
+# The entity of a virtual channel's events.
+cdef inline int32_t entity_of(int32_t vcid) noexcept nogil:
+    return 1 + vcid
