@@ -45,7 +45,7 @@ CLOSE_TIMEOUT_S = 5
 class Counts(Protocol):
     """What a partition tells about itself."""
 
-    def applied(self, topic: str, frames: int, size_bytes: int) -> None: ...
+    def applied(self, topic: str, frames: int, size_bytes: int, not_finite: int) -> None: ...
     def repeated(self, topic: str, frames: int) -> None: ...
     def sent(self, output: Output) -> None: ...
     def committed(self, seconds: float) -> None: ...
@@ -94,8 +94,10 @@ class SourcePartition:
         if frames is None:
             self.pipeline.refuse(f"{self!r} offset {offset}: not a batch of FRAMES", len(value), self.clock())
         elif offset not in self.quarantined:
+            not_finite = self.pipeline.windower.not_finite
             if self.pipeline.feed(frames, self.clock(), stamp):
-                self.counts.applied(self.topic, frames.num_rows, len(value))
+                not_finite = self.pipeline.windower.not_finite - not_finite
+                self.counts.applied(self.topic, frames.num_rows, len(value), not_finite)
             else:
                 log.warning("%r: offset %d repeats the batch %s and is left out", self, offset, stamp)
                 self.counts.repeated(self.topic, frames.num_rows)

@@ -160,6 +160,7 @@ class WorkerCounts:
         self.bytes = telemetry.counter("frame_bytes_total", "Bytes of Kafka values with frames.", ["topic"])
         self.rows = telemetry.counter("rows_total", "Rows sent on, by topic.", ["topic"])
         self.rejects = telemetry.counter("rejects_total", "Input that could not be used.", ["reason"])
+        self.not_finite = telemetry.counter("not_finite_samples_total", "Samples of NaN or infinity: stored, in no window.")
         self.lost = telemetry.counter("lost_records_total", "Records that retention deleted before they were read.")
         self.quarantined = telemetry.counter("quarantined_total", "Records put aside because processing them failed.")
         self.seconds = telemetry.histogram(
@@ -168,9 +169,10 @@ class WorkerCounts:
         self.age = telemetry.gauge("watermark_age_seconds", "How far the slowest source with an open window is behind.")
         self.lag = telemetry.gauge("lag_records", "Records in Kafka that were not applied yet.", ["topic", "partition"])
 
-    def applied(self, topic: str, frames: int, size_bytes: int) -> None:
+    def applied(self, topic: str, frames: int, size_bytes: int, not_finite: int) -> None:
         self.frames.labels(topic).inc(frames)
         self.bytes.labels(topic).inc(size_bytes)
+        self.not_finite.inc(not_finite)
 
     def repeated(self, topic: str, frames: int) -> None:
         self.repeats.labels(topic).inc(frames)

@@ -1,0 +1,40 @@
+"""A source partition without a broker: what it tells of a record before the first checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+from unittest.mock import Mock
+
+import pyarrow as pa
+
+from streams.clock import NS
+from streams.config import Config
+from streams.decode import OWN_SAMPLES
+from streams.kafka import encode
+from streams.model import FRAMES, SAMPLES
+from streams.partition import SourcePartition
+
+NOW = 1_790_000_000 * NS
+
+
+def sample(value: float) -> dict[str, Any]:
+    names = {"entity": "racks", "metric": "temperature", "kind": "gauge", "source": "racks"}
+    return names | {"time": NOW, "received": NOW, "value": value, "quality": 0}
+
+
+def test_samples_that_are_not_finite_are_stored_and_told_but_in_no_window() -> None:
+    samples = pa.RecordBatch.from_pylist([sample(1.0), sample(math.nan), sample(math.inf)], schema=SAMPLES)
+    frame = {"received_ns": NOW, "source": "collector", "link": "racks", "codec": OWN_SAMPLES, "frame": encode(samples)}
+
+    async def apply() -> tuple[Mock, Any]:
+        counts = Mock()
+        partition = SourcePartition(Config(), "frames.rack", 0, "test", lambda: NOW, counts)
+        partition.apply(0, pa.RecordBatch.from_pylist([frame], schema=FRAMES), b"12345")
+        return counts, partition.pipeline.close(1 << 62, 0)
+
+    counts, output = asyncio.run(apply())
+    counts.applied.assert_called_once_with("frames.rack", 1, 5, 2)
+    assert sum(batch.num_rows for batch in output.samples) == 3
+    assert [row["cnt"] for batch in output.windows for row in batch.to_pylist()] == [1]
