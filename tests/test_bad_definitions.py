@@ -44,6 +44,14 @@ def test_the_error_names_the_line_of_the_element(tmp_path: Path) -> None:
     )
 
 
+def test_an_attribute_that_is_like_none_of_xtce_is_let_be(tmp_path: Path) -> None:
+    """Real files have their own: IMAP's say `signed` of an enumeration."""
+    text = (BAD[0].parent / "attribute_misspelt.xml").read_text().replace("sizeInBit=", "vendor=")
+    path = tmp_path / "d.xml"
+    path.write_text(text)
+    assert [parameter.raw_type for parameter in definitions.load(path).parameters] == ["uint8"]
+
+
 def test_a_missing_file_is_a_definition_error() -> None:
     with pytest.raises(DefinitionError, match="cannot be read"):
         definitions.load("/nonexistent/definition.xml")

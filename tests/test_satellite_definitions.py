@@ -244,3 +244,28 @@ def test_a_table_with_offsets_fill_and_matrices(tmp_path: Path) -> None:
 def test_a_definition_survives_pickling() -> None:
     definition = definitions.load(testdata("packets", "bogussat", "BogusSAT-2.xml"))
     assert pickle.loads(pickle.dumps(definition)) == definition
+
+
+def test_types_that_differ_in_one_word_are_two(tmp_path: Path) -> None:
+    """Types that look alike are compiled once; a member's name, a unit, an enumeration's label are looks."""
+    path = tmp_path / "d.xml"
+
+    def record(name: str, member: str, unit: str) -> str:
+        return (
+            f'<IntegerParameterType name="N{name}"><UnitSet><Unit>{unit}</Unit></UnitSet><IntegerDataEncoding/></IntegerParameterType>'
+            f'<AggregateParameterType name="R{name}"><MemberList><Member name="{member}" typeRef="N{name}"/></MemberList>'
+            "</AggregateParameterType>"
+        )
+
+    types = record("1", "a", "V") + record("2", "b", "V") + record("3", "a", "A") + record("4", "a", "V")
+    names = ("R1", "R2", "R3", "R4")
+    path.write_text(
+        f'<SpaceSystem name="S"><TelemetryMetaData><ParameterTypeSet>{types}</ParameterTypeSet><ParameterSet>'
+        + "".join(f'<Parameter name="{name}" parameterTypeRef="{name}"/>' for name in names)
+        + '</ParameterSet><ContainerSet><SequenceContainer name="C"><EntryList>'
+        + "".join(f'<ParameterRefEntry parameterRef="{name}"/>' for name in names)
+        + "</EntryList></SequenceContainer></ContainerSet></TelemetryMetaData></SpaceSystem>"
+    )
+    assert [(parameter.path, parameter.unit) for parameter in definitions.load(path).parameters] == [
+        ("/S/R1/a", "V"), ("/S/R2/b", "V"), ("/S/R3/a", "A"), ("/S/R4/a", "V")
+    ]

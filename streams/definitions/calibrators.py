@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from lxml import etree
-
 from streams.definitions.conditions import Conditions
-from streams.definitions.document import Document, Space, children, first, tag
+from streams.definitions.document import Document, Element, Space
 from streams.definitions.model import Calibrator, Condition
 
 __all__ = ["MATH_OPERATORS", "calibrators"]
@@ -69,16 +67,16 @@ POWER_MAX = 64
 
 
 def calibrators(
-    encoding: etree._Element, document: Document, conditions: Conditions, space: Space
+    encoding: Element, document: Document, conditions: Conditions, space: Space
 ) -> tuple[tuple[Condition, Calibrator], ...]:
     """The calibrators of a data encoding, contexts first, in the order in which they are tried."""
     found: list[tuple[Condition, Calibrator]] = []
-    contexts, default = first(encoding, "ContextCalibratorList"), first(encoding, "DefaultCalibrator")
+    contexts, default = encoding.find("ContextCalibratorList"), encoding.find("DefaultCalibrator")
     if contexts is not None:
         document.expect(contexts, "ContextCalibrator")
-        for context in children(contexts):
+        for context in contexts:
             document.expect(context, "ContextMatch", "Calibrator")
-            match, chosen = first(context, "ContextMatch"), first(context, "Calibrator")
+            match, chosen = context.find("ContextMatch"), context.find("Calibrator")
             if match is None or chosen is None:
                 document.fail(context, "ContextCalibrator needs a ContextMatch and a Calibrator")
             found.append((conditions.match(match, space), calibrator(chosen, document)))
@@ -87,23 +85,23 @@ def calibrators(
     return tuple(found)
 
 
-def calibrator(element: etree._Element, document: Document) -> Calibrator:
+def calibrator(element: Element, document: Document) -> Calibrator:
     document.expect(element, "PolynomialCalibrator", "SplineCalibrator", "MathOperationCalibrator")
-    for child in children(element):
-        if tag(child) == "PolynomialCalibrator":
+    for child in element:
+        if child.tag == "PolynomialCalibrator":
             return polynomial(child, document)
-        if tag(child) == "SplineCalibrator":
+        if child.tag == "SplineCalibrator":
             return spline(child, document)
-        if tag(child) == "MathOperationCalibrator":
+        if child.tag == "MathOperationCalibrator":
             return math_operation(child, document)
-    document.fail(element, f"{tag(element)} is empty", "PolynomialCalibrator, SplineCalibrator or MathOperationCalibrator")
+    document.fail(element, f"{element.tag} is empty", "PolynomialCalibrator, SplineCalibrator or MathOperationCalibrator")
 
 
-def polynomial(element: etree._Element, document: Document) -> Calibrator:
+def polynomial(element: Element, document: Document) -> Calibrator:
     document.expect(element, "Term")
     terms: dict[int, float] = {}
-    for term in children(element):
-        if tag(term) == "Term":
+    for term in element:
+        if term.tag == "Term":
             power = document.integer(term, term.get("exponent"), 0, POWER_MAX)
             terms[power] = terms.get(power, 0.0) + document.real(term, term.get("coefficient"))
     if not terms:
@@ -111,15 +109,15 @@ def polynomial(element: etree._Element, document: Document) -> Calibrator:
     return Calibrator("polynomial", coefficients=tuple(terms.get(power, 0.0) for power in range(max(terms) + 1)))
 
 
-def spline(element: etree._Element, document: Document) -> Calibrator:
+def spline(element: Element, document: Document) -> Calibrator:
     document.expect(element, "SplinePoint")
     order = document.integer(element, element.get("order", "1"))
     if order not in (0, 1):
         document.fail(element, f"splines of order {order} are not supported", "order 0 (steps) or 1 (lines)")
     points = [
         (document.real(point, point.get("raw")), document.real(point, point.get("calibrated")))
-        for point in children(element)
-        if tag(point) == "SplinePoint"
+        for point in element
+        if point.tag == "SplinePoint"
     ]
     if len(points) < 2 - (order == 0):
         document.fail(element, f"a spline of order {order} needs at least {2 - (order == 0)} points")
@@ -130,19 +128,19 @@ def spline(element: etree._Element, document: Document) -> Calibrator:
     return Calibrator("spline", points=tuple(points), order=order, is_extrapolated=extrapolated)
 
 
-def math_operation(element: etree._Element, document: Document) -> Calibrator:
+def math_operation(element: Element, document: Document) -> Calibrator:
     """Postfix: operands first. `this` stands for the raw value."""
     document.expect(element, "ValueOperand", "ThisParameterOperand", "Operator")
     program: list[float | str] = []
     depth = 0
-    for child in children(element):
-        if tag(child) == "ValueOperand":
+    for child in element:
+        if child.tag == "ValueOperand":
             program.append(document.real(child, child.text))
             depth += 1
-        elif tag(child) == "ThisParameterOperand":
+        elif child.tag == "ThisParameterOperand":
             program.append("this")
             depth += 1
-        elif tag(child) == "Operator":
+        elif child.tag == "Operator":
             name = (child.text or "").strip()
             if name not in MATH_OPERATORS:
                 document.fail(child, f"'{name}' is no operator", f"one of {' '.join(MATH_OPERATORS)}")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from lxml import etree
-
-from streams.definitions.document import Document, Space, first, tag
+from streams.definitions.document import Document, Element, Space
 from streams.definitions.entries import Chain, Tables
 from streams.definitions.layout import LayoutBuilder
 from streams.definitions.model import (
@@ -19,7 +17,7 @@ from streams.definitions.model import (
     Layout,
     Node,
 )
-from streams.definitions.parameters import Parameters, described
+from streams.definitions.parameters import Parameters
 from streams.errors import nearest
 
 __all__ = ["compile_document"]
@@ -49,11 +47,11 @@ class Compiler:
             (space, element)
             for space in document.root.every()
             for element in space.containers.values()
-            if tag(element) == "SequenceContainer"
+            if element.tag == "SequenceContainer"
         ]
-        self.heirs: dict[etree._Element, list[tuple[Space, etree._Element]]] = {}
+        self.heirs: dict[Element, list[tuple[Space, Element]]] = {}
         for space, element in self.declared:
-            base = first(element, "BaseContainer")
+            base = element.find("BaseContainer")
             found = document.resolve("containers", base.get("containerRef", ""), space) if base is not None else None
             if found is not None:
                 self.heirs.setdefault(found[1], []).append((space, element))
@@ -65,7 +63,7 @@ class Compiler:
     def compile(self, container: str | None) -> Definition:
         space, root = self.root(container)
         self.node([(root, space)], ())
-        fields = tuple(self.tables.listed)
+        fields = tuple(self.tables.fields)
         slots = self.parameters.slots
         layouts = tuple(pruned(layout, fields, slots) for layout in self.layouts)
         return Definition(
@@ -73,7 +71,6 @@ class Compiler:
             name=self.document.root.name,
             root=f"{space.path}/{root.get('name')}",
             containers=tuple(self.containers),
-            parameters=described(fields, self.used()),
             fields=fields,
             conditions=tuple(self.tables.conditions),
             expressions=tuple(self.tables.expressions),
@@ -83,10 +80,7 @@ class Compiler:
             apids=frozenset(self.apids),
         )
 
-    def used(self) -> list[int]:
-        return [field for container in self.containers for field, _, _ in self.layouts[container.layout].scalars]
-
-    def root(self, container: str | None) -> tuple[Space, etree._Element]:
+    def root(self, container: str | None) -> tuple[Space, Element]:
         """The container named, else the one without a base that has the most heirs."""
         if container is not None:
             named = [(s, e) for s, e in self.declared if container in (f"{s.path}/{e.get('name')}", e.get("name"))]
@@ -100,7 +94,7 @@ class Compiler:
                     f"did you mean {guess}?" if guess else None,
                 )
             return named[0]
-        candidates = [(self.count_heirs(e, 0), s, e) for s, e in self.declared if first(e, "BaseContainer") is None]
+        candidates = [(self.count_heirs(e, 0), s, e) for s, e in self.declared if e.find("BaseContainer") is None]
         if not candidates:
             self.document.fail(
                 self.document.root.element,
@@ -110,7 +104,7 @@ class Compiler:
         _, space, element = max(candidates, key=lambda candidate: candidate[0])
         return space, element
 
-    def count_heirs(self, element: etree._Element, depth: int) -> int:
+    def count_heirs(self, element: Element, depth: int) -> int:
         if depth > DEPTH_MAX:
             return 0
         return sum(1 + self.count_heirs(heir, depth + 1) for _, heir in self.heirs.get(element, ()))
@@ -128,25 +122,23 @@ class Compiler:
         container = -1
         if element.get("abstract", "false").strip() not in ("true", "1"):
             container = len(self.containers)
-            name, path = element.get("name", ""), f"{space.path}/{element.get('name')}"
-            fields = self.tables.listed
-            paths = dict.fromkeys(fields[field].path for field, _, _ in self.layouts[layout].scalars)
-            self.containers.append(Container(container, name, path, layout, tuple(paths)))
+            name = element.get("name", "")
+            self.containers.append(Container(container, name, f"{space.path}/{name}", layout))
         loads = self.loads([test for _, _, test in below], sites)
         self.note_apids([test for _, _, test in below], sites)
         numbers = tuple(self.node([*chain, (heir, owner)], test) for heir, owner, test in below)
         self.nodes[number] = Node(container, layout, condition, numbers, loads)
         return number
 
-    def criteria(self, element: etree._Element, space: Space) -> Condition:
-        base = first(element, "BaseContainer")
+    def criteria(self, element: Element, space: Space) -> Condition:
+        base = element.find("BaseContainer")
         assert base is not None
         self.document.expect(base, "RestrictionCriteria")
-        restriction = first(base, "RestrictionCriteria")
+        restriction = base.find("RestrictionCriteria")
         return self.parameters.conditions.match(restriction, space) if restriction is not None else ()
 
     def loads(self, conditions: list[Condition], sites: dict[str, tuple[int, int]]) -> tuple[tuple[int, int, int], ...]:
-        paths = {slot: path for path, slot in self.parameters.slots.items()}
+        paths = self.parameters.slot_paths
         wanted = {
             slot
             for condition in conditions
@@ -158,7 +150,7 @@ class Compiler:
         return tuple((slot, *sites[paths[slot]]) for slot in sorted(wanted) if paths[slot] in sites)
 
     def note_apids(self, conditions: list[Condition], sites: dict[str, tuple[int, int]]) -> None:
-        fields = self.tables.listed
+        fields = self.tables.fields
         places = {self.parameters.slots[path]: place for path, place in sites.items() if path in self.parameters.slots}
         for condition in conditions:
             for test in condition:
@@ -170,12 +162,17 @@ class Compiler:
 
 
 def pruned(layout: Layout, fields: tuple[Field, ...], slots: dict[str, int]) -> Layout:
-    """Without the loads of slots that nothing asks for, and without a tail that does nothing else."""
+    """Its tail without what is read column by column, but for slots that something asks for; empty if nothing else is in it."""
+    fixed = {scalar for scalar, _ in layout.fixed}
     kept: list[Instruction] = []
     place: list[int] = []
     for instruction in layout.tail:
         place.append(len(kept))
-        if instruction[0] != "load" or fields[int(instruction[1])].path in slots:
+        if instruction[0] == "read" and instruction[2] in fixed:
+            _, number, _, bit = instruction
+            if fields[int(number)].path in slots:
+                kept.append(("load", number, bit))
+        else:
             kept.append(instruction)
     place.append(len(kept))
     if all(instruction[0] in ("load", "seek", "save", "restore", "enter", "leave") for instruction in kept):

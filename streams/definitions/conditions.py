@@ -8,10 +8,9 @@ its PUS_Time depends on a constant that is never telemetered).
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import proxy
 
-from lxml import etree
-
-from streams.definitions.document import Document, Space, children, first, tag
+from streams.definitions.document import Document, Element, Space
 from streams.definitions.model import Comparison, Condition, Expression, Field
 from streams.errors import nearest
 
@@ -28,42 +27,43 @@ class Conditions:
     """Compiles conditions and expressions; `parameters` finds out what they refer to."""
 
     def __init__(self, document: Document, parameters: Parameters) -> None:
-        self.document, self.parameters = document, parameters
+        self.document = document
+        self.parameters = proxy(parameters)  # which own this: no circle that only the garbage collector could undo
 
-    def match(self, element: etree._Element, space: Space) -> Condition:
+    def match(self, element: Element, space: Space) -> Condition:
         """RestrictionCriteria, IncludeCondition, ContextMatch: one of Comparison, ComparisonList, BooleanExpression."""
         self.document.expect(element, "Comparison", "ComparisonList", "BooleanExpression")
-        for child in children(element):
-            if tag(child) == "Comparison":
+        for child in element:
+            if child.tag == "Comparison":
                 return (self.comparison(child, space),)
-            if tag(child) == "ComparisonList":
+            if child.tag == "ComparisonList":
                 self.document.expect(child, "Comparison")
-                tests = [self.comparison(test, space) for test in children(child) if tag(test) == "Comparison"]
+                tests = [self.comparison(test, space) for test in child if test.tag == "Comparison"]
                 return (*tests, ("and", len(tests)))
-            if tag(child) == "BooleanExpression":
+            if child.tag == "BooleanExpression":
                 return self.boolean(child, space)
-        self.document.fail(element, f"{tag(element)} has no condition", "Comparison, ComparisonList or BooleanExpression")
+        self.document.fail(element, f"{element.tag} has no condition", "Comparison, ComparisonList or BooleanExpression")
 
-    def boolean(self, element: etree._Element, space: Space) -> Condition:
+    def boolean(self, element: Element, space: Space) -> Condition:
         self.document.expect(element, "Condition", "ANDedConditions", "ORedConditions")
         parts: list[Condition] = []
-        for child in children(element):
-            if tag(child) == "Condition":
+        for child in element:
+            if child.tag == "Condition":
                 parts.append((self.condition(child, space),))
-            elif tag(child) in ("ANDedConditions", "ORedConditions"):
+            elif child.tag in ("ANDedConditions", "ORedConditions"):
                 parts.append(self.boolean(child, space))
         if not parts:
-            self.document.fail(element, f"{tag(element)} is empty")
+            self.document.fail(element, f"{element.tag} is empty")
         if len(parts) == 1:
             return parts[0]
         joined = tuple(item for part in parts for item in part)
-        return (*joined, ("or" if tag(element) == "ORedConditions" else "and", len(parts)))
+        return (*joined, ("or" if element.tag == "ORedConditions" else "and", len(parts)))
 
-    def condition(self, element: etree._Element, space: Space) -> Comparison:
+    def condition(self, element: Element, space: Space) -> Comparison:
         """Condition: ParameterInstanceRef, ComparisonOperator, then a Value or another ParameterInstanceRef."""
         self.document.expect(element, "ParameterInstanceRef", "ComparisonOperator", "Value")
-        references = [child for child in children(element) if tag(child) == "ParameterInstanceRef"]
-        operator, value = first(element, "ComparisonOperator"), first(element, "Value")
+        references = [child for child in element if child.tag == "ParameterInstanceRef"]
+        operator, value = element.find("ComparisonOperator"), element.find("Value")
         if not references or operator is None:
             self.document.fail(element, "Condition needs a ParameterInstanceRef and a ComparisonOperator")
         sign = self.operator(operator, (operator.text or "").strip())
@@ -77,16 +77,16 @@ class Conditions:
             slot, is_calibrated(references[0]), sign, other=other, other_is_calibrated=is_calibrated(references[1])
         )
 
-    def comparison(self, element: etree._Element, space: Space) -> Comparison:
+    def comparison(self, element: Element, space: Space) -> Comparison:
         sign = self.operator(element, element.get("comparisonOperator", "=="))
         return self.compare(element, sign, self.document.attribute(element, "value"), space)
 
-    def operator(self, element: etree._Element, sign: str) -> str:
+    def operator(self, element: Element, sign: str) -> str:
         if sign not in OPERATORS:
             self.document.fail(element, f"'{sign}' is no comparison operator", f"one of {' '.join(OPERATORS)}")
         return sign
 
-    def compare(self, element: etree._Element, sign: str, value: str, space: Space) -> Comparison:
+    def compare(self, element: Element, sign: str, value: str, space: Space) -> Comparison:
         slot, field = self.reference(element, space)
         calibrated = is_calibrated(element)
         if field.labels and calibrated:
@@ -118,7 +118,7 @@ class Conditions:
             self.document.fail(element, f"'{value}' is no number, and '{field.path}' is one")
         return Comparison(slot, calibrated, sign, wanted)
 
-    def reference(self, element: etree._Element, space: Space) -> tuple[int, Field]:
+    def reference(self, element: Element, space: Space) -> tuple[int, Field]:
         """The slot and the field of a parameterRef."""
         if element.get("instance", "0") != "0":
             self.document.fail(
@@ -127,21 +127,21 @@ class Conditions:
         field = self.parameters.scalar(self.document.attribute(element, "parameterRef"), space, element)
         return self.parameters.slot(field.path), field
 
-    def integer(self, element: etree._Element, space: Space) -> Expression:
+    def integer(self, element: Element, space: Space) -> Expression:
         """An IntegerValue: FixedValue, DynamicValue or DiscreteLookupList; also a bare number as text."""
         self.document.expect(element, "FixedValue", "DynamicValue", "DiscreteLookupList")
-        for child in children(element):
-            if tag(child) == "FixedValue":
+        for child in element:
+            if child.tag == "FixedValue":
                 return Expression(self.document.integer(child, child.text))
-            if tag(child) == "DynamicValue":
+            if child.tag == "DynamicValue":
                 return self.dynamic(child, space)
-            if tag(child) == "DiscreteLookupList":
+            if child.tag == "DiscreteLookupList":
                 return self.lookup(child, space)
-        self.document.fail(element, f"{tag(element)} has no value", "FixedValue, DynamicValue or DiscreteLookupList")
+        self.document.fail(element, f"{element.tag} has no value", "FixedValue, DynamicValue or DiscreteLookupList")
 
-    def dynamic(self, element: etree._Element, space: Space) -> Expression:
+    def dynamic(self, element: Element, space: Space) -> Expression:
         self.document.expect(element, "ParameterInstanceRef", "LinearAdjustment")
-        source, adjustment = first(element, "ParameterInstanceRef"), first(element, "LinearAdjustment")
+        source, adjustment = element.find("ParameterInstanceRef"), element.find("LinearAdjustment")
         if source is None:
             self.document.fail(element, "DynamicValue needs a ParameterInstanceRef")
         slot, field = self.reference(source, space)
@@ -160,17 +160,17 @@ class Conditions:
                 )
         return Expression(intercept, slope, slot, is_calibrated(source) and not field.labels)
 
-    def whole(self, element: etree._Element, name: str, default: str) -> int:
+    def whole(self, element: Element, name: str, default: str) -> int:
         value = self.document.real(element, element.get(name, default))
         if value != int(value):
             self.document.fail(element, f"{name} {value} is no whole number", "sizes and counts are whole bits and items")
         return int(value)
 
-    def lookup(self, element: etree._Element, space: Space) -> Expression:
+    def lookup(self, element: Element, space: Space) -> Expression:
         self.document.expect(element, "DiscreteLookup")
         found = []
-        for child in children(element):
-            if tag(child) == "DiscreteLookup":
+        for child in element:
+            if child.tag == "DiscreteLookup":
                 value = self.document.integer(child, child.get("value"))
                 found.append((self.match(child, space), value))
         if not found:
@@ -178,7 +178,7 @@ class Conditions:
         return Expression(intercept=-1, lookup=tuple(found))
 
 
-def is_calibrated(element: etree._Element) -> bool:
+def is_calibrated(element: Element) -> bool:
     return element.get("useCalibratedValue", "true").strip() in ("true", "1")
 
 

@@ -5,73 +5,57 @@
 
 Names are resolved as XTCE does: `/` begins at the root, `.` and `..` walk, a plain name is looked for in its own space
 system and then in each one above. Nothing is checked before somebody asks for it, because a definition may hold broken
-elements that nothing in use refers to.
+elements that nothing in use refers to. Elements are those of the standard library, their tags without namespaces: 1.1, 1.2
+and 1.3 differ in nothing else here. Lines and XPaths are worked out when an error needs them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import NoReturn
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+from xml.parsers import expat
 
-from lxml import etree
-
+from streams.definitions.attributes import ATTRIBUTES, misspelt
 from streams.errors import DefinitionError, nearest
 
-__all__ = ["Document", "Space", "children", "first", "tag"]
+__all__ = ["Document", "Element", "Space"]
 
-LOCAL_NAMES: dict[str, str] = {}  # a file has few of them and asks often
 # What may stand in any element and never changes a value.
 DOCUMENTATION = frozenset({"LongDescription", "ShortDescription", "AliasSet", "AncillaryDataSet"})
-
-
-def tag(element: etree._Element) -> str:
-    """The element's name without its namespace: 1.1, 1.2 and 1.3 differ in nothing else here."""
-    name = element.tag
-    if not isinstance(name, str):
-        return ""
-    local = LOCAL_NAMES.get(name)
-    if local is None:
-        local = LOCAL_NAMES[name] = name.rpartition("}")[2]
-    return local
-
-
-def children(element: etree._Element) -> Iterator[etree._Element]:
-    """Child elements without comments."""
-    return (child for child in element if isinstance(child.tag, str))
-
-
-def first(element: etree._Element, *names: str) -> etree._Element | None:
-    """The first child with one of these names."""
-    if len(element) == 0:
-        return None
-    return next((child for child in children(element) if tag(child) in names), None)
+NO_ATTRIBUTES: frozenset[str] = frozenset()
 
 
 class Space:
     """One SpaceSystem and what it declares, by name."""
 
-    def __init__(self, element: etree._Element, parent: Space | None) -> None:
+    def __init__(self, element: Element, parent: Space | None) -> None:
         self.element, self.parent = element, parent
         self.name = element.get("name", "")
         self.path: str = f"{parent.path if parent else ''}/{self.name}"
         self.spaces: dict[str, Space] = {}
-        self.parameters: dict[str, etree._Element] = {}
-        self.types: dict[str, etree._Element] = {}
-        self.containers: dict[str, etree._Element] = {}
-        for child in children(element):
-            if tag(child) == "SpaceSystem":
+        self.parameters: dict[str, Element] = {}
+        self.types: dict[str, Element] = {}
+        self.containers: dict[str, Element] = {}
+        for child in element:
+            if child.tag == "SpaceSystem":
                 self.spaces.setdefault(child.get("name", ""), Space(child, self))
-            elif tag(child) in ("TelemetryMetaData", "CommandMetaData"):
+            elif child.tag in ("TelemetryMetaData", "CommandMetaData"):
                 self.declare(child)
 
-    def declare(self, metadata: etree._Element) -> None:
+    def declare(self, metadata: Element) -> None:
         sets = {"ParameterTypeSet": self.types, "ParameterSet": self.parameters, "ContainerSet": self.containers}
-        for group in children(metadata):
-            declared = sets.get(tag(group))
+        for group in metadata:
+            declared = sets.get(group.tag)
             if declared is not None:
-                for element in children(group):
-                    declared.setdefault(element.get("name", ""), element)
+                for element in group:
+                    # A ParameterRef makes a parameter of another space system one of this one, under its own name.
+                    name = element.get("name") or element.get("parameterRef", "").rpartition("/")[2]
+                    declared.setdefault(name, element)
 
     def walk(self, steps: list[str]) -> Space | None:
         space: Space | None = self
@@ -95,46 +79,81 @@ class Document:
 
     def __init__(self, path: Path) -> None:
         self.file = str(path)
-        parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
         try:
-            tree = etree.fromstring(path.read_bytes(), parser)
+            self.data = path.read_bytes()
         except OSError as error:
             raise DefinitionError(f"cannot be read: {error.strerror}", file=self.file) from error
-        except etree.XMLSyntaxError as error:
-            raise DefinitionError(f"no well-formed XML: {error.msg}", file=self.file, line=error.lineno or 1) from error
-        if tag(tree) != "SpaceSystem":
-            raise DefinitionError(
-                f"the root element is '{tag(tree)}'",
-                file=self.file,
-                line=line_of(tree),
-                path=f"/{tag(tree)}",
-                hint="XTCE files begin with SpaceSystem",
-            )
-        self.root = Space(tree, None)
+        try:
+            self.tree = ElementTree.fromstring(self.data)
+        except ElementTree.ParseError as error:
+            what = f"no well-formed XML: {expat.ErrorString(error.code)}"
+            raise DefinitionError(what, file=self.file, line=max(error.position[0], 1)) from error
+        except (LookupError, ValueError) as error:  # an encoding that Python does not know, or one that is not 8 bits wide
+            raise DefinitionError(f"no well-formed XML: {error}", file=self.file, line=1) from error
+        local: dict[str, str] = {}
+        for element in self.tree.iter():
+            name = element.tag
+            element.tag = local.get(name) or local.setdefault(name, name.rpartition("}")[2])
+        if self.tree.tag != "SpaceSystem":
+            self.fail(self.tree, f"the root element is '{self.tree.tag}'", "XTCE files begin with SpaceSystem")
+        self.root = Space(self.tree, None)
 
-    def fail(self, element: etree._Element, what: str, hint: str | None = None) -> NoReturn:
-        raise DefinitionError(what, file=self.file, line=line_of(element), path=xpath(element), hint=hint)
+    def fail(self, element: Element, what: str, hint: str | None = None) -> NoReturn:
+        raise DefinitionError(what, file=self.file, line=self.line(element), path=self.xpath(element), hint=hint)
 
-    def expect(self, element: etree._Element, *known: str) -> None:
-        """DefinitionError for a child element that is not among `known`: nothing is skipped in silence."""
-        if len(element) == 0:
-            return
-        for child in children(element):
-            if tag(child) not in known and tag(child) not in DOCUMENTATION:
-                guess = nearest(tag(child), known)
+    def line(self, element: Element) -> int | None:
+        """Where its start tag begins: read again and counted, which costs the one who made the mistake."""
+        number = next((number for number, each in enumerate(self.tree.iter()) if each is element), None)
+        parser, started, line = expat.ParserCreate(), count(), None
+
+        def start(_name: str, _attributes: dict[str, str]) -> None:
+            nonlocal line
+            if next(started) == number:
+                line = parser.CurrentLineNumber
+
+        parser.StartElementHandler = start
+        parser.Parse(self.data, True)
+        return line
+
+    def xpath(self, element: Element) -> str:
+        """Where an element is, by names where there are names and by number where not."""
+        parents = {child: parent for parent in self.tree.iter() for child in parent}
+        steps = []
+        node: Element | None = element
+        while node is not None:
+            step, name, parent = node.tag, node.get("name"), parents.get(node)
+            if name is not None:
+                step += f"[@name='{name}']"
+            elif parent is not None:
+                same = parent.findall(node.tag)
+                if len(same) > 1:
+                    step += f"[{same.index(node) + 1}]"
+            steps.append(step)
+            node = parent
+        return "/" + "/".join(reversed(steps))
+
+    def expect(self, element: Element, *known: str) -> None:
+        """DefinitionError for a child element that is not among `known`, and for a misspelt attribute: nothing is skipped."""
+        names = ATTRIBUTES.get(element.tag, NO_ATTRIBUTES)
+        for name in element.keys():  # noqa: SIM118  an Element iterates over its children
+            if name not in names and (meant := misspelt(element.tag, name)):
+                self.fail(element, f"{element.tag} has no attribute {name}", f"did you mean {meant}?")
+        for child in element:
+            if child.tag not in known and child.tag not in DOCUMENTATION:
+                guess = nearest(child.tag, known)
                 self.fail(
                     child,
-                    f"{tag(child)} in {tag(element)} is not supported",
+                    f"{child.tag} in {element.tag} is not supported",
                     f"did you mean {guess}?" if guess else f"known here: {', '.join(known) or 'nothing'}",
                 )
 
-    def attribute(self, element: etree._Element, name: str) -> str:
+    def attribute(self, element: Element, name: str) -> str:
         value = element.get(name)
         if value is None:
-            self.fail(element, f"{tag(element)} has no {name}")
+            self.fail(element, f"{element.tag} has no {name}")
         return value
 
-    def integer(self, element: etree._Element, text: str | None, low: int | None = None, high: int | None = None) -> int:
+    def integer(self, element: Element, text: str | None, low: int | None = None, high: int | None = None) -> int:
         """A whole number, also 0x…, inside [low, high]."""
         try:
             number = int((text or "").strip(), 0)
@@ -147,31 +166,39 @@ class Document:
             self.fail(element, f"{number} is out of bounds", f"allowed: {low} to {high if high is not None else 'any'}")
         return number
 
-    def real(self, element: etree._Element, text: str | None) -> float:
+    def real(self, element: Element, text: str | None) -> float:
         try:
-            return float((text or "").strip())
+            number = float((text or "").strip())
         except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
             self.fail(element, f"'{(text or '').strip()}' is no number")
+        return number
 
-    def resolve(self, group: str, reference: str, space: Space) -> tuple[Space, etree._Element] | None:
+    def resolve(self, group: str, reference: str, space: Space) -> tuple[Space, Element] | None:
         """The declaration that `reference` names when it stands in `space`, or None. `group` is an attribute of Space."""
-        *steps, name = reference.strip().split("/")
-        starts: list[Space] = []
-        if steps and steps[0] == "":
-            if len(steps) > 1 and steps[1] == self.root.name:
-                starts, steps = [self.root], steps[2:]
-        else:
-            start: Space | None = space
+        reference = reference.strip()
+        start: Space | None = space
+        if "/" not in reference:
             while start is not None:
-                starts.append(start)
+                element = getattr(start, group).get(reference)
+                if element is not None:
+                    return start, element
                 start = start.parent
-        for start in starts:
+            return None
+        *steps, name = reference.split("/")
+        if steps[0] == "":
+            if len(steps) < 2 or steps[1] != self.root.name:
+                return None
+            start, steps = self.root, steps[2:]
+        while start is not None:
             found = start.walk(steps)
             if found is not None and name in getattr(found, group):
                 return found, getattr(found, group)[name]
+            start = start.parent
         return None
 
-    def find(self, group: str, reference: str, space: Space, at: etree._Element) -> tuple[Space, etree._Element]:
+    def find(self, group: str, reference: str, space: Space, at: Element) -> tuple[Space, Element]:
         """The same; DefinitionError at element `at` where there is none."""
         found = self.resolve(group, reference, space)
         if found is None:
@@ -179,25 +206,3 @@ class Document:
             guess = nearest(reference.rpartition("/")[2], names)
             self.fail(at, f"there is no {group[:-1]} '{reference}' here", f"did you mean {guess}?" if guess else None)
         return found
-
-
-def line_of(element: etree._Element) -> int | None:
-    line = element.sourceline
-    return line if isinstance(line, int) else None
-
-
-def xpath(element: etree._Element) -> str:
-    """Where an element is, by names where there are names and by number where not."""
-    steps = []
-    node: etree._Element | None = element
-    while node is not None:
-        step, name, parent = tag(node), node.get("name"), node.getparent()
-        if name is not None:
-            step += f"[@name='{name}']"
-        elif parent is not None:
-            same = [child for child in children(parent) if tag(child) == step]
-            if len(same) > 1:
-                step += f"[{same.index(node) + 1}]"
-        steps.append(step)
-        node = parent
-    return "/" + "/".join(reversed(steps))

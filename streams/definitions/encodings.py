@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from lxml import etree
-
 from streams.definitions.conditions import Conditions
-from streams.definitions.document import Document, Space, children, first, tag
+from streams.definitions.document import Document, Element, Space
 from streams.definitions.model import Encoding, Expression
 from streams.errors import nearest
 
@@ -37,18 +35,18 @@ BITS_MAX = 64
 STRING_BITS_MAX = 8 * 65_536  # a space packet holds no more (133.0-B-2 4.1.4.1)
 
 
-def encoding(element: etree._Element, document: Document, conditions: Conditions, space: Space) -> Encoding:
+def encoding(element: Element, document: Document, conditions: Conditions, space: Space) -> Encoding:
     """The Encoding of a *DataEncoding element; its calibrators are read elsewhere."""
-    if tag(element) == "IntegerDataEncoding":
+    if element.tag == "IntegerDataEncoding":
         return integer(element, document)
-    if tag(element) == "FloatDataEncoding":
+    if element.tag == "FloatDataEncoding":
         return floating(element, document)
-    if tag(element) == "StringDataEncoding":
+    if element.tag == "StringDataEncoding":
         return string(element, document, conditions, space)
     return binary(element, document, conditions, space)
 
 
-def integer(element: etree._Element, document: Document) -> Encoding:
+def integer(element: Element, document: Document) -> Encoding:
     document.expect(element, "DefaultCalibrator", "ContextCalibratorList", "ByteOrderList")
     kind = choice(element, document, "encoding", "unsigned", INTEGERS)
     bits = document.integer(element, element.get("sizeInBits", "8"), 1, BITS_MAX)
@@ -58,7 +56,7 @@ def integer(element: etree._Element, document: Document) -> Encoding:
     return ordered(element, document, kind, bits)
 
 
-def floating(element: etree._Element, document: Document) -> Encoding:
+def floating(element: Element, document: Document) -> Encoding:
     document.expect(element, "DefaultCalibrator", "ContextCalibratorList", "ByteOrderList")
     kind = choice(element, document, "encoding", "IEEE754_1985", FLOATS)
     bits = document.integer(element, element.get("sizeInBits", "32"))
@@ -67,36 +65,36 @@ def floating(element: etree._Element, document: Document) -> Encoding:
     return ordered(element, document, kind, bits)
 
 
-def string(element: etree._Element, document: Document, conditions: Conditions, space: Space) -> Encoding:
+def string(element: Element, document: Document, conditions: Conditions, space: Space) -> Encoding:
     """A box of fixed or dynamic size (or none), and in it the text: all of it, after a size tag, or up to a terminator."""
     document.expect(element, "SizeInBits", "Variable")
     charset = choice(element, document, "encoding", "UTF-8", CHARSETS)
     if charset == "utf-16-be" and element.get("byteOrder") == "leastSignificantByteFirst":
         charset = "utf-16-le"
     most_significant_bit_first(element, document)
-    fixed, variable = first(element, "SizeInBits"), first(element, "Variable")
+    fixed, variable = element.find("SizeInBits"), element.find("Variable")
     box = Expression(-1)
     if fixed is not None:
         document.expect(fixed, "Fixed", "TerminationChar", "LeadingSize")
-        whole = first(fixed, "Fixed")
+        whole = fixed.find("Fixed")
         if whole is not None:
             document.expect(whole, "FixedValue")
-            value = first(whole, "FixedValue")
+            value = whole.find("FixedValue")
             if value is None:
                 document.fail(whole, "Fixed has no FixedValue")
             box = Expression(document.integer(value, value.text, 0, STRING_BITS_MAX))
     elif variable is not None:
         document.expect(variable, "DynamicValue", "DiscreteLookupList", "TerminationChar", "LeadingSize")
-        for child in children(variable):
-            if tag(child) == "DynamicValue":
+        for child in variable:
+            if child.tag == "DynamicValue":
                 box = conditions.dynamic(child, space)
-            elif tag(child) == "DiscreteLookupList":
+            elif child.tag == "DiscreteLookupList":
                 box = conditions.lookup(child, space)
     else:
         document.fail(element, "StringDataEncoding says nothing about its size", "SizeInBits or Variable")
     size = fixed if fixed is not None else variable
     assert size is not None
-    leading, end = first(size, "LeadingSize"), first(size, "TerminationChar")
+    leading, end = size.find("LeadingSize"), size.find("TerminationChar")
     leading_bits, termination = 0, b""
     if leading is not None:
         leading_bits = document.integer(leading, leading.get("sizeInBitsOfSizeTag", "16"), 1, BITS_MAX)
@@ -114,10 +112,10 @@ def string(element: etree._Element, document: Document, conditions: Conditions, 
     return Encoding("string", box, charset=charset, leading_size_bits=leading_bits, termination=termination)
 
 
-def binary(element: etree._Element, document: Document, conditions: Conditions, space: Space) -> Encoding:
+def binary(element: Element, document: Document, conditions: Conditions, space: Space) -> Encoding:
     document.expect(element, "SizeInBits")
     most_significant_bit_first(element, document)
-    size = first(element, "SizeInBits")
+    size = element.find("SizeInBits")
     if size is None:
         document.fail(element, "BinaryDataEncoding has no SizeInBits")
     bits = conditions.integer(size, space)
@@ -126,7 +124,7 @@ def binary(element: etree._Element, document: Document, conditions: Conditions, 
     return Encoding("binary", bits)
 
 
-def choice(element: etree._Element, document: Document, name: str, default: str, known: dict[str, str]) -> str:
+def choice(element: Element, document: Document, name: str, default: str, known: dict[str, str]) -> str:
     value = element.get(name, default)
     if value not in known:
         guess = nearest(value, known)
@@ -136,20 +134,20 @@ def choice(element: etree._Element, document: Document, name: str, default: str,
     return known[value]
 
 
-def most_significant_bit_first(element: etree._Element, document: Document) -> None:
+def most_significant_bit_first(element: Element, document: Document) -> None:
     if element.get("bitOrder", "mostSignificantBitFirst") != "mostSignificantBitFirst":
-        document.fail(element, f"{tag(element)} with bitOrder {element.get('bitOrder')} is not supported")
+        document.fail(element, f"{element.tag} with bitOrder {element.get('bitOrder')} is not supported")
 
 
-def ordered(element: etree._Element, document: Document, kind: str, bits: int) -> Encoding:
+def ordered(element: Element, document: Document, kind: str, bits: int) -> Encoding:
     """With byteOrder (1.2: also a list of significances, 0 the least), ByteOrderList (1.1) and bitOrder."""
     order: tuple[int, ...] = ()
     little = False
     words = element.get("byteOrder", "mostSignificantByteFirst").strip()
-    listed = first(element, "ByteOrderList")
+    listed = element.find("ByteOrderList")
     if listed is not None:
         document.expect(listed, "Byte")
-        order = tuple(document.integer(byte, byte.get("byteSignificance")) for byte in children(listed) if tag(byte) == "Byte")
+        order = tuple(document.integer(byte, byte.get("byteSignificance")) for byte in listed if byte.tag == "Byte")
     elif words == "leastSignificantByteFirst":
         little = True
     elif words != "mostSignificantByteFirst":

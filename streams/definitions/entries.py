@@ -6,34 +6,31 @@ definition's layouts share.
 
 from __future__ import annotations
 
-from lxml import etree
-
-from streams.definitions.document import Space, children, first, tag
+from streams.definitions.document import Element, Space
 from streams.definitions.model import Condition, Expression, Field
-from streams.definitions.parameters import Aggregate, Array, Parameters, Type
+from streams.definitions.parameters import Parameters
+from streams.definitions.types import Aggregate, Array, Type
 
 __all__ = ["NESTING_MAX", "Chain", "Entries", "Tables", "field_size", "type_size", "varies"]
 
 NESTING_MAX = 32  # of containers in containers, loops in loops; framecodec.plan reserves as many
+EACH = ("LocationInContainerInBits", "RepeatEntry", "IncludeCondition")  # what any entry may hold
 ENTRIES = ("ParameterRefEntry", "ContainerRefEntry", "ArrayParameterRefEntry")
-Chain = list[tuple[etree._Element, Space]]
+Chain = list[tuple[Element, Space]]
 
 
 class Tables:
-    """Fields, conditions and expressions of a whole definition, each once."""
+    """Fields, conditions and expressions of a whole definition, by number."""
 
     def __init__(self) -> None:
-        self.fields: dict[Field, int] = {}
-        self.listed: list[Field] = []  # the same by number
+        self.fields: list[Field] = []
         self.conditions: dict[Condition, int] = {}
         self.expressions: dict[Expression, int] = {}
 
     def field(self, field: Field) -> int:
-        number = self.fields.get(field)
-        if number is None:
-            number = self.fields[field] = len(self.listed)
-            self.listed.append(field)
-        return number
+        """The number of one that is not there yet."""
+        self.fields.append(field)
+        return len(self.fields) - 1
 
     def condition(self, condition: Condition) -> int:
         return self.conditions.setdefault(condition, len(self.conditions))
@@ -47,94 +44,97 @@ class Entries:
 
     def __init__(self, parameters: Parameters, tables: Tables) -> None:
         self.parameters, self.document, self.tables = parameters, parameters.document, tables
-        self.entered: dict[etree._Element, tuple[str, Type]] = {}
-        self.located: dict[tuple[str, int], Field] = {}
-        self.numbers: dict[int, int] = {}  # by identity; `located` keeps them
+        self.listed: dict[Element, list[Element]] = {}
+        self.entered: dict[Element, tuple[str, Type]] = {}
+        self.numbers: dict[tuple[str, int], int] = {}  # by path and the type's identity
         self.present: set[str] = set()  # paths of all parameters in the chain at hand
 
-    def entry_list(self, container: etree._Element) -> list[etree._Element]:
+    def entry_list(self, container: Element) -> list[Element]:
+        known = self.listed.get(container)
+        if known is None:
+            known = self.listed[container] = self.list_entries(container)
+        return known
+
+    def list_entries(self, container: Element) -> list[Element]:
         self.document.expect(
             container, "EntryList", "BaseContainer", "BinaryEncoding", "DefaultRateInStream", "RateInStreamSet"
         )
-        listed = first(container, "EntryList")
+        listed = container.find("EntryList")
         if listed is None:
             return []
         self.document.expect(listed, *ENTRIES)
-        return [entry for entry in children(listed) if tag(entry) in ENTRIES]
+        entries = [entry for entry in listed if entry.tag in ENTRIES]
+        for entry in entries:
+            self.document.expect(entry, *(EACH if entry.tag != "ArrayParameterRefEntry" else (*EACH, "DimensionList")))
+        return entries
 
-    def needed_size(self, entry: etree._Element, space: Space, at: etree._Element) -> int:
+    def needed_size(self, entry: Element, space: Space, at: Element) -> int:
         size = self.size_of(entry, space)
         if size is None:
             self.document.fail(at, "an entry placed from behind needs a size that does not change")
         return size
 
-    def parameter_of(self, entry: etree._Element, space: Space) -> tuple[str, Type]:
+    def parameter_of(self, entry: Element, space: Space) -> tuple[str, Type]:
         known = self.entered.get(entry)
         if known is None:
             known = self.entered[entry] = self.look_up(entry, space)
         return known
 
-    def field_at(self, kind: Field, path: str) -> Field:
-        """The field of a parameter, which shares everything but the path with others of its type."""
-        known = self.located.get((path, id(kind)))
-        if known is None:
-            known = Field(
+    def number_of(self, path: str, kind: Field) -> int:
+        """The number of a parameter's field, which shares everything but the path with others of its type."""
+        number = self.numbers.get((path, id(kind)))
+        if number is None:
+            field = Field(
                 path, kind.kind, kind.encoding, kind.unit, kind.calibrators, kind.labels, kind.time, kind.is_number_as_text
             )
-            self.located[path, id(kind)] = known
-        return known
-
-    def number_of(self, field: Field) -> int:
-        number = self.numbers.get(id(field))
-        if number is None:
-            number = self.numbers[id(field)] = self.tables.field(field)
+            number = self.numbers[path, id(kind)] = self.tables.field(field)
         return number
 
-    def look_up(self, entry: etree._Element, space: Space) -> tuple[str, Type]:
+    def look_up(self, entry: Element, space: Space) -> tuple[str, Type]:
         path, kind, members = self.parameters.find(self.document.attribute(entry, "parameterRef"), space, entry)
         if members:
             self.document.fail(entry, f"'{path}' can only be put into a container as a whole")
-        if (bare := without_encoding(kind)) is not None:
-            self.document.fail(entry, f"'{path}' has no data encoding and cannot be in a packet", f"see type {bare}")
+        if (bare := without_encoding(path, kind)) is not None:
+            self.document.fail(entry, f"'{bare}' has no data encoding and cannot be in a packet", "see type and baseType")
         return path, kind
 
-    def chain_of(self, entry: etree._Element, space: Space) -> Chain:
+    def chain_of(self, entry: Element, space: Space) -> Chain:
         """The container that an entry includes, after what it is based on."""
         owner, element = self.document.find("containers", self.document.attribute(entry, "containerRef"), space, entry)
         chain = [(element, owner)]
-        while (base := first(chain[0][0], "BaseContainer")) is not None:
+        while (base := chain[0][0].find("BaseContainer")) is not None:
             owner, element = self.document.find("containers", self.document.attribute(base, "containerRef"), chain[0][1], base)
             if len(chain) > NESTING_MAX:
                 self.document.fail(base, "BaseContainer leads in a circle")
             chain.insert(0, (element, owner))
         return chain
 
-    def size_of(self, entry: etree._Element, space: Space) -> int | None:
+    def size_of(self, entry: Element, space: Space) -> int | None:
         """The bits of an entry where they never change; None where they do. Not counting its repeats."""
-        if tag(entry) == "ContainerRefEntry":
+        if entry.tag == "ContainerRefEntry":
             return self.container_size(entry, space, 0)
         _, kind = self.parameter_of(entry, space)
         sizes: tuple[Expression, ...] = ()
         if isinstance(kind, Array):
-            listed = first(entry, "DimensionList")
-            sizes = self.parameters.dimensions(listed, space) if listed is not None else kind.sizes
+            listed = entry.find("DimensionList")
+            sizes = self.parameters.types.dimensions(listed, space) if listed is not None else kind.sizes
         return type_size(kind, sizes)
 
-    def container_size(self, entry: etree._Element, space: Space, depth: int) -> int | None:
+    def container_size(self, entry: Element, space: Space, depth: int) -> int | None:
         total = 0
         chain = self.chain_of(entry, space)
-        bits = first(chain[-1][0], "BinaryEncoding")
-        if bits is not None and (size := first(bits, "SizeInBits")) is not None:
+        bits = chain[-1][0].find("BinaryEncoding")
+        if bits is not None and (size := bits.find("SizeInBits")) is not None:
             return self.parameters.conditions.integer(size, chain[-1][1]).constant
         for element, owner in chain:
             for inner in self.entry_list(element):
                 if depth > NESTING_MAX or any(
-                    first(inner, name) is not None for name in ("LocationInContainerInBits", "RepeatEntry", "IncludeCondition")
+                    inner.find(name) is not None for name in ("LocationInContainerInBits", "RepeatEntry", "IncludeCondition")
                 ):
                     return None
                 size_bits = (
                     self.container_size(inner, owner, depth + 1)
-                    if tag(inner) == "ContainerRefEntry"
+                    if inner.tag == "ContainerRefEntry"
                     else self.size_of(inner, owner)
                 )
                 if size_bits is None:
@@ -150,8 +150,8 @@ class Entries:
         def visit(parts: Chain, inside: bool, depth: int) -> None:
             for element, space in parts:
                 for entry in self.entry_list(element):
-                    again = inside or first(entry, "RepeatEntry") is not None
-                    if tag(entry) == "ContainerRefEntry":
+                    again = inside or entry.find("RepeatEntry") is not None
+                    if entry.tag == "ContainerRefEntry":
                         if depth > NESTING_MAX:
                             self.document.fail(entry, f"containers are nested more than {NESTING_MAX} deep, or in a circle")
                         visit(self.chain_of(entry, space), again, depth + 1)
@@ -167,7 +167,7 @@ class Entries:
 
     def never(self, condition: Condition) -> bool:
         """Whether it can never hold, because it asks for parameters that are nowhere in this container."""
-        paths = {slot: path for path, slot in self.parameters.slots.items()}
+        paths = self.parameters.slot_paths
         stack: list[bool] = []
         for test in condition:
             if isinstance(test, tuple):
@@ -187,12 +187,14 @@ class Entries:
         return False
 
 
-def without_encoding(kind: Type) -> str | None:
-    """The type in `kind` that has no encoding, which only parameters of the ground have."""
+def without_encoding(path: str, kind: Type) -> str | None:
+    """The path of what has no encoding in `kind`, which only parameters of the ground have."""
     if isinstance(kind, Field):
-        return kind.path if kind.encoding.kind == "none" else None
-    inner = [member for _, member in kind.members] if isinstance(kind, Aggregate) else [kind.item]
-    return next((found for part in inner if (found := without_encoding(part)) is not None), None)
+        return path if kind.encoding.kind == "none" else None
+    if isinstance(kind, Array):
+        return without_encoding(path, kind.item)
+    found = (without_encoding(f"{path}/{name}", member) for name, member in kind.members)
+    return next((place for place in found if place is not None), None)
 
 
 def field_size(field: Field) -> int | None:

@@ -11,28 +11,18 @@ before it (XTCE leaves this open; every definition with a trailer needs it so).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
 
-from lxml import etree
-
-from streams.definitions.document import Space, first, tag
+from streams.definitions.document import Element, Space
 from streams.definitions.entries import NESTING_MAX, Chain, Entries, field_size, type_size, varies
 from streams.definitions.model import Column, Expression, Field, Instruction, Layout
 from streams.definitions.packet_time import find_time
-from streams.definitions.parameters import Aggregate, Array, Type
+from streams.definitions.types import Aggregate, Array, Type
 
 __all__ = ["LayoutBuilder"]
 
 INSTRUCTIONS_MAX = 200_000
-
-
-@dataclass(slots=True)
-class Shape:
-    """Where the values of one parameter go: the mirror of its Column, with what the instructions need."""
-
-    column: Column
-    scalar: int = -1
-    members: tuple[Shape, ...] = ()
 
 
 class LayoutBuilder(Entries):
@@ -44,8 +34,7 @@ class LayoutBuilder(Entries):
         self.fixed_bits = 0
         self.scalars: list[tuple[int, int, bool]] = []
         self.domains = [-1]
-        self.shapes: dict[str, Shape] = {}
-        self.columns: dict[str, Column] = {}
+        self.shapes: dict[str, Column] = {}  # parameter: its column, or that of an item where it is a list
         self.open_loops: list[tuple[int, int, int]] = []
         self.lists: dict[str, int] = {}  # parameter that occurs repeatedly: its list's domain
         self.sites: dict[str, tuple[int, int]] = {}  # scalar path: field and bit (-1 unknown) of its last occurrence
@@ -57,12 +46,8 @@ class LayoutBuilder(Entries):
         self.repeated = self.occurring_repeatedly(chain)
         for element, space in chain:
             self.entries(element, space)
-        names = self.names()
-        columns = tuple(
-            Column(names[path], column.domain, column.scalar, column.list_domain, column.members)
-            for path, column in self.columns.items()
-        )
-        time_scalar, time_code = find_time(self.fixed, self.scalars, self.tables.listed)
+        columns = self.columns()
+        time_scalar, time_code = find_time(self.fixed, self.scalars, self.tables.fields)
         if len(self.full) > INSTRUCTIONS_MAX:
             self.document.fail(chain[-1][0], f"the container has more than {INSTRUCTIONS_MAX} instructions")
         return Layout(
@@ -77,13 +62,16 @@ class LayoutBuilder(Entries):
             time_code,
         )
 
-    def names(self) -> dict[str, str]:
-        """Bare names, or paths where two would clash."""
-        bare: dict[str, int] = {}
-        for path in self.shapes:
-            name = path.rpartition("/")[2]
-            bare[name] = bare.get(name, 0) + 1
-        return {path: name if bare[name := path.rpartition("/")[2]] == 1 else path for path in self.shapes}
+    def columns(self) -> tuple[Column, ...]:
+        """Named by bare names, or by paths where two would clash."""
+        bare = Counter(column.name for column in self.shapes.values())
+        found = []
+        for path, column in self.shapes.items():
+            name = column.name if bare[column.name] == 1 else path
+            if path in self.lists:
+                column = Column(name, 0, list_domain=self.lists[path], members=(column,))
+            found.append(column if column.name == name else replace(column, name=name))
+        return tuple(found)
 
     def emit(self, *instruction: str | int) -> None:
         self.full.append(instruction)
@@ -95,13 +83,15 @@ class LayoutBuilder(Entries):
             self.emit("seek", self.bit)
 
     # -- entries -------------------------------------------------------------------------------------------------------
-    def entries(self, container: etree._Element, space: Space) -> None:
+    def entries(self, container: Element, space: Space) -> None:
         entries = self.entry_list(container)
         resume: tuple[int | None] | None = None
         for index, entry in enumerate(entries):
+            if len(entry) == 0:
+                self.body(entry, space)
+                continue
             following = entries[index + 1] if index + 1 < len(entries) else None
-            self.document.expect(entry, "LocationInContainerInBits", "RepeatEntry", "IncludeCondition", "DimensionList")
-            location = first(entry, "LocationInContainerInBits")
+            location = entry.find("LocationInContainerInBits")
             from_end = location is not None and location.get("referenceLocation") == "containerEnd"
             if from_end and resume is None:
                 self.settle()
@@ -112,10 +102,8 @@ class LayoutBuilder(Entries):
             self.emit("restore")
             self.bit = resume[0]
 
-    def entry(
-        self, entry: etree._Element, space: Space, location: etree._Element | None, following: etree._Element | None
-    ) -> None:
-        condition = first(entry, "IncludeCondition")
+    def entry(self, entry: Element, space: Space, location: Element | None, following: Element | None) -> None:
+        condition = entry.find("IncludeCondition")
         jumps: tuple[int, int] | None = None
         if condition is not None:
             matched = self.parameters.conditions.match(condition, space)
@@ -128,7 +116,7 @@ class LayoutBuilder(Entries):
             self.depth += 1
         if location is not None:
             self.move(entry, location, following, space)
-        repeat = first(entry, "RepeatEntry")
+        repeat = entry.find("RepeatEntry")
         if repeat is not None:
             self.loop(entry, repeat, space)
         else:
@@ -140,9 +128,9 @@ class LayoutBuilder(Entries):
             self.tail[jumps[1]] = ("if", number, len(self.tail))
             self.bit = None
 
-    def loop(self, entry: etree._Element, repeat: etree._Element, space: Space) -> None:
+    def loop(self, entry: Element, repeat: Element, space: Space) -> None:
         self.document.expect(repeat, "Count", "Offset")
-        count, gap = first(repeat, "Count"), first(repeat, "Offset")
+        count, gap = repeat.find("Count"), repeat.find("Offset")
         if count is None:
             self.document.fail(repeat, "RepeatEntry has no Count")
         counted = self.parameters.conditions.integer(count, space)
@@ -178,7 +166,7 @@ class LayoutBuilder(Entries):
         self.loops -= 1
         self.bit = None
 
-    def move(self, entry: etree._Element, location: etree._Element, following: etree._Element | None, space: Space) -> None:
+    def move(self, entry: Element, location: Element, following: Element | None, space: Space) -> None:
         """LocationInContainerInBits, XTCE 1.1: forwards it gives the entry's start, backwards the entry's end."""
         reference = location.get("referenceLocation", "previousEntry")
         offset = self.parameters.conditions.integer(location, space)
@@ -213,13 +201,13 @@ class LayoutBuilder(Entries):
 
     def before_next(
         self,
-        entry: etree._Element,
-        location: etree._Element,
-        following: etree._Element | None,
+        entry: Element,
+        location: Element,
+        following: Element | None,
         space: Space,
         offset: Expression,
     ) -> None:
-        where = first(following, "LocationInContainerInBits") if following is not None else None
+        where = following.find("LocationInContainerInBits") if following is not None else None
         if following is None or where is None or where.get("referenceLocation") not in ("containerStart", "containerEnd"):
             self.document.fail(
                 location,
@@ -242,15 +230,15 @@ class LayoutBuilder(Entries):
             self.emit("move_from_end", self.tables.expression(Expression(back)))
             self.bit = None
 
-    def body(self, entry: etree._Element, space: Space) -> None:
-        if tag(entry) == "ContainerRefEntry":
+    def body(self, entry: Element, space: Space) -> None:
+        if entry.tag == "ContainerRefEntry":
             self.container(entry, space)
             return
         path, kind = self.parameter_of(entry, space)
         sizes: tuple[Expression, ...] = ()
         if isinstance(kind, Array):
-            listed = first(entry, "DimensionList")
-            sizes = self.parameters.dimensions(listed, space) if listed is not None else kind.sizes
+            listed = entry.find("DimensionList")
+            sizes = self.parameters.types.dimensions(listed, space) if listed is not None else kind.sizes
             if len(sizes) != kind.dimensions:
                 self.document.fail(
                     entry,
@@ -263,20 +251,19 @@ class LayoutBuilder(Entries):
             if path in self.repeated:
                 domain = self.lists[path] = self.new_domain(0)
             shape = self.shapes[path] = self.shape(path, kind, path.rpartition("/")[2], domain)
-            self.columns[path] = Column("", 0, list_domain=domain, members=(shape.column,)) if domain else shape.column
         if path in self.lists:
             self.emit("item", self.lists[path])
         self.read(shape, kind, path, sizes)
 
-    def container(self, entry: etree._Element, space: Space) -> None:
+    def container(self, entry: Element, space: Space) -> None:
         chain = self.chain_of(entry, space)
         element = chain[-1][0]
         if len(self.starts) > NESTING_MAX:
             self.document.fail(entry, f"containers are nested more than {NESTING_MAX} deep, or in a circle")
-        encoding = first(element, "BinaryEncoding")
+        encoding = element.find("BinaryEncoding")
         size, number = None, -1
         if encoding is not None:
-            bits = first(encoding, "SizeInBits")
+            bits = encoding.find("SizeInBits")
             self.document.expect(encoding, "SizeInBits")
             if bits is None:
                 self.document.fail(encoding, "BinaryEncoding has no SizeInBits")
@@ -299,44 +286,42 @@ class LayoutBuilder(Entries):
         self.domains.append(parent)
         return len(self.domains) - 1
 
-    def shape(self, path: str, kind: Type, name: str, domain: int) -> Shape:
-        if isinstance(kind, Aggregate):
-            members = tuple(self.shape(f"{path}/{member}", inner, member, domain) for member, inner in kind.members)
-            return Shape(Column(name, domain, members=tuple(part.column for part in members)), members=members)
+    def shape(self, path: str, kind: Type, name: str, domain: int) -> Column:
+        if isinstance(kind, Field):
+            self.scalars.append((self.number_of(path, kind), domain, domain == 0 and self.depth > 0))
+            return Column(name, domain, len(self.scalars) - 1)
         if isinstance(kind, Array):
             return self.array_shape(path, kind, name, domain, kind.dimensions)
-        number = self.number_of(self.field_at(kind, path))
-        self.scalars.append((number, domain, domain == 0 and self.depth > 0))
-        return Shape(Column(name, domain, scalar=len(self.scalars) - 1), scalar=len(self.scalars) - 1)
+        members = tuple(self.shape(f"{path}/{member}", inner, member, domain) for member, inner in kind.members)
+        return Column(name, domain, members=members)
 
-    def array_shape(self, path: str, kind: Array, name: str, domain: int, dimensions: int) -> Shape:
+    def array_shape(self, path: str, kind: Array, name: str, domain: int, dimensions: int) -> Column:
         inner = self.new_domain(domain)
         item = (
             self.array_shape(path, kind, "item", inner, dimensions - 1)
             if dimensions > 1
             else self.shape(path, kind.item, "item", inner)
         )
-        return Shape(Column(name, domain, list_domain=inner, members=(item.column,)), members=(item,))
+        return Column(name, domain, list_domain=inner, members=(item,))
 
-    def read(self, shape: Shape, kind: Type, path: str, sizes: tuple[Expression, ...]) -> None:
-        if isinstance(kind, Aggregate):
+    def read(self, shape: Column, kind: Type, path: str, sizes: tuple[Expression, ...]) -> None:
+        if isinstance(kind, Field):
+            self.read_scalar(shape.scalar)
+        elif isinstance(kind, Aggregate):
             for part, (member, inner) in zip(shape.members, kind.members, strict=True):
                 if isinstance(inner, Array) and not inner.sizes:
                     self.document.fail(self.document.root.element, f"array member '{path}/{member}' has no DimensionList")
                 self.read(part, inner, f"{path}/{member}", inner.sizes if isinstance(inner, Array) else ())
-        elif isinstance(kind, Array):
-            self.read_array(shape, kind, path, sizes)
         else:
-            self.read_scalar(self.field_at(kind, path), shape.scalar)
+            self.read_array(shape, kind, path, sizes)
 
-    def read_array(self, shape: Shape, kind: Array, path: str, sizes: tuple[Expression, ...]) -> None:
+    def read_array(self, shape: Column, kind: Array, path: str, sizes: tuple[Expression, ...]) -> None:
         begin, size = self.bit, type_size(kind, sizes)
         item = shape.members[0]
-        domain = shape.column.list_domain
+        domain = shape.list_domain
         self.settle()
         if len(sizes) == 1 and isinstance(kind.item, Field) and path not in self.parameters.slots and not varies(kind.item):
-            number = self.number_of(self.field_at(kind.item, path))
-            self.emit("run", domain, number, item.scalar, self.tables.expression(sizes[0]))
+            self.emit("run", domain, self.scalars[item.scalar][0], item.scalar, self.tables.expression(sizes[0]))
             self.bit = None
         else:
             self.begin_loop(sizes[0])
@@ -348,17 +333,17 @@ class LayoutBuilder(Entries):
             self.end_loop(Expression(0))
         self.bit = begin + size if begin is not None and size is not None else None
 
-    def read_scalar(self, field: Field, scalar: int) -> None:
-        number = self.number_of(field)
+    def read_scalar(self, scalar: int) -> None:
+        number, domain, _ = self.scalars[scalar]
+        field = self.tables.fields[number]
         size = field_size(field)
         at = -1 if self.bit is None else self.bit
         self.full.append(("read", number, scalar, at))
         known = at >= 0 and self.depth == 0
         self.sites[field.path] = (number, at if known and size is not None else -1)
-        if known and size is not None and self.scalars[scalar][1] == 0 and not varies(field):
+        if known and size is not None and domain == 0 and not varies(field):
             self.fixed.append((scalar, at))
             self.fixed_bits = max(self.fixed_bits, at + size)
-            self.tail.append(("load", number, at))  # dropped again where nobody needs the slot
-        else:
-            self.tail.append(("read", number, scalar, at))
+        # Of what is fixed the tail keeps what somebody needs the slot of: see compiler.pruned().
+        self.tail.append(self.full[-1])
         self.bit = at + size if at >= 0 and size is not None else None

@@ -8,6 +8,7 @@ of the first octet being bit 0. Nothing here knows XTCE's syntax; see xtce.py an
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 __all__ = [
     "Calibrator", "Column", "Comparison", "Condition", "Container", "Definition", "Encoding", "Expression", "Field",
@@ -207,7 +208,6 @@ class Container:
     name: str
     path: str
     layout: int
-    parameters: tuple[str, ...]                          # paths
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,6 @@ class Definition:
     name: str
     root: str
     containers: tuple[Container, ...]
-    parameters: tuple[Parameter, ...]
     fields: tuple[Field, ...]
     conditions: tuple[Condition, ...]
     expressions: tuple[Expression, ...]
@@ -226,3 +225,20 @@ class Definition:
     nodes: tuple[Node, ...]                              # nodes[0] is the root
     slots: dict[str, int]
     apids: frozenset[int] = field(default_factory=frozenset)   # that its conditions name; helps to find sync again
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What users can ask for, each once, in the order of the containers."""
+        used = (number for container in self.containers for number, _, _ in self.layouts[container.layout].scalars)
+        return tuple(described(self.fields[number]) for number in dict.fromkeys(used))
+
+
+ARROW_TYPES = {
+    "c": "int8", "C": "uint8", "s": "int16", "S": "uint16", "i": "int32", "I": "uint32", "l": "int64", "L": "uint64",
+    "f": "float32", "g": "float64", "u": "utf8", "z": "binary", "label": "label", "tsn:UTC": "timestamp[ns, UTC]",
+}
+
+
+def described(field: Field) -> Parameter:
+    raw_type, value_type = ARROW_TYPES[field.raw_format], ARROW_TYPES[field.value_format or field.raw_format]
+    return Parameter(field.path.rpartition("/")[2], field.path, field.kind, field.unit, raw_type, value_type)

@@ -27,7 +27,6 @@ from streams.definitions.model import (
     Node,
 )
 from streams.definitions.packet_time import find_time
-from streams.definitions.parameters import described
 from streams.errors import DefinitionError, nearest
 
 __all__ = ["load_table"]
@@ -84,7 +83,7 @@ class TableCompiler:
         at: int | None = HEADER_BITS
         for index, line in enumerate(lines):
             at = self.field(line, lines[index + 1 :], at, names)
-        fields = tuple(self.tables.listed)
+        fields = tuple(self.tables.fields)
         time_scalar, time_code = find_time(self.fixed, self.scalars, list(fields))
         layout = Layout(
             tuple(self.columns),
@@ -98,14 +97,12 @@ class TableCompiler:
             time_code,
         )
         layout = pruned(layout, fields, self.slots)
-        paths = tuple(dict.fromkeys(fields[field].path for field, _, _ in self.scalars))
-        container = Container(0, self.root[1:], self.root, 0, paths)
+        container = Container(0, self.root[1:], self.root, 0)
         return Definition(
             file=str(self.path),
             name=self.root[1:],
             root=self.root,
             containers=(container,),
-            parameters=described(fields, [field for field, _, _ in self.scalars]),
             fields=fields,
             conditions=(),
             expressions=tuple(self.tables.expressions),
@@ -179,12 +176,10 @@ class TableCompiler:
         self.columns.append(Column(line.name, 0, scalar=scalar))
         self.full.append(("read", number, scalar, -1 if at is None else at))
         size = field_size(field)
-        if at is None or size is None or varies(field):
-            self.tail.append(("read", number, scalar, -1 if at is None else at))
-        else:
+        self.tail.append(self.full[-1])
+        if at is not None and size is not None and not varies(field):
             self.fixed.append((scalar, at))
             self.fixed_bits = max(self.fixed_bits, at + size)
-            self.tail.append(("load", number, at))
         return None if at is None or size is None else at + size
 
     def array(self, line: Line, following: list[Line], at: int | None, names: dict[str, Line], field: int) -> int | None:

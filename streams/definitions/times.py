@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from lxml import etree
+from streams.definitions.document import Document, Element, Space
+from streams.definitions.model import Calibrator, TimeScale
 
-from streams.definitions.document import Document, Space, first
-from streams.definitions.model import TimeScale
-
-__all__ = ["time_scale"]
+__all__ = ["calibrated", "time_scale"]
 
 UNITS_NS = {
     "seconds": 1e9,
@@ -36,10 +35,10 @@ DATE = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)(?:T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}
 
 def time_scale(
     kind: str,
-    encoding: etree._Element,
-    reference: etree._Element | None,
+    encoding: Element,
+    reference: Element | None,
     document: Document,
-    slot_of: Callable[[etree._Element, Space], int],
+    slot_of: Callable[[Element, Space], int],
     space: Space,
 ) -> TimeScale:
     """The scale of an AbsoluteTimeParameterType or RelativeTimeParameterType. `slot_of` finds the target of an OffsetFrom."""
@@ -53,7 +52,7 @@ def time_scale(
     epoch_ns, scale, source = 0, "utc", -1
     if reference is not None:
         document.expect(reference, "OffsetFrom", "Epoch")
-        other, epoch = first(reference, "OffsetFrom"), first(reference, "Epoch")
+        other, epoch = reference.find("OffsetFrom"), reference.find("Epoch")
         if other is not None:
             source = slot_of(other, space)
         elif epoch is not None and absolute:
@@ -65,7 +64,15 @@ def time_scale(
     return TimeScale(absolute, tick, offset, epoch_ns, scale, source)
 
 
-def epoch_of(element: etree._Element, document: Document) -> tuple[int, str]:
+def calibrated(scale: TimeScale, calibrator: Calibrator) -> TimeScale | None:
+    """The scale of counts that go through a polynomial of degree 1 first; None for any other calibrator."""
+    if calibrator.kind != "polynomial" or len(calibrator.coefficients) > 2:
+        return None
+    start, slope = (*calibrator.coefficients, 0.0)[:2]
+    return replace(scale, tick_ns=scale.tick_ns * slope, offset_ns=scale.offset_ns + scale.tick_ns * start)
+
+
+def epoch_of(element: Element, document: Document) -> tuple[int, str]:
     text = (element.text or "").strip()
     date, scale = EPOCHS.get(text, (text, "utc"))
     match = DATE.fullmatch(date)
