@@ -252,7 +252,8 @@ def test_types_that_differ_in_one_word_are_two(tmp_path: Path) -> None:
 
     def record(name: str, member: str, unit: str) -> str:
         return (
-            f'<IntegerParameterType name="N{name}"><UnitSet><Unit>{unit}</Unit></UnitSet><IntegerDataEncoding/></IntegerParameterType>'
+            f'<IntegerParameterType name="N{name}"><UnitSet><Unit>{unit}</Unit></UnitSet><IntegerDataEncoding/>'
+            "</IntegerParameterType>"
             f'<AggregateParameterType name="R{name}"><MemberList><Member name="{member}" typeRef="N{name}"/></MemberList>'
             "</AggregateParameterType>"
         )
