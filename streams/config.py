@@ -134,6 +134,7 @@ class Link(Section):
     spacecraft: str | None = Field(default=None, description="entity of the samples; default: the link's name")
     listen: ListenFrames | None = None
     allow: Networks = Field(default=[], description="senders that are taken; empty: everybody")
+    rate: int | None = Field(default=None, ge=1, description="datagrams a second from each sender; more are dropped and counted")
     frame_length: int | None = Field(default=None, ge=7, le=65_536, description="bytes of a transfer frame")
     fecf: bool | None = Field(default=None, description="frames end in a CRC-16")
     randomized: bool | None = Field(default=None, description="CADUs are pseudo-randomized")
@@ -142,7 +143,11 @@ class Link(Section):
     rs_basis: Literal["dual", "conventional"] = "dual"
     insert_zone: int = Field(default=0, ge=0, le=1024, description="bytes")
     vc_mode: dict[Annotated[int, Field(ge=0, le=63)], Literal["packets", "bytes"]] = {}
+    uncounted: list[Annotated[int, Field(ge=0, le=63)]] = Field(
+        default=[], description="virtual channels whose frame count means nothing: no losses are read from it"
+    )
     ocf: bool | None = Field(default=None, description="frames carry an operational control field")
+    header_check: bool = Field(default=False, description="AOS frame headers have error control of their own")
     record_header: int = Field(default=0, ge=0, le=65_535, description="foreign bytes before each record")
     join_segments: bool = False
     idle: bool = Field(default=True, description="keep packets of APID 2047")
@@ -164,6 +169,8 @@ class Link(Section):
                     raise KeyProblem(key, f"means nothing for codec {self.codec}")
             if self.listen and not self.listen.startswith("udp://"):
                 raise KeyProblem("listen", f"is not udp://HOST:PORT, but {self.codec} comes in datagrams")
+        if self.rate and self.listen and not self.listen.startswith("udp://"):
+            raise KeyProblem("rate", "is for datagrams; a TCP sender is held back instead")
         if self.container and not self.definition:
             raise KeyProblem("container", "names a container, but there is no definition")
         if self.listen and self.codec in ("tm", "aos") and self.frame_length is None:

@@ -171,16 +171,17 @@ def open_netflow(link: Link) -> Decoder:
 
 def open_space_packets(link: Link) -> Decoder:
     datagrams = bool(link.listen and link.listen.startswith("udp"))
-    return CoreDecoder(open_packets(link, "datagrams" if datagrams else "frames"))
+    return CoreDecoder(open_packets(link, "datagrams" if datagrams else "frames", link.record_header))
 
 
-def open_packets(link: Link, boundaries: str) -> Any:
+def open_packets(link: Link, boundaries: str, record_header_bytes: int = 0) -> Any:
     from framecodec.packets import SpacePacketDecoder
 
     definition = definition_of(link.definition, link.container) if link.definition else None
     return SpacePacketDecoder(
         definition, spacecraft=link.entity, link=link.name, boundaries=boundaries,
-        emit=("samples", "derived"), parameters=link.parameters or None, join_segments=link.join_segments,
+        emit=("samples", "derived"), parameters=link.parameters or None, join_segments=link.join_segments, idle=link.idle,
+        record_header_bytes=record_header_bytes,
     )
 
 
@@ -205,7 +206,8 @@ def frame_decoder(link: Link, *, boundaries: str, emit: tuple[str, ...]) -> Any:
 
     try:
         return FrameDecoder(
-            link.codec, link.frame_length, fecf=link.fecf, ocf=link.ocf, insert_zone=link.insert_zone, vc_mode=link.vc_mode,
+            link.codec, link.frame_length, fecf=link.fecf, ocf=link.ocf, insert_zone=link.insert_zone,
+            header_check=link.header_check, vc_mode=link.vc_mode, uncounted=link.uncounted,
             randomized=link.randomized, rs=link.rs, interleave=link.interleave, rs_basis=link.rs_basis,
             spacecraft=link.entity, link=link.name, boundaries=boundaries, emit=emit,
         )

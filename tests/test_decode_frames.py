@@ -114,6 +114,20 @@ def test_cadus_may_be_cut_over_datagrams(tmp_path: Path) -> None:
     assert found[-1]["rejects"] == {}
 
 
+def test_header_check_and_uncounted_channels_are_options(tmp_path: Path) -> None:
+    packets = jpss_packets(30)
+    frames = oracle.aos_frames(packets, 200, vcid=6, has_header_check=True)
+    damaged = [bytes([frame[0] ^ 0x40]) + frame[1:2] + b"\0\0\x07" + frame[5:] for frame in frames]
+    (tmp_path / "frames").write_bytes(b"".join(damaged))
+    options = ["--codec", "aos", "--frame-length", 200, "--no-fecf", "--header-check", "--summary", tmp_path / "frames"]
+    found = lines(*options, "--uncounted", 6)[-1]
+    assert found["rejects"] == {}
+    assert (found["links"][0]["vcid"], found["links"][0]["lost_frames"], found["links"][0]["apids"]["11"]) == (6, 0, 30)
+    assert "--uncounted" in run(*options, "--uncounted", 64, status=2).output
+    wrong = ["--codec", "tm", "--frame-length", 200, "--header-check", tmp_path / "frames"]
+    assert "tm frames of 200 bytes have no header error control; AOS frames can have it" in run(*wrong, status=2).output
+
+
 def test_options_that_do_not_fit_end_with_status_2_and_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"\0" * 2000)
     result = run("--codec", "cadu", "--frame-length", 892, tmp_path / "file", status=2)
@@ -174,6 +188,17 @@ def test_samples_of_packets_in_frames_equal_those_of_packets(codec: str) -> None
     assert len(found["samples"]) > 300
     quality = {row["metric"] for row in found["derived"] if row["entity"].startswith("JPSS-1/vc/")}
     assert quality == {"frames_rx", "frame_bytes"}
+    assert found["rejects"] == []
+
+
+def test_foreign_bytes_before_each_packet_are_passed_over() -> None:
+    packets = jpss_packets(40)
+    wanted = rows(open_decoder(worker_link(codec="ccsds-packets")).decode(
+        satellite.frames([(START_NS, "10.0.0.1", packet) for packet in packets])
+    ))
+    decoder = open_decoder(worker_link(codec="ccsds-packets", record_header=4))
+    found = rows(decoder.decode(satellite.frames([(START_NS, "10.0.0.1", b"HEAD" + packet) for packet in packets])))
+    assert found["samples"] == wanted["samples"]
     assert found["rejects"] == []
 
 

@@ -14,10 +14,12 @@ import pytest
 
 from framecodec.coding import ReedSolomon
 from framecodec.frames import FrameDecoder
+from framecodec.header_check import HeaderCheck
 from framecodec.packets import SpacePacketDecoder
 from streams.model import REJECTS, SAMPLES
 from tests import satellite
 from tests.conftest import testdata
+from tests.oracle import coding
 from tests.oracle import frames as oracle
 
 RECORDINGS: dict[str, tuple[str, int, dict[str, Any]]] = {
@@ -329,8 +331,62 @@ def test_made_aos_frames_give_their_packets_also_when_headers_are_cut(length: in
 
 def test_aos_header_check_and_insert_zone_are_passed_over() -> None:
     packets = some_packets(seeded(7), 20)
-    frames = oracle.aos_frames(packets, 90, header_check=b"\x12\x34", insert=b"insert", fecf=2)
+    frames = oracle.aos_frames(packets, 90, has_header_check=True, insert=b"insert", fecf=2)
     assert decode(b"".join(frames), "aos", 90, fecf=True, header_check=True, insert_zone=6).contents == packets
+
+
+def wrong_symbols(frame: bytes, places: Iterable[int], rng: random.Random) -> bytes:
+    """The AOS frame with other half octets at these places of its protected header: octets 0, 1, 5, 6, 7."""
+    damaged = bytearray(frame)
+    for place in places:
+        damaged[(0, 1, 5, 6, 7)[place // 2]] ^= rng.randrange(1, 16) << (0 if place % 2 else 4)
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("fecf", [0, 2])
+@pytest.mark.parametrize("errors", [1, 2])
+def test_aos_headers_with_up_to_two_wrong_symbols_are_corrected(errors: int, fecf: int) -> None:
+    rng = seeded(700 + errors)
+    packets = some_packets(rng, 40)
+    frames = oracle.aos_frames(packets, 90, has_header_check=True, fecf=fecf, signaling=0x8B)
+    damaged = [wrong_symbols(frame, rng.sample(range(10), errors), rng) for frame in frames]
+    output = decode(b"".join(damaged), "aos", 90, fecf=bool(fecf), header_check=True)
+    assert output.frames == decode(b"".join(frames), "aos", 90, fecf=bool(fecf), header_check=True).frames
+    assert output.contents == packets
+    assert not output.rejects
+    corrected = [row for row in output.derived if row["metric"] == "corrected_header_symbols"]
+    assert {(row["entity"], row["value"]) for row in corrected} == {("/vc/5", float(errors))}
+    assert len(corrected) == len(frames)
+
+
+def test_aos_header_with_more_wrong_symbols_is_refused_or_another_one_as_near() -> None:
+    """Of all that three wrong symbols can make, the code takes none for the header that was sent."""
+    rng = seeded(703)
+    (frame, *_) = oracle.aos_frames(some_packets(rng, 1, 50), 90, has_header_check=True)
+    check = HeaderCheck()
+    refused = 0
+    for _ in range(2000):
+        damaged = wrong_symbols(frame, rng.sample(range(10), 3), rng)
+        header, wrong = check.corrected(damaged)
+        if wrong is None:
+            refused += 1
+            continue
+        assert coding.header_check(header[:2] + header[5:6]) == header[6:8]
+        assert header != frame[:8]
+    assert refused > 1500
+    data = wrong_symbols(frame, (0, 3, 8), random.Random(1)) + frame
+    output = decode(data, "aos", 90, fecf=False, header_check=True)
+    assert [(row["reason"], row["offset"], row["size_bytes"], row["detail"]) for row in output.rejects] == [
+        ("frame_version", 0, 90, "the header has more wrong symbols than its error control can correct"),
+    ]
+
+
+@pytest.mark.parametrize(("header", "check"), [("123456", "94dc"), ("369cfa", "457c")])
+def test_header_check_symbols_are_those_of_other_programs(header: str, check: str) -> None:
+    """The two headers that Yamcs' own tests have (AosFrameHeaderErrorCorrTest)."""
+    octets = bytes.fromhex(header)
+    assert coding.header_check(octets).hex() == check
+    assert HeaderCheck().corrected(octets[:2] + b"abc" + octets[2:] + bytes.fromhex(check))[1] == 0
 
 
 @pytest.mark.parametrize("fecf", [0, 2, 4])
@@ -364,6 +420,86 @@ def test_uslp_maps_of_one_channel_are_reassembled_apart() -> None:
     assert len(found & set(two)) >= 20
     assert found <= set(one) | set(two)
     assert sum(row["lost_before"] for row in output.frames) == 0
+
+
+def uslp_segments(packet: bytes, size: int) -> list[tuple[int, bytes]]:
+    """(construction rule, zone): a packet in segments of `size` bytes, or whole if it fits into one."""
+    parts = [packet[at : at + size] for at in range(0, len(packet), size)]
+    if len(parts) == 1:
+        return [(7, packet)]
+    return [(4 if index == 0 else 6 if index == len(parts) - 1 else 5, part) for index, part in enumerate(parts)]
+
+
+def test_uslp_segments_of_packets_are_joined_by_their_construction_rules() -> None:
+    rng = seeded(23)
+    packets = some_packets(rng, 60)
+    zones = [zone for packet in packets for zone in uslp_segments(packet, 70)]
+    assert {rule for rule, _ in zones} == {4, 5, 6, 7}
+    frames = [oracle.uslp_frame(part, None, rule=rule, count=count, fecf=2) for count, (rule, part) in enumerate(zones)]
+    output = decode(b"".join(frames), "uslp")
+    assert output.contents == packets
+    assert not output.rejects
+    # Without one frame, the packet that it belongs to is missing, and told.
+    lost = next(index for index, (rule, _) in enumerate(zones) if rule == 5)
+    output = decode(b"".join(frames[:lost] + frames[lost + 1 :]), "uslp")
+    hit = sum(rule in (4, 7) for rule, _ in zones[:lost]) - 1
+    assert output.contents == packets[:hit] + packets[hit + 1 :]
+    assert output.reasons == {"partial_packet": 1}
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ((4, 7), "30 of 57 bytes: the next frame does not continue it"),
+        ((4, 4, 6), "30 of 57 bytes: the next frame does not continue it"),
+        ((4, 6), "40 of 57 bytes: its last frame ends before it does"),
+    ],
+)
+def test_uslp_segments_that_do_not_follow_one_another_are_partial_packets(rules: tuple[int, ...], said: str) -> None:
+    packets = [oracle.packet(5, count, bytes(51)) for count in range(6)]
+    frames = [oracle.uslp_frame(packet, None, rule=7, count=count) for count, packet in enumerate(packets[:2])]
+    broken = {4: packets[2][:30], 6: packets[2][30:40] if rules == (4, 6) else packets[2][30:], 7: packets[3]}
+    frames += [oracle.uslp_frame(broken[rule], None, rule=rule, count=2 + index) for index, rule in enumerate(rules)]
+    frames += [oracle.uslp_frame(packets[5], None, rule=7, count=2 + len(rules))]
+    output = decode(b"".join(frames), "uslp", fecf=False)
+    assert [row["detail"].partition(": ")[2] for row in output.rejects] == [said]
+    assert output.contents[:2] + output.contents[-1:] == [*packets[:2], packets[5]]
+
+
+@pytest.mark.parametrize("rule", range(8))
+def test_every_uslp_rule_carries_packets_or_is_told_once(rule: int) -> None:
+    packet = oracle.packet(5, 1, b"x" * 20)
+    frames = [oracle.uslp_frame(packet, 0, rule=rule, count=count) for count in range(40)]
+    output = decode(b"".join(frames), "uslp", fecf=False)
+    if rule in (0, 4, 7):
+        assert output.contents == [packet] * 40
+        assert not output.rejects
+    else:
+        assert output.packets == []
+        assert output.reasons == {"not_packets": 1}
+
+
+def test_uslp_control_commands_between_packets_disturb_nothing() -> None:
+    packets = some_packets(seeded(24), 30)
+    frames = oracle.uslp_frames(packets, 64, count_bytes=2)
+    command = oracle.uslp_frame(
+        b"\x82\0\x05" + bytes(61), None, rule=7, protocol=1, is_control=True, is_expedited=True, count_bytes=2,
+    )
+    data = b"".join(frame + command for frame in frames)
+    output = decode(data, "uslp", fecf=False)
+    assert output.contents == packets
+    assert not output.rejects
+
+
+def test_uslp_expedited_frames_have_a_count_of_their_own() -> None:
+    packets = some_packets(seeded(25), 20, 40)
+    frames = [
+        oracle.uslp_frame(packet, None, rule=7, count=(index // 2) + (100 if index % 2 else 0), is_expedited=bool(index % 2))
+        for index, packet in enumerate(packets)
+    ]
+    output = decode(b"".join(frames), "uslp", fecf=False)
+    assert sum(row["lost_before"] for row in output.frames) == 0
+    assert output.contents == packets
 
 
 def test_uslp_garbage_between_frames_is_rejected_with_its_place() -> None:
@@ -436,6 +572,26 @@ def test_a_counter_that_stands_still_does_not_stop_packets() -> None:
     packets = some_packets(seeded(14), 30)
     frames = [frame[:2] + b"\0\0\0" + frame[5:] for frame in oracle.aos_frames(packets, 100)]
     assert decode(b"".join(frames), "aos", 100, fecf=False).contents == packets
+
+
+def test_channels_whose_count_means_nothing_can_be_left_uncounted() -> None:
+    rng = seeded(26)
+    packets = some_packets(rng, 30)
+    frames = [frame[:2] + rng.randbytes(3) + frame[5:] for frame in oracle.aos_frames(packets, 100)]
+    data = b"".join(frames)
+    counted = decode(data, "aos", 100, fecf=False)
+    assert sum(row["lost_before"] for row in counted.frames) > 2**24
+    assert len(counted.contents) < len(packets)
+    output = decode(data, "aos", 100, fecf=False, uncounted=[5])
+    assert output.contents == packets
+    assert not output.rejects
+    assert not [row for row in output.derived if row["metric"] == "frames_lost"]
+    # Without counts nobody knows a repetition from the same data sent again.
+    idle = oracle.aos_frames([oracle.packet(2047, 0, bytes(86))], 100)
+    assert len(decode(b"".join(idle * 4), "aos", 100, fecf=False, uncounted=[5]).packets) == 4
+    assert len(decode(b"".join(idle * 4), "aos", 100, fecf=False).packets) == 1
+    with pytest.raises(ValueError, match="virtual channel 64: there are 0 to 63"):
+        FrameDecoder("aos", 100, uncounted=[64])
 
 
 def test_frames_with_a_wrong_crc_are_told_but_not_used() -> None:

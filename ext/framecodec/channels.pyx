@@ -43,6 +43,8 @@ cdef enum:
     OUT_SCID
     OUT_VCID
 
+cdef const char* SHORT_LAST = "its last frame ends before it does"
+
 # In the order of the numbers above; what framecodec.packets.SpacePacketDecoder.decode_packets takes.
 PACKET_FIELDS = (
     ("received_ns", "l", True), ("source", "name", False), ("packet", "z", False), ("offset", "l", False), ("scid", "i", True),
@@ -144,7 +146,7 @@ cdef class Reassembler:
             if self.abandon(stream, "the channel goes on with something else") < 0:
                 return -1
             return self.refuse(stream, frame.offset, frame.received_ns, frame.source, "the frames' headers say so")
-        if header.is_closed and stream.used and self.abandon(stream, "the next frame does not continue it") < 0:
+        if header.is_fresh and stream.used and self.abandon(stream, "the next frame does not continue it") < 0:
             return -1
         if first > size:
             stream.lost_bytes += size
@@ -183,7 +185,7 @@ cdef class Reassembler:
                     if stream.total and stream.used == stream.total and self.complete(stream, frame) < 0:
                         return -1
                 if first == STARTS_NONE:
-                    return 0
+                    return self.abandon(stream, SHORT_LAST) if header.is_closed and stream.used else 0
                 if self.judge(stream, 1, frame) < 0:
                     return -1
         else:
@@ -202,7 +204,7 @@ cdef class Reassembler:
         if self.read_packets(stream, zone, size, first, frame) < 0:
             return -1
         if header.is_closed and stream.used:
-            return self.abandon(stream, "its frame ends before it does")
+            return self.abandon(stream, SHORT_LAST)
         return 0
 
     # From a place where a header must be to the end of the zone.

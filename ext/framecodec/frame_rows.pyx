@@ -45,7 +45,7 @@ REASONS = ("garbage", "truncated", "rs_uncorrectable", "bad_fecf", "frame_versio
 METRICS = (
     ("frames_rx", "frames"), ("frame_bytes", "bytes"), ("frames_lost", "frames"), ("corrected_symbols", "symbols"),
     ("fecf_errors", "frames"), ("rs_uncorrectable", "frames"), ("garbage_bytes", "bytes"), ("frames_refused", "frames"),
-    ("master_frames_lost", "frames"),
+    ("master_frames_lost", "frames"), ("corrected_header_symbols", "symbols"),
 )
 
 

@@ -5,6 +5,7 @@ from framecodec.cadu cimport Frame, FrameCutter, Stream, StreamOwner
 from framecodec.channels cimport Reassembler
 from framecodec.frame_counts cimport FrameCounts
 from framecodec.frame_rows cimport FrameRows
+from framecodec.header_check cimport HeaderCheck
 from framecodec.transfer cimport Header, Layout
 
 
@@ -15,6 +16,8 @@ cdef class FrameDecoder(FrameCutter):
     cdef str kind
     cdef str boundaries
     cdef dict owners                     # source -> StreamOwner
+    cdef HeaderCheck header_check        # None: headers have no error control of their own
+    cdef uint8_t* repaired               # owned; a frame whose header was corrected
     cdef FrameCounts channels
     cdef Reassembler reassembler
     cdef FrameRows rows
@@ -28,6 +31,8 @@ cdef class FrameDecoder(FrameCutter):
 
     cdef StreamOwner owner_of(self, str name)
     cdef run_stream(self, Stream* stream, const uint8_t* data, int64_t size, bint is_final, int32_t source)
+    # Corrects the frame's header, in a copy that `data` then is: how many symbols were wrong, or HEADER_UNCORRECTABLE.
+    cdef int repair(self, Frame* frame) noexcept nogil
     cdef void learn_fecf(self, const Frame* frame) noexcept nogil
     cdef bint check_frame(self, const uint8_t* frame, int64_t size) noexcept nogil
     # `header` is NULL for a frame that cannot be read.

@@ -33,6 +33,7 @@ class FrameDecoder(FrameCutter):
         insert_zone: int = 0,
         header_check: bool = False,
         vc_mode: Mapping[int, str] | None = None,
+        uncounted: Iterable[int] = (),
         randomized: bool | None = None,
         rs: str | None = None,
         interleave: int = 1,

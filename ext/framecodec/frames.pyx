@@ -12,14 +12,15 @@
   virtual channel's count went ahead; a frame that comes twice is no loss.
 - `packets`: received_ns source packet offset scid vcid, for SpacePacketDecoder.decode_packets. `offset` is that of the frame or
   CADU in which the packet begins.
-- `derived` (model.SAMPLES), for windows only: `frames_rx`, `frame_bytes`, `frames_lost`, `corrected_symbols`, `fecf_errors` of
-  `<spacecraft>/vc/<id>`; `rs_uncorrectable`, `garbage_bytes`, `frames_refused`, `master_frames_lost` of the spacecraft. One row
+- `derived` (model.SAMPLES), for windows only: `frames_rx`, `frame_bytes`, `frames_lost`, `corrected_symbols`, `fecf_errors`,
+  `corrected_header_symbols` of `<spacecraft>/vc/<id>`; `rs_uncorrectable`, `garbage_bytes`, `frames_refused`, `master_frames_lost` of the spacecraft. One row
   an event, so that windows do not depend on how the input was cut. Frames have no time of their own: the receive time is taken.
 - `rejects` (model.REJECTS): `garbage`, `truncated`, `rs_uncorrectable` and `frame_version` are input without a frame row, so
   that their sizes and the frames' add up to the input; `bad_fecf`, `not_packets` and `partial_packet` are remarks of size 0.
 
 What the link does not say about its frames may be left to them: with `fecf` None, the first frame tells whether it ends in a
-right CRC; with `ocf` None, the flag in the header counts. The rest of the options is as `orbitrack decode` has it.
+right CRC; with `ocf` None, the flag in the header counts. The frames of `uncounted` channels are not counted on: see
+framecodec.frame_counts. The rest of the options is as `orbitrack decode` has it.
 
 `boundaries` is as in framecodec.packets: `stream` (offsets in the stream), `frames` (a stream, offsets in the frame of the
 batch), `datagrams` (every frame of the batch closed in itself). The layers below: framecodec.cadu finds frames,
@@ -28,7 +29,7 @@ framecodec.channels makes packets, framecodec.frame_rows writes all other rows.
 """
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 import json
@@ -41,9 +42,10 @@ from framecodec.coding cimport crc16, crc32
 from framecodec.frame_counts cimport NO_MEMORY, TOO_MANY, Continuity, FrameCounts
 from framecodec.frame_input cimport FrameInput
 from framecodec.frame_rows cimport (
-    BAD_FECF, CORRECTED_SYMBOLS, FECF_ABSENT, FECF_BAD, FECF_ERRORS, FECF_OK, FRAME_BYTES, FRAME_VERSION, FRAMES_LOST, FRAMES_REFUSED,
-    FRAMES_RX, GARBAGE_BYTES, MASTER_FRAMES_LOST, NOT_PACKETS, PARTIAL_PACKET, RS_ERRORS, SPACECRAFT, FrameRows, Reason, entity_of,
+    BAD_FECF, CORRECTED_HEADER_SYMBOLS, CORRECTED_SYMBOLS, FECF_ABSENT, FECF_BAD, FECF_ERRORS, FECF_OK, FRAME_BYTES, FRAME_VERSION,
+    FRAMES_LOST, FRAMES_REFUSED, FRAMES_RX, GARBAGE_BYTES, MASTER_FRAMES_LOST, NOT_PACKETS, PARTIAL_PACKET, RS_ERRORS, SPACECRAFT, FrameRows, Reason, entity_of,
 )
+from framecodec.header_check cimport HEADER_CHECK_BYTES, HEADER_UNCORRECTABLE, HeaderCheck
 from framecodec.transfer cimport KIND_BY_VERSION, KIND_USLP, FrameKind, Header, read_header
 
 from framecodec.coding import ReedSolomon
@@ -73,7 +75,7 @@ cdef class FrameDecoder(FrameCutter):
 
     def __cinit__(
         self, str kind, frame_length=None, *, fecf=None, ocf=None, int insert_zone=0, bint header_check=False, vc_mode=None,
-        randomized=None, rs=None, int interleave=1, str rs_basis="dual", str spacecraft="", str link="", str boundaries="frames",
+        uncounted=(), randomized=None, rs=None, int interleave=1, str rs_basis="dual", str spacecraft="", str link="", str boundaries="frames",
         emit=EMITTED[:3], int marker_errors=3, int flywheel=2,
     ):
         kinds = ("tm", "aos", "uslp", "cadu")
@@ -103,14 +105,22 @@ cdef class FrameDecoder(FrameCutter):
             raise ValueError("randomized USLP frames do not show their length: frame_length must be given")
         cutting = "marker" if kind == "cadu" else "uslp" if frame_length is None else "length"
         self.set_coding(cutting, frame_length or 0, code, is_randomized, marker_errors, flywheel)
+        if header_check:
+            if kind not in ("aos", "cadu") or frame_length < HEADER_CHECK_BYTES:
+                raise ValueError(f"{kind} frames of {frame_length} bytes have no header error control; AOS frames can have it")
+            self.header_check = HeaderCheck()
+            self.repaired = <uint8_t*> malloc(frame_length)
+            if self.repaired == NULL:
+                raise MemoryError
         self.owners = {}
         self.rows = FrameRows(spacecraft or link, "payload" in emit)
-        self.channels = FrameCounts()
+        self.channels = FrameCounts(uncounted)
         self.reassembler = Reassembler(self.rows.sources, vc_mode)
         self.start()
 
     def __dealloc__(self):
         free(self.joined)
+        free(self.repaired)
 
     # As if nothing had been seen; the counts stay.
     def start(self) -> None:
@@ -219,6 +229,13 @@ cdef class FrameDecoder(FrameCutter):
     cdef bint can_vouch(self) noexcept nogil:
         return self.is_fecf_known and self.layout.fecf_bytes > 0
 
+    cdef int repair(self, Frame* frame) noexcept nogil:
+        cdef int errors = self.header_check.correct(frame.data, self.repaired)
+        if errors > 0:
+            memcpy(self.repaired + HEADER_CHECK_BYTES, frame.data + HEADER_CHECK_BYTES, frame.size - HEADER_CHECK_BYTES)
+            frame.data = self.repaired
+        return errors
+
     cdef void learn_fecf(self, const Frame* frame) noexcept nogil:
         self.is_fecf_known = True
         if frame.data[0] >> 4 == 12 and crc32(frame.data, frame.size) == 0:
@@ -226,19 +243,25 @@ cdef class FrameDecoder(FrameCutter):
         elif self.fecf > 0 or crc16(frame.data, frame.size) == 0:
             self.layout.fecf_bytes = 2
 
-    cdef int on_frame(self, const Frame* frame) noexcept nogil:
+    cdef int on_frame(self, const Frame* cut) noexcept nogil:
+        cdef Frame frame = cut[0]
         cdef Header header
-        cdef const char* wrong
+        cdef const char* wrong = NULL
         cdef bint is_uslp, has_fecf
-        cdef int channel = 0, stream = 0
+        cdef int channel = 0, stream = 0, header_errors = 0
+        if self.header_check is not None:
+            header_errors = self.repair(&frame)
         if not self.is_fecf_known:
-            self.learn_fecf(frame)
+            self.learn_fecf(&frame)
         is_uslp = self.layout.kind == KIND_USLP or (self.layout.kind == KIND_BY_VERSION and frame.data[0] >> 4 == 12)
         # A truncated USLP frame has no frame error control.
         has_fecf = self.layout.fecf_bytes > 0 and not (is_uslp and frame.data[3] & 1)
-        wrong = read_header(frame.data, frame.size, &self.layout, &header)
+        if header_errors == HEADER_UNCORRECTABLE:
+            wrong = "the header has more wrong symbols than its error control can correct"
+        else:
+            wrong = read_header(frame.data, frame.size, &self.layout, &header)
         if has_fecf and not frame.is_checked and not self.check_frame(frame.data, frame.size):
-            return self.refuse_bad(&header if wrong == NULL else NULL, frame)
+            return self.refuse_bad(&header if wrong == NULL else NULL, &frame)
         if wrong == NULL:
             channel = self.channels.channel_of(header.scid, header.vcid)
             stream = self.reassembler.stream_of(header.scid, header.vcid, header.map_id) if channel >= 0 else channel
@@ -250,7 +273,11 @@ cdef class FrameDecoder(FrameCutter):
             if self.emits_derived and self.rows.put_event(SPACECRAFT, FRAMES_REFUSED, 1, frame.received_ns, frame.source) < 0:
                 return -1
             return self.rows.put_reject(FRAME_VERSION, frame.offset, frame.block_bytes, frame.received_ns, frame.source, wrong)
-        return self.take_frame(&header, frame, has_fecf, channel, stream)
+        if header_errors and self.emits_derived and self.rows.put_event(
+            entity_of(header.vcid), CORRECTED_HEADER_SYMBOLS, header_errors, frame.received_ns, frame.source,
+        ) < 0:
+            return -1
+        return self.take_frame(&header, &frame, has_fecf, channel, stream)
 
     cdef int refuse_bad(self, const Header* header, const Frame* frame) noexcept nogil:
         cdef int32_t entity = SPACECRAFT

@@ -33,7 +33,8 @@ cdef struct Header:
     int64_t data_start       # the packet zone: frame[data_start:data_end]
     int64_t data_end
     int64_t first_header     # where in the zone the first packet begins, or STARTS_*
-    bint is_closed           # its packets do not go on in the next frame
+    bint is_fresh            # no packet of the frame before goes on in it
+    bint is_closed           # none of its packets goes on in the next frame
 
 # NULL, or what is wrong with the frame.
 cdef const char* read_header(const uint8_t* frame, int64_t size, const Layout* layout, Header* header) noexcept nogil

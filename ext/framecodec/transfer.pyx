@@ -20,9 +20,12 @@ cdef enum:
     # 132.0-B 4.1.2.7.6, 732.0-B 4.1.4.2.3: the first header pointer
     POINTER_NONE = 0x7FF
     POINTER_IDLE = 0x7FE
-    # 732.1-B 4.1.4.2: construction rules and protocol identifiers
-    RULE_SPANNING = 0
-    RULE_COMPLETE = 7
+    # 732.1-B 4.1.4.2: construction rules (1 to 3 are for data that are no packets) and protocol identifiers
+    RULE_SPANNING = 0                    # packets go on in the next frame; there is a first header pointer
+    RULE_STARTING = 4                    # the first segment of one packet
+    RULE_CONTINUING = 5
+    RULE_LAST = 6
+    RULE_COMPLETE = 7                    # nothing but whole packets
     PROTOCOL_PACKETS = 0
     PROTOCOL_IDLE = 31
 
@@ -47,7 +50,8 @@ cdef const char* read_header(const uint8_t* frame, int64_t size, const Layout* l
         return "the version number is not that of AOS (1)"
     elif kind == KIND_USLP and frame[0] >> 4 != 12:
         return "the version number is not that of USLP (12)"
-    header.kind, header.map_id, header.lane, header.master_count, header.is_closed = kind, 0, 0, -1, False
+    header.kind, header.map_id, header.lane, header.master_count = kind, 0, 0, -1
+    header.is_fresh = header.is_closed = False
     header.data_end = size - layout.fecf_bytes
     if kind == KIND_TM:
         wrong = read_tm(frame, size, layout, header)
@@ -97,6 +101,7 @@ cdef const char* read_aos(const uint8_t* frame, int64_t size, const Layout* layo
     if header.vcid == ONLY_IDLE_CHANNEL:
         header.first_header = STARTS_IDLE
         return NULL
+    # Octet 5 is the signaling field: the replay flag, whether the count's cycle is used, the cycle. The count alone is taken.
     header.data_start += 2                               # 4.1.4.2: the M_PDU header
     if header.data_start > header.data_end:
         return "the frame is too short for what it must hold"
@@ -107,6 +112,7 @@ cdef const char* read_aos(const uint8_t* frame, int64_t size, const Layout* layo
 
 cdef const char* read_uslp(const uint8_t* frame, int64_t size, const Layout* layout, Header* header) noexcept nogil:
     cdef int count_bytes, index, rule, protocol, pointer
+    cdef bint is_control = False
     header.scid = ((frame[0] & 0xF) << 12) | (frame[1] << 4) | (frame[2] >> 4)
     header.vcid = ((frame[2] & 7) << 3) | (frame[3] >> 5)
     header.map_id = (frame[3] >> 1) & 0xF
@@ -116,7 +122,7 @@ cdef const char* read_uslp(const uint8_t* frame, int64_t size, const Layout* lay
     else:
         if size < USLP_HEADER_BYTES:
             return "the frame is too short for a header"
-        count_bytes, header.lane = frame[6] & 7, frame[6] >> 7
+        count_bytes, header.lane, is_control = frame[6] & 7, frame[6] >> 7, (frame[6] >> 6) & 1
         header.data_start = USLP_HEADER_BYTES + count_bytes
         if ((<int64_t> frame[4] << 8) | frame[5]) + 1 != size:
             return "the frame's length is not what its header says"
@@ -134,16 +140,19 @@ cdef const char* read_uslp(const uint8_t* frame, int64_t size, const Layout* lay
         return "the frame is too short for what it must hold"
     rule, protocol = frame[header.data_start] >> 5, frame[header.data_start] & 0x1F
     header.data_start += 1
-    if protocol == PROTOCOL_IDLE or header.vcid == ONLY_IDLE_CHANNEL:
+    # 4.1.2.8.2: protocol control information (COP-1 commands) says nothing of what else the channel carries.
+    if protocol == PROTOCOL_IDLE or header.vcid == ONLY_IDLE_CHANNEL or is_control:
         header.first_header = STARTS_IDLE
-    elif protocol != PROTOCOL_PACKETS or rule not in (RULE_SPANNING, RULE_COMPLETE):
+    elif protocol != PROTOCOL_PACKETS or RULE_SPANNING < rule < RULE_STARTING:
         header.first_header = STARTS_OTHER
-    elif rule == RULE_COMPLETE:
-        header.first_header, header.is_closed = 0, True
-    else:
+    elif rule == RULE_SPANNING:
         header.data_start += 2
         if header.data_start > header.data_end:
             return "the frame is too short for what it must hold"
         pointer = (frame[header.data_start - 2] << 8) | frame[header.data_start - 1]
         header.first_header = STARTS_NONE if pointer == 0xFFFF else pointer
+    else:
+        header.is_fresh = rule == RULE_STARTING or rule == RULE_COMPLETE
+        header.is_closed = rule == RULE_LAST or rule == RULE_COMPLETE
+        header.first_header = 0 if header.is_fresh else STARTS_NONE
     return NULL

@@ -13,14 +13,13 @@ slipped by bits, with lengths, pointers and counts overwritten.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from framecodec.coding import ReedSolomon
 from framecodec.frames import FrameDecoder
+from tests.fuzz.harness import main
 from tests.oracle import frames as oracle
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ def made(chance: random.Random, kinds: tuple[str, ...] = KINDS) -> Made:
     options: dict[str, Any] = {"fecf": chance.choice((None, bool(fecf))), "ocf": bool(ocf) if kind in ("aos", "cadu") else None}
     if chance.random() < 0.1:
         options["vc_mode"] = {chance.randrange(8): chance.choice(("packets", "bytes"))}
+    if chance.random() < 0.1:
+        options["uncounted"] = [chance.randrange(8)]
     if kind == "tm":
         secondary = chance.choice((b"", b"abc"))
         return kind, {"frame_length": length, **options}, oracle.tm_frames(
@@ -58,9 +59,15 @@ def made(chance: random.Random, kinds: tuple[str, ...] = KINDS) -> Made:
         )
     if kind == "uslp":
         frames = oracle.uslp_frames(packets(chance), length, fecf=chance.choice((fecf, 4)), ocf=ocf, map_id=chance.randrange(3))
-        frames += [oracle.uslp_frame(packet, None, rule=chance.randrange(8), fecf=fecf) for packet in packets(chance)[:3]]
+        frames += [
+            oracle.uslp_frame(packet, None, rule=chance.randrange(8), fecf=fecf, is_control=chance.random() < 0.1)
+            for packet in packets(chance)[:6]
+        ]
         return kind, options | {"frame_length": chance.choice((None, len(frames[0])))}, frames
-    frames = oracle.aos_frames(packets(chance), length, fecf=fecf, ocf=ocf, count=chance.randrange(1 << 24))
+    options["header_check"] = chance.random() < 0.3
+    frames = oracle.aos_frames(
+        packets(chance), length, fecf=fecf, ocf=ocf, count=chance.randrange(1 << 24), has_header_check=options["header_check"]
+    )
     if kind == "aos":
         return kind, {"frame_length": length, **options}, frames
     coding: dict[str, Any] = {"rs": chance.choice(("none", "255,223", "255,239")), "interleave": chance.choice((1, 2, 4)),
@@ -151,29 +158,5 @@ def trials(seed: int, kinds: tuple[str, ...] = KINDS) -> Iterator[tuple[int, str
         seed += 1
 
 
-def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seconds", type=float, default=10)
-    options.add_argument("--kind", choices=KINDS, help="only this layer")
-    options.add_argument("--seed", type=int, default=None)
-    options.add_argument("--trials", type=int, default=None, help="this many and no more, e.g. 1 to run a failure again")
-    chosen = options.parse_args()
-    kinds = (chosen.kind,) if chosen.kind else KINDS
-    first = random.randrange(2**32) if chosen.seed is None else chosen.seed
-    end = time.monotonic() + chosen.seconds
-    print(f"seed {first}", flush=True)
-    for seed, kind, link, data, cuts in trials(first, kinds):
-        if time.monotonic() > end or (chosen.trials is not None and seed - first >= chosen.trials):
-            print(f"{seed - first} trials, all well")
-            return 0
-        try:
-            check(kind, link, data, cuts)
-        except BaseException:
-            layer = f" --kind {chosen.kind}" if chosen.kind else ""
-            print(f"failed: python -m tests.fuzz.frames{layer} --seed {seed} --trials 1", flush=True)
-            raise
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("frames", __doc__, trials, check))

@@ -1,4 +1,4 @@
-"""Reed-Solomon, randomizer and CRC of CCSDS 131.0-B, slow and straight from their definitions.
+"""Reed-Solomon, randomizer and CRC of CCSDS 131.0-B, AOS header error control: slow and straight from their definitions.
 
 Field elements are polynomials over GF(2), multiplied bit by bit. The dual basis comes from the trace, not from the standard's
 matrix; a codeword is what vanishes at the roots, not what a division leaves.
@@ -96,3 +96,29 @@ def crc16(data: bytes) -> int:
 
 def crc32(data: bytes) -> int:
     return crc(data, 32, 0x00A00805, 0)
+
+
+def multiply16(a: int, b: int) -> int:
+    product = 0
+    for bit in range(4):
+        product ^= a << bit if b >> bit & 1 else 0
+    for bit in (6, 5, 4):
+        product ^= 0b10011 << (bit - 4) if product >> bit & 1 else 0
+    return product
+
+
+@cache
+def header_check(protected: bytes) -> bytes:
+    """The two octets of 732.0-B 4.1.2.6 for version and ids (two octets) and signaling field: the rest of a division."""
+    generator = [1]
+    for exponent in range(6, 10):
+        root = 1
+        for _ in range(exponent):
+            root = multiply16(root, 2)
+        generator = [a ^ multiply16(b, root) for a, b in zip([*generator, 0], [0, *generator], strict=True)]
+    rest = [symbol for octet in protected for symbol in (octet >> 4, octet & 15)] + [0] * 4
+    for at in range(6):
+        factor = rest[at]
+        for index, coefficient in enumerate(generator):
+            rest[at + index] ^= multiply16(factor, coefficient)
+    return bytes([rest[6] << 4 | rest[7], rest[8] << 4 | rest[9]])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tests.oracle.coding import crc16, crc32, pseudo_random
+from tests.oracle.coding import crc16, crc32, header_check, pseudo_random
 
 MARKER = bytes.fromhex("1acffc1d")
 IDLE_APID = 2047
@@ -58,12 +58,13 @@ def tm_frames(
 
 def aos_frames(
     packets: Iterable[bytes], length: int, *, scid: int = 9, vcid: int = 5, count: int = 0, fecf: int = 0, ocf: bytes = b"",
-    insert: bytes = b"", header_check: bytes = b"",
+    insert: bytes = b"", has_header_check: bool = False, signaling: int = 0,
 ) -> list[bytes]:
     frames = []
-    for pointer, zone in zones(packets, length - 8 - len(insert) - len(header_check) - len(ocf) - fecf):
-        word = 0x4000 | (scid << 6) | vcid
-        frame = word.to_bytes(2, "big") + (count & 0xFFFFFF).to_bytes(3, "big") + b"\0" + header_check + insert
+    for pointer, zone in zones(packets, length - 8 - len(insert) - 2 * has_header_check - len(ocf) - fecf):
+        ids = (0x4000 | (scid << 6) | vcid).to_bytes(2, "big")
+        frame = ids + (count & 0xFFFFFF).to_bytes(3, "big") + bytes([signaling])
+        frame += (header_check(ids + bytes([signaling])) if has_header_check else b"") + insert
         frame += (0x7FF if pointer is None else pointer).to_bytes(2, "big") + zone + ocf
         frames.append(with_fecf(frame, fecf))
         count += 1
@@ -73,15 +74,15 @@ def aos_frames(
 def uslp_frame(
     zone: bytes, pointer: int | None, *, scid: int = 300, vcid: int = 3, map_id: int = 0, count: int | None = 0,
     count_bytes: int = 3, fecf: int = 0, ocf: bytes = b"", insert: bytes = b"", rule: int = 0, protocol: int = 0,
-    is_expedited: bool = False,
+    is_expedited: bool = False, is_control: bool = False,
 ) -> bytes:
     data = bytes([(rule << 5) | protocol]) + zone
-    if rule < 3:
+    if rule < 3:                                             # 732.1-B 4.1.4.2.2: these have a pointer
         data = data[:1] + (0xFFFF if pointer is None else pointer).to_bytes(2, "big") + zone
     head = ((12 << 28) | (scid << 12) | (vcid << 5) | (map_id << 1)).to_bytes(4, "big")
     counted = (count % 256**count_bytes).to_bytes(count_bytes, "big") if count is not None and count_bytes else b""
     length = 7 + len(counted) + len(insert) + len(data) + len(ocf) + fecf
-    flags = (is_expedited << 7) | (bool(ocf) << 3) | len(counted)
+    flags = (is_expedited << 7) | (is_control << 6) | (bool(ocf) << 3) | len(counted)
     return with_fecf(head + (length - 1).to_bytes(2, "big") + bytes([flags]) + counted + insert + data + ocf, fecf)
 
 
