@@ -12,17 +12,16 @@ and counts overwritten. tests/fuzz/corpus/rack holds inputs worth keeping; test_
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import struct
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framecodec.netflow import NetflowDecoder
 from framecodec.sflow import SflowDecoder
+from tests.fuzz.harness import main, mutate
 from tests.racks import counter_sample, datagrams, flow_sample, frames, raw_header, record, sample, sflow, taken, words
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus" / "rack"
-WORDS = (0, 1, 2, 3, 4, 5, 8, 9, 10, 255, 256, 257, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF0, 0xFFFFFFFF)
+BODY_BYTES_MAX = 65_507
 ROWS_MAX = 16_384
 
 
@@ -71,37 +70,6 @@ def seeds() -> dict[str, list[bytes]]:
     return found
 
 
-def mutate(body: bytes, others: list[bytes], chance: random.Random) -> bytes:
-    data = bytearray(body)
-    for _ in range(chance.randrange(1, 9)):
-        how = chance.randrange(9)
-        at = chance.randrange(len(data) + 1)
-        if how == 0 and at < len(data):
-            data[at] = chance.randrange(256)
-        elif how == 1:
-            size = chance.choice((2, 4))
-            at = at // size * size
-            data[at : at + size] = (chance.choice(WORDS) % 256**size).to_bytes(size, "big")
-        elif how == 2:
-            del data[at:]
-        elif how == 3:
-            del data[at : at + chance.randrange(1, 64)]
-        elif how == 4:
-            data[at:at] = chance.randbytes(chance.randrange(1, 64))
-        elif how == 5:
-            other = chance.choice(others)
-            cut = chance.randrange(len(other) + 1)
-            data = data[:at] + other[cut:]
-        elif how == 6:
-            data += chance.choice(others)
-        elif how == 7:
-            data[at:at] = data[at : at + chance.randrange(1, 200)] * chance.randrange(1, 5)
-        else:
-            data += bytes(chance.randrange(1, 64))
-        del data[65_507:]
-    return bytes(data)
-
-
 def new_decoder(codec: str) -> Any:
     return SflowDecoder() if codec == "sflow" else NetflowDecoder()
 
@@ -138,30 +106,10 @@ def trials(seed: int) -> Iterator[tuple[int, str, list[bytes]]]:
         chance = random.Random(seed)
         codec = chance.choice(("sflow", "netflow"))
         bodies = found[codec]
-        yield seed, codec, [mutate(chance.choice(bodies), bodies, chance) for _ in range(chance.randrange(1, 12))]
+        count = chance.randrange(1, 12)
+        yield seed, codec, [mutate(chance.choice(bodies), bodies, chance, BODY_BYTES_MAX) for _ in range(count)]
         seed += 1
 
 
-def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seconds", type=float, default=10)
-    options.add_argument("--seed", type=int, default=None)
-    options.add_argument("--trials", type=int, default=None, help="this many and no more, e.g. 1 to run a failure again")
-    chosen = options.parse_args()
-    first = random.randrange(2**32) if chosen.seed is None else chosen.seed
-    end = time.monotonic() + chosen.seconds
-    print(f"seed {first}", flush=True)
-    for seed, codec, bodies in trials(first):
-        if time.monotonic() > end or (chosen.trials is not None and seed - first >= chosen.trials):
-            print(f"{seed - first} trials, all well")
-            return 0
-        try:
-            check(codec, bodies)
-        except BaseException:
-            print(f"failed: python -m tests.fuzz.rack --seed {seed} --trials 1")
-            raise
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("rack", __doc__, trials, check))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from tests.fuzz import rack
+from tests.fuzz.harness import new_trials
 
 
 def corpus() -> list[tuple[str, str]]:
@@ -21,9 +20,4 @@ def test_corpus_keeps_the_invariant(codec: str, name: str) -> None:
 
 
 def test_new_trials_keep_the_invariant() -> None:
-    first = random.randrange(2**32)
-    for seed, codec, bodies in rack.trials(first):
-        if seed - first == 200:
-            break
-        print(f"python -m tests.fuzz.rack --seed {seed} --trials 1")
-        rack.check(codec, bodies)
+    new_trials("rack", rack.trials, rack.check, 200)
