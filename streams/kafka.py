@@ -146,8 +146,8 @@ class Producer:
             request_timeout_ms=self.request_timeout_ms,
         )
         # aiokafka 0.14 retries an idempotent batch without end, but for one case (message_accumulator.py, drain_by_nodes):
-        # a batch older than request_timeout_ms whose partition has no leader at the moment, as just after a broker's
-        # restart, fails, stored or not. No public setting parts the two times.
+        # older than request_timeout_ms, and the metadata know no leader of its partition, as when that broker died: the
+        # batch fails, stored or not. No public setting parts the two times.
         self.producer._message_accumulator._batch_ttl = math.inf
         await self.producer.start()
 

@@ -1,4 +1,4 @@
-"""A real broker that stands still, or dies, for longer than a request may take: every batch is in Kafka once, in order."""
+"""Real brokers that stand still, or die, for longer than a request may take: every batch is in Kafka once, in order."""
 
 from __future__ import annotations
 
@@ -14,95 +14,94 @@ from framecodec.batches import Batches
 from streams.collectors.batches import Lane, Parcel
 from streams.collectors.delivery import Delivery
 from streams.config import Kafka
-from streams.kafka import Producer, create_topics, decode, read_partition, stamp_of
+from streams.kafka import Producer, Topics, create_topics, decode, read_partition, stamp_of
 from streams.repeats import Stamp
 from streams.telemetry import Telemetry
-from tests.processes import CONTROLLER_PORT_STEP, end, free_port, listens, start_broker, wait_for
+from tests.processes import Cluster, running_cluster
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-PARTITIONS, BATCHES = 4, 400
+PARTITIONS, BATCHES = 6, 600
 # What aiokafka's default of 40 s is in life: the outages below are several times as long.
-REQUEST_TIMEOUT_MS = 1000
+REQUEST_TIMEOUT_S = 1.0
 OUTAGE_S = 4.0
+WAIT_S = 120
+
+Outage = Callable[[Cluster, Producer], Awaitable[None]]
 
 
-class Broker:
-    """One real broker that a test may freeze or kill."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port(CONTROLLER_PORT_STEP)
-        self.start()
-
-    def start(self) -> None:
-        self.process = start_broker(self.folder, self.port)
-        wait_for("the broker", lambda: listens(self.port) or self.process.poll() is not None, 120, self.folder / "broker.log")
-
-    async def freeze(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(OUTAGE_S)                   # the length of the outage is what is tested
-        self.process.send_signal(signal.SIGCONT)
-
-    async def die(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        await asyncio.sleep(OUTAGE_S)
-        await asyncio.to_thread(self.start)
+async def freeze(cluster: Cluster, producer: Producer) -> None:
+    """All brokers stand still, and answer everything at once when they go on, each request as often as it was sent."""
+    for broker in cluster.brokers:
+        broker.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(OUTAGE_S)                       # the length of the outage is what is tested
+    for broker in cluster.brokers:
+        broker.send_signal(signal.SIGCONT)
 
 
-def parcels() -> list[Parcel]:
+async def take_leader_away(cluster: Cluster, producer: Producer) -> None:
+    """A broker dies, and the producer learns that partitions have no leader: here aiokafka would give up."""
+    assert producer.producer is not None
+    metadata, topic = producer.producer.client.cluster, Topics(producer.kafka.prefix).frames_rack
+    cluster.kill(2)
+    async with asyncio.timeout(WAIT_S):
+        while len(metadata.available_partitions_for_topic(topic) or ()) == PARTITIONS:  # noqa: ASYNC110  aiokafka tells nobody
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(2 * REQUEST_TIMEOUT_S)
+    cluster.restart(2)
+
+
+def parcels(topic: str) -> list[Parcel]:
     made = []
     for number in range(1, BATCHES + 1):
         batches = Batches("racks", "cadu", 1)
         batches.add([number.to_bytes(4, "big") * 500], "10.0.0.1", 1, 0)
         [(_, memory_bytes, batch)] = batches.seal(0, everything=True)
-        made.append(Parcel(Lane("racks", "frames.rack"), number % PARTITIONS, pa.record_batch(batch), memory_bytes,
-                           Stamp("run/racks", number)))
+        lane, stamp = Lane("racks", topic), Stamp("run/racks", number)
+        made.append(Parcel(lane, number % PARTITIONS, pa.record_batch(batch), memory_bytes, stamp))
     return made
 
 
-@pytest.mark.parametrize("outage", [Broker.freeze, Broker.die], ids=["frozen", "killed"])
-def test_an_outage_longer_than_a_request_may_take_neither_loses_nor_doubles_a_batch(
-    tmp_path: Path, outage: Callable[[Broker], Awaitable[None]]
-) -> None:
-    broker = Broker(tmp_path / "kafka")
-    kafka = Kafka(bootstrap=f"127.0.0.1:{broker.port}", partitions=PARTITIONS)
+async def send_through(outage: Outage, cluster: Cluster, kafka: Kafka) -> int:
+    """Sends every parcel, half of them before the outage has ended; how many producers it took."""
     producers: list[Producer] = []
 
     async def connect() -> Producer:
-        producer = Producer(kafka, request_timeout_ms=REQUEST_TIMEOUT_MS)
+        producer = Producer(kafka, request_timeout_ms=round(1000 * REQUEST_TIMEOUT_S))
         await producer.start()
         producers.append(producer)
         return producer
 
-    async def play() -> list[list[tuple[int, Stamp | None]]]:
-        await create_topics(kafka)
-        done = asyncio.Semaphore(0)
-        delivery = Delivery(connect, lambda parcel: done.release(), Telemetry("collect"), quiet_s=0.5)
-        sent = parcels()
-        for number, parcel in enumerate(sent):
-            delivery.put(parcel)
-            if number in (BATCHES // 4, BATCHES // 2):
-                await done.acquire()                    # some are under way, many wait
-                await outage(broker)
-        for _ in range(BATCHES - 2):
-            await asyncio.wait_for(done.acquire(), 120)
-        assert await delivery.finish(10) == []
-        found = []
-        for partition in range(PARTITIONS):
-            records = [record async for record in read_partition(kafka, "frames.rack", partition)]
-            found.append([
-                (int.from_bytes(decode(record.value)["frame"][0].as_py()[:4], "big"), stamp_of(record.headers))
-                for record in records
-            ])
-        return found
+    await create_topics(kafka)
+    acknowledged = asyncio.Semaphore(0)
+    delivery = Delivery(connect, lambda parcel: acknowledged.release(), Telemetry("collect"), quiet_s=0.5)
+    sent = parcels(Topics(kafka.prefix).frames_rack)
+    for parcel in sent[: BATCHES // 2]:
+        delivery.put(parcel)
+    await acknowledged.acquire()                        # some are under way, many wait
+    await outage(cluster, producers[0])
+    for parcel in sent[BATCHES // 2 :]:
+        delivery.put(parcel)
+    for _ in range(BATCHES - 1):
+        await asyncio.wait_for(acknowledged.acquire(), WAIT_S)
+    assert await delivery.finish(10) == []
+    return len(producers)
 
-    try:
-        found = asyncio.run(play())
-    finally:
-        end(broker.process)
 
-    for partition, records in enumerate(found):
-        numbers = [number for number in range(1, BATCHES + 1) if number % PARTITIONS == partition]
-        assert records == [(number, Stamp("run/racks", number)) for number in numbers]
-    assert len(producers) == 1                          # it never gave up
+async def read_back(kafka: Kafka, partition: int) -> list[tuple[int, Stamp | None]]:
+    records = [record async for record in read_partition(kafka, Topics(kafka.prefix).frames_rack, partition)]
+    return [
+        (int.from_bytes(decode(record.value)["frame"][0].as_py()[:4], "big"), stamp_of(record.headers)) for record in records
+    ]
+
+
+def test_outages_longer_than_a_request_may_take_neither_lose_nor_double_a_batch(tmp_path: Path) -> None:
+    with running_cluster(tmp_path) as cluster:
+        for outage in (freeze, take_leader_away):
+            kafka = Kafka(bootstrap=cluster.bootstrap, partitions=PARTITIONS, prefix=f"{outage.__name__}.")
+            producers = asyncio.run(send_through(outage, cluster, kafka))
+            found = [asyncio.run(read_back(kafka, partition)) for partition in range(PARTITIONS)]
+            for partition, records in enumerate(found):
+                numbers = [number for number in range(1, BATCHES + 1) if number % PARTITIONS == partition]
+                assert records == [(number, Stamp("run/racks", number)) for number in numbers], outage.__name__
+            assert producers == 1, outage.__name__      # it never gave up
