@@ -6,7 +6,7 @@ import time
 import pyarrow as pa
 import pytest
 
-from framecodec.batches import Batches
+from framecodec.batches import Batches, partition_of, source_key
 from framecodec.datagrams import Receiver
 
 SO_TIMESTAMPNS, SO_RXQ_OVFL = 35, 40
@@ -59,7 +59,7 @@ def test_datagrams_arrive_with_sender_and_kernel_time():
     assert frames["source"].to_pylist() == ["127.0.0.5"] * 3
     received = frames["received_ns"].to_pylist()
     assert before_ns <= received[0] <= received[1] <= received[2] <= after_ns
-    assert receiver.take_sources() == [("127.0.0.5", True, 3, 8)]
+    assert receiver.take_sources() == [("127.0.0.5", True, 3, 8, 0, None)]
     assert receiver.take_sources() == []
 
 
@@ -108,7 +108,7 @@ def test_only_allowed_networks_are_taken_and_the_others_counted(allow, taken):
     assert {source for batch in frames for source in batch["source"].to_pylist()} == taken
     assert receiver.refused == 2 * (4 - len(taken))
     assert receiver.refused_bytes == 3 * (4 - len(taken))
-    assert sorted(receiver.take_sources()) == sorted((source, source in taken, 2, 3) for source in everybody)
+    assert sorted(receiver.take_sources()) == sorted((source, source in taken, 2, 3, 0, None) for source in everybody)
 
 
 def test_overflow_of_the_socket_buffer_is_counted_exactly():
@@ -167,7 +167,7 @@ def test_memory_for_senders_is_bounded_and_no_count_is_lost():
     everybody = [f"127.0.0.{last}" for last in range(1, 36)]
     assert forgotten == 4
     assert sorted(source for batch in rows for source in batch["source"].to_pylist()) == sorted(everybody)
-    assert sorted(counts) == sorted((source, True, 1, 1) for source in everybody)
+    assert sorted(counts) == sorted((source, True, 1, 1, 0, None) for source in everybody)
 
 
 def test_receive_ends_when_its_time_is_up_and_nothing_came():
@@ -183,3 +183,73 @@ def test_closed_socket_is_an_error_and_not_a_loop():
     sock.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         receiver.receive(5 * MS)
+
+
+def test_datagrams_beyond_the_rate_of_a_sender_are_counted_and_left_out():
+    with bound_socket() as sock:
+        batches = Batches("racks", "sflow", 8)
+        receiver = Receiver(sock.fileno(), batches, rate=10)
+        send(sock, [b"x"] * 50, source="127.0.0.5")
+        send(sock, [b"y"] * 5, source="127.0.0.6")
+        rows = drain(receiver, batches)
+        senders = {name: (datagrams, limited) for name, _, datagrams, _, limited, _ in receiver.take_sources()}
+
+    # Ten that are due within the second, and the one that is due at once; more if sending took a tenth of a second.
+    assert senders["127.0.0.6"] == (5, 0)
+    taken, limited = senders["127.0.0.5"]
+    assert taken + limited == 50
+    assert 11 <= taken < 50
+    assert sum(batch.num_rows for batch in rows) == taken + 5
+    assert (receiver.datagrams, receiver.limited, receiver.refused) == (55, limited, 0)
+
+
+def test_a_sender_within_its_rate_is_never_limited():
+    with bound_socket() as sock:
+        batches = Batches("racks", "sflow", 8)
+        receiver = Receiver(sock.fileno(), batches, rate=100_000)
+        for _ in range(20):
+            send(sock, [b"x"] * 100, source="127.0.0.5")
+            drain(receiver, batches)
+        assert receiver.limited == 0
+
+
+def header(version: int, seconds: int) -> bytes:
+    """Of NetFlow 5 or 9, or IPFIX, exported at `seconds`."""
+    words = [0, seconds] if version == 9 else [0, seconds, 0] if version == 5 else [seconds]
+    return (version.to_bytes(2, "big") + bytes(2) + b"".join(word.to_bytes(4, "big") for word in words)).ljust(24, b"\0")
+
+
+@pytest.mark.parametrize("version", [5, 9, 10])
+@pytest.mark.parametrize("codec", ["netflow", "rack"])
+def test_clock_skew_is_that_of_the_least_delayed_datagram(version, codec):
+    with bound_socket() as sock:
+        batches = Batches("racks", codec, 8)
+        receiver = Receiver(sock.fileno(), batches)
+        now = time.time_ns() // 1_000_000_000
+        send(sock, [header(version, now + ahead) for ahead in (-500, 3600, 20)], source="127.0.0.5")
+        send(sock, [header(7, now), b"\0\5", b"", b"\0\0\0\5" * 9], source="127.0.0.6")
+        drain(receiver, batches)
+        skews = {name: skew_ns for name, *_, skew_ns in receiver.take_sources()}
+        again = receiver.take_sources()
+
+    assert 3590 < skews["127.0.0.5"] / 1e9 <= 3600
+    assert skews["127.0.0.6"] is None
+    assert again == []
+
+
+def test_partitions_are_those_of_each_datagram_although_a_sender_speaks_for_many():
+    with bound_socket() as sock:
+        batches = Batches("racks", "rack", 8)
+        receiver = Receiver(sock.fileno(), batches)
+        frames = [bytes([0, 0, 0, 5, 0, 0, 0, 1, 10, 0, 0, agent % 7]) + bytes(8) + bytes([agent]) for agent in range(60)]
+        frames += [bytes([0, 9]) + bytes(14) + bytes([0, 0, 0, domain % 5, domain]) for domain in range(60)]
+        frames += [b"", b"\0\5"]
+        send(sock, frames, source="127.0.0.5")
+        receiver.receive(0)
+        receiver.receive(0)
+        sealed = batches.seal(0, everything=True)
+
+    found = {frame: partition for partition, _, batch in sealed for frame in pa.record_batch(batch)["frame"].to_pylist()}
+    for frame in frames:
+        assert found[frame] == partition_of(source_key("rack", "racks", "127.0.0.5", frame), 8)
+    assert len(set(found.values())) > 3

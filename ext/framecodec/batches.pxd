@@ -10,6 +10,7 @@ cdef enum KeyKind:
     KEY_LINK             # the whole link is one source
     KEY_SFLOW            # agent address and sub-agent, from the datagram
     KEY_NETFLOW          # sender and source id, observation domain or engine
+    KEY_RACK             # one of these two, by content
 
 cdef enum:
     ADDRESS_BYTES = 16   # IPv6; IPv4 as ::ffff:a.b.c.d
@@ -17,6 +18,14 @@ cdef enum:
 
 # FNV-1a 64, xor-folded to 32 bits, modulo `partitions` (> 0).
 cdef int32_t partition_of_key(const uint8_t* key, size_t size, int32_t partitions) noexcept nogil
+
+# KEY_RACK resolved: sFlow where the datagram begins as sFlow version 5 does, else NetFlow. Other kinds stay.
+cdef inline KeyKind kind_of(KeyKind kind, const uint8_t* datagram, size_t size) noexcept nogil:
+    if kind != KEY_RACK:
+        return kind
+    if size >= 4 and datagram[0] == 0 and datagram[1] == 0 and datagram[2] == 0 and datagram[3] == 5:
+        return KEY_SFLOW
+    return KEY_NETFLOW
 
 # Writes the key of a datagram from `sender` (16 bytes) into `key` (KEY_BYTES_MAX); returns its size, 0 for KEY_LINK.
 cdef size_t write_key(

@@ -46,7 +46,7 @@ cdef enum:
     PACKET_HEADER_BYTES = 6
     PACKET_BYTES_MAX = PACKET_HEADER_BYTES + 65536
 
-KEY_KINDS = {"sflow": KEY_SFLOW, "netflow": KEY_NETFLOW}
+KEY_KINDS = {"sflow": KEY_SFLOW, "netflow": KEY_NETFLOW, "rack": KEY_RACK}
 
 
 cdef int32_t partition_of_key(const uint8_t* key, size_t size, int32_t partitions) noexcept nogil:
@@ -77,6 +77,7 @@ cdef size_t write_key(
     cdef uint32_t address_type
     if kind == KEY_LINK:
         return 0
+    kind = kind_of(kind, datagram, size)
     memcpy(key, sender, ADDRESS_BYTES)
     if kind == KEY_SFLOW and size >= 12 and read_u32(datagram) == 5:
         # sFlow version 5, 5 "sFlow Datagram Format": version, address type, agent address, sub-agent id.
@@ -119,7 +120,8 @@ def source_key(codec: str, link: str, sender: str, frame: bytes) -> bytes:
 
     - sflow: agent address (16 bytes, IPv4 as ::ffff:a.b.c.d) and sub-agent (4 bytes), read from the datagram;
     - netflow: sender (16 bytes) and 4 bytes: v9 source id, IPFIX observation domain, v5 engine type * 256 + id;
-    - both, with a header that cannot be read: the sender alone;
+    - rack: one of these two, by content;
+    - all three, with a header that cannot be read: the sender alone;
     - every other codec, or a sender that is no address: the link's name in UTF-8.
     """
     cdef uint8_t key[KEY_BYTES_MAX]
@@ -403,6 +405,17 @@ cdef class PacketCutter:
             sealed += self.batches.seal(now_ns)
 
 
+cdef extern from *:
+    """
+    /* The next frame of this partition will be written here, some frames of others later: a batch is larger than what the
+       nearest cache holds of it by then. Reading ahead beyond the end of memory has no effect. */
+    static inline void fetch_for_writing(const void* at, size_t size) {
+        for (size_t ahead = 0; ahead < size; ahead += 64) __builtin_prefetch((const char*) at + ahead, 1);
+    }
+    """
+    void fetch_for_writing(const void* at, size_t size) noexcept nogil
+
+
 cdef inline Column* column_of(Rows rows, int number) noexcept nogil:
     return &rows.columns[number]
 
@@ -423,6 +436,7 @@ cdef int append_frame(
         column.data_capacity = expected_bytes + FIRST_BYTES
     if rows.put_bytes(FRAME_FRAME, frame, size) < 0:
         return -1
+    fetch_for_writing(column.data + column.data_used, size)
     (<int32_t*> column_of(rows, FRAME_SOURCE).values)[row] = source
     if received_ns >= 0:
         (<int64_t*> received.values)[row] = received_ns

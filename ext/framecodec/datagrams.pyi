@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from typing import Any, Self, final
 
 from framecodec.batches import Batches, partition_of
+from framecodec.priorities import Priorities
 
 __all__ = ["Receiver", "partition_of"]
 
@@ -13,11 +14,19 @@ class Receiver:
     bytes_received: int
     refused: int
     refused_bytes: int
+    limited: int
     kernel_drops: int
     has_too_many_sources: bool
-    def __new__(cls, fd: int, batches: Batches, *, allow: Iterable[Any] | None = (), sources_max: int = ...
+    def __new__(cls,
+        fd: int,
+        batches: Batches,
+        *,
+        allow: Iterable[Any] | None = (),
+        rate: int = 0,
+        priorities: Priorities | None = None,
+        sources_max: int = ...,
     ) -> Self: ...
     def receive(self, wait_ns: int) -> bool: ...
     def read_kernel_drops(self) -> int: ...
-    def take_sources(self) -> list[tuple[str, bool, int, int]]: ...
+    def take_sources(self) -> list[tuple[str, bool, int, int, int, int | None]]: ...
     def forget_sources(self) -> None: ...

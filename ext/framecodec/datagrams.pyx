@@ -8,7 +8,7 @@
 
 One recvmmsg call brings up to 64 datagrams with their kernel receive time (SO_TIMESTAMPNS) and the socket's drop counter
 (SO_RXQ_OVFL); each is copied once, into the batch of its partition. Every datagram is either in a batch or counted:
-`datagrams` = rows + `refused`; what never came to us is in `kernel_drops`. Linux only.
+`datagrams` = rows + `refused` + `limited`; what never came to us is in `kernel_drops`. Linux only.
 
 The socket stays its owner's, who sets the options (`streams/collectors/udp.py`). One thread at a time.
 """
@@ -21,8 +21,10 @@ from libc.string cimport memcmp, memcpy, memset
 import ipaddress
 import os
 
-from framecodec.batches cimport KEY_BYTES_MAX, KEY_LINK, Batches, partition_of_key, write_key
-from framecodec.columns cimport Names
+from framecodec.batches cimport (
+    KEY_BYTES_MAX, KEY_LINK, KEY_NETFLOW, Batches, KeyKind, kind_of, partition_of_key, write_key,
+)
+from framecodec.priorities cimport Priorities
 
 from framecodec.batches import address_bytes, partition_of
 
@@ -60,19 +62,27 @@ cdef extern from *:
         return now.tv_sec * 1000000000LL + now.tv_nsec;
     }
 
-    /* The kernel writes the lengths, so they are set before each call; the pointers stay. */
-    static int receive_datagrams(int fd, struct Buffers* buffers) {
+    static void point_headers(struct Buffers* buffers) {
         for (int i = 0; i < DATAGRAMS_A_CALL; i++) {
             struct msghdr* header = &buffers->messages[i].msg_hdr;
             buffers->vectors[i].iov_base = buffers->data[i];
             buffers->vectors[i].iov_len = DATAGRAM_STRIDE;
             header->msg_name = &buffers->senders[i];
-            header->msg_namelen = sizeof buffers->senders[i];
             header->msg_iov = &buffers->vectors[i];
             header->msg_iovlen = 1;
             header->msg_control = buffers->control[i];
-            header->msg_controllen = CONTROL_BYTES;
         }
+    }
+
+    /* The kernel writes the two lengths of the headers it used, so they are set again before each call. */
+    static void set_lengths(struct Buffers* buffers, int used) {
+        for (int i = 0; i < used; i++) {
+            buffers->messages[i].msg_hdr.msg_namelen = sizeof buffers->senders[i];
+            buffers->messages[i].msg_hdr.msg_controllen = CONTROL_BYTES;
+        }
+    }
+
+    static int receive_datagrams(int fd, struct Buffers* buffers) {
         return recvmmsg(fd, buffers->messages, DATAGRAMS_A_CALL, MSG_DONTWAIT, NULL);
     }
 
@@ -139,6 +149,9 @@ cdef extern from *:
         mmsghdr messages[64]        # DATAGRAMS_A_CALL
     const uint8_t* datagram_at(Buffers* buffers, int index) noexcept nogil
     int64_t clock_ns(clockid_t) noexcept nogil
+    enum: DATAGRAMS_A_CALL
+    void point_headers(Buffers* buffers) noexcept nogil
+    void set_lengths(Buffers* buffers, int used) noexcept nogil
     int receive_datagrams(int fd, Buffers* buffers) noexcept nogil
     int wait_readable(int fd, int64_t wait_ns) noexcept nogil
     int64_t message_received_ns(msghdr* header, uint32_t* drops, int* has_drops) noexcept nogil
@@ -151,6 +164,9 @@ cdef enum:
     TEXT_BYTES = 46             # INET6_ADDRSTRLEN
     NETWORK_BYTES = 17
 
+cdef int64_t SECOND_NS = 1_000_000_000
+cdef int64_t NO_SKEW = -0x8000000000000000
+
 cdef enum Ended:
     ENDED_BY_TIME = 0
     ENDED_BY_FULL_BATCH = 1
@@ -159,15 +175,20 @@ cdef enum Ended:
 cdef class Receiver:
     """Receives from the bound UDP socket `fd` into `batches`.
 
-    `allow` are networks ("10.0.0.0/8", "2001:db8::/32"); None or empty allows every sender. `sources_max` bounds the memory
-    for senders: at that number `receive` returns and `has_too_many_sources` is set; then seal everything, `take_sources`
-    and `forget_sources`.
+    `allow` are networks ("10.0.0.0/8", "2001:db8::/32"); None or empty allows every sender. `rate` is how many datagrams a
+    second each sender may send, on average, and that many more at once; 0 is any number. `priorities` is told of every
+    datagram. `sources_max` bounds the memory for senders: at that number `receive` returns and `has_too_many_sources` is
+    set; then seal everything, `take_sources` and `forget_sources`.
     """
 
-    def __cinit__(self, fd: int, Batches batches not None, *, allow=(), sources_max: int = SOURCES_MAX):
-        if fd < 0 or sources_max < 1:
-            raise ValueError(f"fd {fd} must be open and sources_max {sources_max} at least 1")
-        self.fd, self.batches, self.sources_max = fd, batches, sources_max
+    def __cinit__(
+        self, fd: int, Batches batches not None, *, allow=(), rate: int = 0, Priorities priorities=None,
+        sources_max: int = SOURCES_MAX,
+    ):
+        if fd < 0 or sources_max < 1 or rate < 0:
+            raise ValueError(f"fd {fd} must be open, sources_max {sources_max} at least 1, rate {rate} at least 0")
+        self.fd, self.batches, self.sources_max, self.priorities = fd, batches, sources_max, priorities
+        self.interval_ns = SECOND_NS // rate if rate else 0
         self.networks = b"".join(network_bytes(network) for network in allow or ())
         self.first_network = <const uint8_t*> <char*> self.networks
         self.network_count = len(self.networks) // NETWORK_BYTES
@@ -177,6 +198,8 @@ cdef class Receiver:
         self.table = <uint32_t*> calloc(2 * self.source_capacity, sizeof(uint32_t))
         if self.buffers == NULL or self.sources == NULL or self.table == NULL:
             raise MemoryError
+        point_headers(<Buffers*> self.buffers)
+        set_lengths(<Buffers*> self.buffers, DATAGRAMS_A_CALL)
         self.kernel_drops_seen = socket_drops(fd)
 
     def __dealloc__(self):
@@ -207,24 +230,33 @@ cdef class Receiver:
         return self.kernel_drops
 
     def take_sources(self) -> list:
-        """What came since the last call: (address, is_allowed, datagrams, bytes) of every sender that sent something."""
+        """What came since the last call, of every sender that sent something: a list of
+        (address, is_allowed, datagrams, bytes, limited, skew_ns).
+
+        `datagrams` and `bytes` were taken (or refused, where `is_allowed` is False), `limited` were beyond `rate`. `skew_ns`
+        is the device's time minus the receive time, of the datagram least delayed; None where no datagram has a time.
+        """
         cdef uint32_t index
         cdef Source* source
         cdef char text[TEXT_BYTES]
         taken = []
         for index in range(self.source_count):
             source = &self.sources[index]
-            if source.datagrams:
+            if source.datagrams or source.limited:
                 size = address_text(source.address, text)
-                taken.append((text[:size].decode(), bool(source.is_allowed), source.datagrams, source.bytes_))
-                source.datagrams = source.bytes_ = 0
+                skew_ns = None if source.skew_ns == NO_SKEW else source.skew_ns
+                taken.append((
+                    text[:size].decode(), bool(source.is_allowed), source.datagrams, source.bytes_, source.limited, skew_ns,
+                ))
+                source.datagrams = source.bytes_ = source.limited = 0
+                source.skew_ns = NO_SKEW
         return taken
 
     def forget_sources(self) -> None:
         """Forget all senders. ValueError while rows are pending or counts were not taken."""
         cdef uint32_t index
         for index in range(self.source_count):
-            if self.sources[index].datagrams:
+            if self.sources[index].datagrams or self.sources[index].limited:
                 raise ValueError("take_sources() first, or these counts are lost")
         self.batches.forget_sources()
         memset(self.table, 0, 2 * self.source_capacity * sizeof(uint32_t))
@@ -246,10 +278,8 @@ cdef class Receiver:
                     return ENDED_BY_FULL_BATCH
             if now_ns > until_ns:
                 return ENDED_BY_TIME
-            self.taken = self.arrived = 0
-            status = receive_datagrams(self.fd, <Buffers*> self.buffers)
+            status = self.receive_more()
             if status > 0:
-                self.arrived = status
                 now_ns = clock_ns(CLOCK_MONOTONIC)
             elif errno == EAGAIN:
                 now_ns = clock_ns(CLOCK_MONOTONIC)
@@ -260,15 +290,24 @@ cdef class Receiver:
             elif errno != EINTR:
                 return -errno
 
+    # How many datagrams came, or what recvmmsg returned.
+    cdef int receive_more(self) noexcept nogil:
+        cdef int came
+        set_lengths(<Buffers*> self.buffers, self.arrived)
+        self.taken = self.arrived = 0
+        came = receive_datagrams(self.fd, <Buffers*> self.buffers)
+        if came > 0:
+            self.arrived = came
+        return came
+
     # 0, or what `run` shall return: then the datagram was not taken.
     cdef int take(self, int index, int64_t now_ns) noexcept nogil:
         cdef Buffers* buffers = <Buffers*> self.buffers
         cdef mmsghdr* message = &buffers.messages[index]
         cdef const uint8_t* datagram = datagram_at(buffers, index)
         cdef uint8_t address[16]
-        cdef uint8_t key[KEY_BYTES_MAX]
-        cdef size_t key_bytes
         cdef int32_t partition = self.batches.link_partition
+        cdef int64_t device_ns
         cdef uint32_t drops = 0
         cdef int has_drops
         cdef int64_t received_ns = message_received_ns(&message.msg_hdr, &drops, &has_drops)
@@ -281,12 +320,22 @@ cdef class Receiver:
             source = self.add_source(address)
             if source == NULL:
                 return ENDED_BY_FULL_BATCH if self.has_too_many_sources else -ENOMEM
+        self.datagrams += 1
+        self.bytes_received += message.msg_len
+        if received_ns < 0:
+            received_ns = clock_ns(CLOCK_REALTIME)
         if source.is_allowed:
+            if self.interval_ns and not self.is_within_rate(source, received_ns):
+                source.limited += 1
+                self.limited += 1
+                return 0
             if self.batches.key_kind != KEY_LINK:
-                key_bytes = write_key(self.batches.key_kind, address, datagram, message.msg_len, key)
-                partition = partition_of_key(key, key_bytes, self.batches.partitions)
-            if received_ns < 0:
-                received_ns = clock_ns(CLOCK_REALTIME)
+                partition = self.partition_of_datagram(source, address, datagram, message.msg_len)
+                device_ns = device_time_ns(self.batches.key_kind, datagram, message.msg_len)
+                if device_ns >= 0 and device_ns - received_ns > source.skew_ns:
+                    source.skew_ns = device_ns - received_ns
+                if self.priorities is not None:
+                    self.priorities.note(address, datagram, message.msg_len)
             if self.batches.put(partition, received_ns, source.name, datagram, message.msg_len, now_ns) < 0:
                 return -ENOMEM
         else:
@@ -294,9 +343,28 @@ cdef class Receiver:
             self.refused_bytes += message.msg_len
         source.datagrams += 1
         source.bytes_ += message.msg_len
-        self.datagrams += 1
-        self.bytes_received += message.msg_len
         return 0
+
+    cdef int32_t partition_of_datagram(
+        self, Source* source, const uint8_t* address, const uint8_t* datagram, size_t size,
+    ) noexcept nogil:
+        cdef uint8_t key[KEY_BYTES_MAX]
+        cdef size_t key_bytes = write_key(self.batches.key_kind, address, datagram, size, key)
+        if key_bytes != source.key_bytes or memcmp(key, source.key, key_bytes):
+            source.key_bytes = key_bytes
+            memcpy(source.key, key, key_bytes)
+            source.partition = partition_of_key(key, key_bytes, self.batches.partitions)
+        return source.partition
+
+    # The time of a datagram is the kernel's: what waited because we were slow did not come too fast.
+    cdef bint is_within_rate(self, Source* source, int64_t received_ns) noexcept nogil:
+        cdef int64_t ahead_ns = source.due_ns - received_ns
+        if ahead_ns > SECOND_NS and ahead_ns <= 2 * SECOND_NS + self.interval_ns:
+            return False
+        if ahead_ns < 0 or ahead_ns > SECOND_NS:        # it paused, or the clock was set back
+            source.due_ns = received_ns
+        source.due_ns += self.interval_ns
+        return True
 
     cdef Source* find_source(self, const uint8_t* address) noexcept nogil:
         cdef uint32_t mask = 2 * self.source_capacity - 1
@@ -339,6 +407,7 @@ cdef class Receiver:
         memset(source, 0, sizeof(Source))
         memcpy(source.address, address, ADDRESS_BYTES)
         source.is_allowed = self.is_allowed(address)
+        source.skew_ns = NO_SKEW
         if source.is_allowed:
             source.name = self.batches.sources.intern(<const uint8_t*> text, address_text(address, text))
             if source.name < 0:
@@ -371,6 +440,23 @@ cdef class Receiver:
         if <int32_t> more > 0:
             self.kernel_drops += more
             self.kernel_drops_seen = counter
+
+
+cdef inline int64_t read_u32(const uint8_t* at) noexcept nogil:
+    return (<int64_t> at[0] << 24) | (at[1] << 16) | (at[2] << 8) | at[3]
+
+
+cdef int64_t device_time_ns(KeyKind kind, const uint8_t* datagram, size_t size) noexcept nogil:
+    """The exporter's clock in a NetFlow or IPFIX header; -1 where there is none (sFlow has only its uptime)."""
+    if size < 16 or kind_of(kind, datagram, size) != KEY_NETFLOW or datagram[0]:
+        return -1
+    if datagram[1] == 9:                                # RFC 3954 5.1: seconds
+        return read_u32(datagram + 8) * SECOND_NS
+    if datagram[1] == 10:                               # RFC 7011 3.1: seconds
+        return read_u32(datagram + 4) * SECOND_NS
+    if datagram[1] == 5:                                # seconds, nanoseconds (from memory)
+        return read_u32(datagram + 8) * SECOND_NS + read_u32(datagram + 12)
+    return -1
 
 
 cdef inline uint32_t address_hash(const uint8_t* address) noexcept nogil:

@@ -10,9 +10,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from streams.kafka import Topics
 
 if TYPE_CHECKING:
     from framecodec.columns import Batch
+    from framecodec.priorities import Priorities
     from streams.collectors.losses import Losses
     from streams.config import Link
     from streams.repeats import Stamp
@@ -31,6 +33,8 @@ __all__ = ["Intake", "Lane", "Parcel", "split", "topic_of"]
 
 # What a batch on its way costs beside its columns: Python and Arrow objects.
 PARCEL_BYTES = 8 * 1024
+# One in so many bytes of a buffer is kept for what matters more than flows.
+VITAL_SHARE = 4
 
 
 def topic_of(link: Link, prefix: str) -> str:
@@ -49,28 +53,39 @@ def split(frames: pa.RecordBatch, partitions: int) -> list[tuple[int, pa.RecordB
     links, codecs = (pc.unique(frames.column(name)).to_pylist() for name in ("link", "codec"))
     if len(links) != 1 or len(codecs) != 1:
         raise ValueError(f"one link and one codec a batch, not {links} and {codecs}")
-    source, frame = frames.column("source"), frames.column("frame")
-    _, ids = source.indices.buffers()
-    _, ends, data = frame.buffers()
-    found = partitions_of(
-        codecs[0], links[0], source.dictionary.to_pylist(),
-        ids.slice(4 * source.indices.offset, 4 * len(frame)),
-        ends.slice(4 * frame.offset, 4 * (len(frame) + 1)),
-        data if data is not None else b"", partitions,
-    )
-    numbers = pa.Array.from_buffers(pa.int32(), len(frame), [None, pa.py_buffer(found)])
+    found = partitions_of(codecs[0], links[0], *frame_buffers(frames), partitions)
+    numbers = pa.Array.from_buffers(pa.int32(), frames.num_rows, [None, pa.py_buffer(found)])
     wanted = sorted(pc.unique(numbers).to_pylist())
     if len(wanted) == 1:
         return [(wanted[0], frames)]
     return [(partition, frames.filter(pc.equal(numbers, partition))) for partition in wanted]
 
 
+def vital_rows(frames: pa.RecordBatch, priorities: Priorities) -> pa.Array:
+    """Which rows of a batch of FRAMES hold more than flows, as booleans."""
+    senders, sender_ids, ends, data = frame_buffers(frames)
+    mask = pa.py_buffer(priorities.vital(senders, sender_ids, ends, data))
+    return pc.equal(pa.Array.from_buffers(pa.uint8(), frames.num_rows, [None, mask]), 1)
+
+
+def frame_buffers(frames: pa.RecordBatch) -> tuple[list[str], pa.Buffer, pa.Buffer, pa.Buffer | bytes]:
+    """(senders, their numbers by row, offsets, octets) of a batch of FRAMES, for the core."""
+    source, frame = frames.column("source"), frames.column("frame")
+    _, ids = source.indices.buffers()
+    _, ends, data = frame.buffers()
+    return (
+        source.dictionary.to_pylist(), ids.slice(4 * source.indices.offset, 4 * len(frame)),
+        ends.slice(4 * frame.offset, 4 * (len(frame) + 1)), data if data is not None else b"",
+    )
+
+
 @dataclass(frozen=True)
 class Lane:
-    """The link that a batch came from and the topic it goes to."""
+    """The link that a batch came from, the topic it goes to, and what in it matters most."""
 
     link: str
     topic: str
+    priorities: Priorities | None = None        # what to give up last; None: all the same
 
 
 @dataclass(frozen=True)
@@ -87,9 +102,10 @@ class Parcel:
 class Intake:
     """Sealed batches from any thread, as long as fewer than `buffer_bytes` are on their way.
 
-    `deliver` is called in the caller's thread and must not block. A parcel's memory is given back with `release`. When the
-    buffer is full, a datagram batch is shed and counted by source; a stream calls `offer` with `may_shed=False`, goes over
-    the limit with what it has in its hands, and then stops reading until `wait_for_space` calls back.
+    `deliver` is called in the caller's thread and must not block. A parcel's memory is given back with `release`. When three
+    quarters of the buffer are full, datagrams that hold nothing but flows are shed; when all of it is, every datagram; both
+    are counted by source. A stream calls `offer` with `may_shed=False`, goes over the limit with what it has in its hands,
+    and then stops reading until `wait_for_space` calls back.
     """
 
     def __init__(self, buffer_bytes: int, deliver: Callable[[Parcel], None], losses: Losses) -> None:
@@ -107,16 +123,34 @@ class Intake:
     def offer(self, lane: Lane, sealed: Iterable[tuple[int, int, Batch]], *, may_shed: bool = True) -> None:
         """Passes on what `Batches.seal` returned."""
         for partition, memory_bytes, sealed_batch in sealed:
-            batch = pa.record_batch(sealed_batch)
-            memory_bytes += PARCEL_BYTES
-            with self.lock:
-                is_shed = may_shed and self.held_bytes + memory_bytes > self.buffer_bytes
-                if not is_shed:
-                    self.held_bytes += memory_bytes
-            if is_shed:
-                self.losses.shed(lane.link, batch, "buffer_full")
-            else:
-                self.deliver(Parcel(lane, partition, batch, memory_bytes))
+            parcel = Parcel(lane, partition, pa.record_batch(sealed_batch), memory_bytes + PARCEL_BYTES)
+            limit_bytes = self.buffer_bytes - self.buffer_bytes // VITAL_SHARE if may_shed else math.inf
+            if self.hold(parcel.memory_bytes, limit_bytes):
+                self.deliver(parcel)
+                continue
+            vital = self.shed_flows(parcel)
+            if vital is not None and self.hold(vital.memory_bytes, self.buffer_bytes):
+                self.deliver(vital)
+            elif vital is not None:
+                self.losses.shed(lane.link, vital.batch, "buffer_full")
+
+    def hold(self, memory_bytes: int, limit_bytes: float) -> bool:
+        with self.lock:
+            fits = self.held_bytes + memory_bytes <= limit_bytes
+            if fits:
+                self.held_bytes += memory_bytes
+        return fits
+
+    def shed_flows(self, parcel: Parcel) -> Parcel | None:
+        """Gives up the rows of a parcel that hold nothing but flows; None where no row is left."""
+        if parcel.lane.priorities is None:
+            return parcel
+        is_vital = vital_rows(parcel.batch, parcel.lane.priorities)
+        flows, vital = parcel.batch.filter(pc.invert(is_vital)), parcel.batch.filter(is_vital)
+        if not flows.num_rows:
+            return parcel
+        self.losses.shed(parcel.lane.link, flows, "buffer_full")
+        return replace(parcel, batch=vital, memory_bytes=vital.nbytes + PARCEL_BYTES) if vital.num_rows else None
 
     def force(self, parcel: Parcel) -> None:
         """Pass a parcel on whatever the limit says: for the few that tell about losses."""

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from framecodec.priorities import Priorities
 from streams.clock import NS, Clock, wall_clock_ns
 from streams.collectors.batches import Intake, Lane, Parcel, topic_of
 from streams.collectors.delivery import Delivery, FrameSink
@@ -87,7 +88,8 @@ class Collector:
                               hint='add for example listen = "udp://0.0.0.0:6343" to a link')
         try:
             for link in links:
-                lane = self.lanes[link.name] = Lane(link.name, topic_of(link, self.config.kafka.prefix))
+                lane = Lane(link.name, topic_of(link, self.config.kafka.prefix), Priorities(link.codec))
+                self.lanes[link.name] = lane
                 self.losses.add_link(link.name)
                 common = link, self.config.collector, self.config.kafka.partitions, lane, self.intake, self.losses
                 if link.listen and link.listen.startswith("tcp"):

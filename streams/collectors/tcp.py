@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 from framecodec.batches import Batches, PacketCutter
 from streams.addresses import Address, bind_error, parse_address
+from streams.collectors.losses import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +96,7 @@ class TcpListener:
         self.intake.offer(self.lane, sealed, may_shed=False)
 
     def count(self, frames: int, frames_bytes: int) -> None:
-        self.losses.received(self.link.name, [(self.link.entity, True, frames, frames_bytes)])
+        self.losses.received(self.link.name, [Sender(self.link.entity, True, frames, frames_bytes)])
 
     def set_timer(self) -> None:
         """Seal by age, also when nothing more comes."""

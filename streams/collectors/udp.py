@@ -106,7 +106,10 @@ class SocketReader:
             link.name, link.codec, listener.partitions, bytes_max=settings.batch_bytes, rows_max=settings.batch_rows,
             age_max_ns=settings.batch_interval_ns,
         )
-        self.receiver = Receiver(sock.fileno(), self.batches, allow=link.allow, sources_max=listener.sources_max)
+        self.receiver = Receiver(
+            sock.fileno(), self.batches, allow=link.allow, rate=link.rate or 0, priorities=listener.lane.priorities,
+            sources_max=listener.sources_max,
+        )
         self.kernel_drops = 0
 
     def run(self) -> None:

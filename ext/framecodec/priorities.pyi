@@ -1,0 +1,9 @@
+from typing import Any, Self, final
+
+__all__ = ["Priorities"]
+
+@final
+class Priorities:
+    def __new__(cls, codec: str) -> Self: ...
+    def note_frame(self, sender: str, frame: bytes) -> None: ...
+    def vital(self, senders: list[str], sender_ids: Any, ends: Any, data: Any) -> bytearray: ...
