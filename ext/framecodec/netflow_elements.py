@@ -1,7 +1,7 @@
 """Which information element fills which column of FLOWS: one table for NetFlow v9 and IPFIX.
 
 Each line is (element, operation, column, rank): where several elements of a template can fill a column, the smallest rank
-does; elements of one rank, and one element twice, go by their order in the template. netflow.pyx compiles it.
+does; elements of one rank, and one element twice, go by their order in the template. elements.pyx compiles it.
 
 Sources: the IANA registry "IP Flow Information Export (IPFIX) Entities" (from memory), RFC 3954 section 8 for NetFlow v9,
 RFC 5103 for reverse elements (enterprise 29305 with the same numbers). Operations:
@@ -24,13 +24,17 @@ RFC 5103 for reverse elements (enterprise 29305 with the same numbers). Operatio
 
 from __future__ import annotations
 
-__all__ = ["ELEMENTS", "EXPORT_COUNTERS", "OPERATIONS", "OPTIONS", "SCOPES"]
+__all__ = ["COLUMN", "ELEMENTS", "EXPORT_COUNTERS", "FORMS", "OPERATIONS", "OPTIONS", "SCOPES"]
 
 OPERATIONS = (
     "number", "either", "address", "mac", "mpls", "seconds", "milliseconds", "micros", "nanos", "uptime", "delta",
     "icmp", "rate",
     "space", "sampler", "frame", "packet", "system_init",
 )  # fmt: skip
+
+# What the octets of an enterprise's own element are, in the order of Form in elements.pxd; or it fills a column of flows.
+FORMS = ("unsigned", "signed", "float", "boolean", "string", "octets", "mac", "address")
+COLUMN = "column"
 
 ELEMENTS: tuple[tuple[int, str, str, int], ...] = (
     (1, "number", "bytes", 0), (85, "number", "bytes", 1), (23, "number", "bytes", 2), (231, "number", "bytes", 3),

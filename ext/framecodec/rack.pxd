@@ -7,6 +7,7 @@ from framecodec.columns cimport Column, Names, Rows
 from framecodec.records cimport (
     FLOW_CODEC, FLOW_DOMAIN, FLOW_EXPORTER, FLOW_MPLS_LABELS, FLOW_RECEIVED, FLOW_SEQUENCE,
 )
+from framecodec.state_table cimport Slot, Table
 
 cdef extern from *:
     """
@@ -25,31 +26,6 @@ cdef extern from *:
     uint16_t be16 "fc_be16"(const uint8_t* bytes) noexcept nogil
     uint32_t be32 "fc_be32"(const uint8_t* bytes) noexcept nogil
     uint64_t be64 "fc_be64"(const uint8_t* bytes) noexcept nogil
-
-
-# One line of a Table. The pointer is good until the next find().
-cdef struct Slot:
-    uint64_t key[4]
-    uint32_t used
-    uint32_t number          # what the owner of the table likes
-    uint32_t uptime_ms
-    uint32_t extra
-
-
-cdef class Table:
-    cdef Slot* young
-    cdef Slot* old
-    cdef uint64_t young_mask
-    cdef uint64_t old_mask
-    cdef uint64_t count
-    cdef readonly uint64_t limit
-    cdef readonly uint64_t forgotten
-
-    # The line of this key, made (zeroed, *is_new = 1) when there is none; NULL when out of memory.
-    cdef Slot* find(self, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3, bint* is_new) noexcept nogil
-    cdef void clear(self) noexcept nogil
-    cdef bytes dump(self)
-    cdef void load(self, const uint8_t* bytes, int64_t size) except *
 
 
 # The order of REASONS in rack.pyx.
@@ -188,33 +164,6 @@ cdef class RackDecoder:
     ) noexcept nogil
 
 
-cdef inline uint64_t mix(uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3) noexcept nogil:
-    # Four products side by side, not one after another: this is on the way of every sample.
-    cdef uint64_t state = (k0 * <uint64_t> 0x9E3779B97F4A7C15ULL) ^ (k1 * <uint64_t> 0xBF58476D1CE4E5B9ULL)
-    state ^= ((k2 * <uint64_t> 0x94D049BB133111EBULL) >> 7) + (k3 * <uint64_t> 0xD6E8FEB86659FD93ULL)
-    state ^= state >> 32
-    state *= <uint64_t> 0x9E3779B97F4A7C15ULL
-    return state ^ (state >> 32)
-
-
-cdef inline Slot* probe(Slot* slots, uint64_t mask, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3) noexcept nogil:
-    cdef uint64_t place = mix(k0, k1, k2, k3) & mask
-    while slots[place].used:
-        if slots[place].key[0] == k0 and slots[place].key[1] == k1 and slots[place].key[2] == k2 and slots[place].key[3] == k3:
-            return &slots[place]
-        place = (place + 1) & mask
-    return &slots[place]
-
-
-# Table.find without a call for a line in use lately.
-cdef inline Slot* look(Table table, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3, bint* is_new) noexcept nogil:
-    cdef Slot* slot = probe(table.young, table.young_mask, k0, k1, k2, k3)
-    if slot.used:
-        is_new[0] = 0
-        return slot
-    return table.find(k0, k1, k2, k3, is_new)
-
-
 # Opens a flow row with what the datagram says of all its rows; its index, or -1: out of memory or over the limit.
 cdef inline int64_t open_flow(RackDecoder self, int32_t codec, uint32_t domain, uint32_t sequence) noexcept nogil:
     cdef int64_t row = self.flows.length
@@ -241,11 +190,14 @@ cdef inline void close_flow(RackDecoder self, int64_t row) noexcept nogil:
     self.rows_left -= 1
 
 
-# How far `sequence` is beyond what the slot expects (0 in order, lost when positive, -1 late or repeated, -2 restarted);
-# moves the slot on unless late.
-cdef int64_t follow(Slot* slot, bint is_new, uint32_t sequence, uint32_t uptime_ms, uint32_t step) noexcept nogil
-
 cdef void put_detail(char* out, size_t size, const char* form, uint64_t a, uint64_t b) noexcept nogil
+
+
+# `text` has room for 64; RFC 5952 form, IPv4-mapped as IPv4.
+cdef void write_address(const uint8_t* address, char* text) noexcept nogil
+
+# `text` has room for 18: aa:bb:cc:dd:ee:ff.
+cdef void write_mac(const uint8_t* address, char* text) noexcept nogil
 
 
 # How much of bytes[:size] is well-formed UTF-8 without control characters.

@@ -10,11 +10,10 @@ batch without the GIL and hands the rows over as Arrow:
 All state is keyed by who speaks (the sFlow agent, the NetFlow sender) and is bounded: a Table forgets its less recently
 used half when it is full. Nothing here knows Kafka, files or the time of day.
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strcmp, strlen
 
 from framecodec.arrow cimport ArrowArray, ArrowSchema
@@ -23,6 +22,9 @@ from framecodec.records cimport (
     REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES, REJECT_SOURCE, REJECT_TIME, SAMPLE_ENTITY, SAMPLE_KIND,
     SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TEXT, SAMPLE_TIME, SAMPLE_UNIT, SAMPLE_VALUE,
 )
+
+from framecodec.state_table cimport Slot, Table, follow, look
+
 from framecodec.records import FLOWS_FIELDS, REJECTS_FIELDS, SAMPLES_FIELDS
 
 cdef extern from *:
@@ -49,12 +51,6 @@ cdef enum:
     REJECTS_MAX = 64
     # Names are forgotten together when there are this many (about 100 MB), which real fleets never reach.
     NAMES_MAX = 1 << 20
-    TABLE_LIMIT = 1 << 18
-    TABLE_FIRST = 256
-    # Datagrams that overtake each other on a network differ by a handful.
-    LATE_MAX = 1024
-    GAP_MAX = 1 << 24
-    RESTART_MS = 60_000
 
 REASONS = (
     "truncated", "bad_length", "template_unknown", "bad_template", "record_size_0", "reserved_set", "unknown_version",
@@ -69,130 +65,6 @@ SHARED_METRICS = (
 SHARED_UNITS = ("bytes", "packets", "datagrams", "flows", "samples")
 
 SNAPSHOT_MAGIC = b"orbrack1"
-
-
-cdef class Table:
-    """At most 2 x `limit` lines by 32-byte key.
-
-    New lines go to the young half. When that is full, it becomes the old half and the old one is forgotten; a line found
-    in the old half moves to the young one. So what is in use stays, whatever an attacker sends besides.
-    """
-
-    def __cinit__(self, uint64_t limit=TABLE_LIMIT):
-        self.limit = limit
-        self.young_mask = TABLE_FIRST - 1
-        self.young = <Slot*> calloc(TABLE_FIRST, sizeof(Slot))
-        if self.young == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.young)
-        free(self.old)
-
-    cdef void clear(self) noexcept nogil:
-        free(self.old)
-        self.old = NULL
-        memset(self.young, 0, (self.young_mask + 1) * sizeof(Slot))
-        self.count = 0
-
-    cdef Slot* find(self, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3, bint* is_new) noexcept nogil:
-        cdef Slot* slot = probe(self.young, self.young_mask, k0, k1, k2, k3)
-        cdef Slot* earlier
-        cdef Slot* grown
-        cdef uint64_t place
-        is_new[0] = 0
-        if slot.used:
-            return slot
-        if self.count >= self.limit:
-            grown = <Slot*> calloc(TABLE_FIRST, sizeof(Slot))
-            if grown == NULL:
-                return NULL
-            if self.old != NULL:
-                self.forgotten += self.limit
-                free(self.old)
-            self.old, self.old_mask = self.young, self.young_mask
-            self.young, self.young_mask, self.count = grown, TABLE_FIRST - 1, 0
-        elif 2 * self.count > self.young_mask:
-            grown = <Slot*> calloc(2 * (self.young_mask + 1), sizeof(Slot))
-            if grown == NULL:
-                return NULL
-            for place in range(self.young_mask + 1):
-                slot = &self.young[place]
-                if slot.used:
-                    probe(grown, 2 * self.young_mask + 1, slot.key[0], slot.key[1], slot.key[2], slot.key[3])[0] = slot[0]
-            free(self.young)
-            self.young, self.young_mask = grown, 2 * self.young_mask + 1
-        slot = probe(self.young, self.young_mask, k0, k1, k2, k3)
-        self.count += 1
-        if self.old != NULL:
-            earlier = probe(self.old, self.old_mask, k0, k1, k2, k3)
-            if earlier.used:
-                slot[0] = earlier[0]
-                return slot
-        is_new[0] = 1
-        slot.used = 1
-        slot.key[0], slot.key[1], slot.key[2], slot.key[3] = k0, k1, k2, k3
-        return slot
-
-    # The lines, the old half first: u32 count of each half, then 48 bytes a line in this machine's byte order.
-    cdef bytes dump(self):
-        cdef list parts = []
-        cdef uint64_t place
-        cdef uint32_t counts[2]
-        counts[0] = counts[1] = 0
-        if self.old != NULL:
-            for place in range(self.old_mask + 1):
-                if self.old[place].used:
-                    parts.append(PyBytes_FromStringAndSize(<char*> &self.old[place], sizeof(Slot)))
-                    counts[0] += 1
-        for place in range(self.young_mask + 1):
-            if self.young[place].used:
-                parts.append(PyBytes_FromStringAndSize(<char*> &self.young[place], sizeof(Slot)))
-                counts[1] += 1
-        return PyBytes_FromStringAndSize(<char*> counts, 8) + b"".join(parts)
-
-    cdef void load(self, const uint8_t* data, int64_t size) except *:
-        cdef uint32_t counts[2]
-        cdef Slot line
-        cdef Slot* slot
-        cdef bint is_new
-        cdef uint64_t index
-        if size < 8:
-            raise ValueError("not a snapshot: the sequence table is cut short")
-        memcpy(counts, data, 8)
-        if <uint64_t> size != 8 + sizeof(Slot) * (<uint64_t> counts[0] + counts[1]):
-            raise ValueError("not a snapshot: the sequence table has the wrong size")
-        self.clear()
-        for index in range(<uint64_t> counts[0] + counts[1]):
-            if index == counts[0] and index:
-                # The young half starts: what is there so far becomes the old one.
-                slot = <Slot*> calloc(TABLE_FIRST, sizeof(Slot))
-                if slot == NULL:
-                    raise MemoryError
-                self.old, self.old_mask = self.young, self.young_mask
-                self.young, self.young_mask, self.count = slot, TABLE_FIRST - 1, 0
-            memcpy(&line, data + 8 + index * sizeof(Slot), sizeof(Slot))
-            slot = self.find(line.key[0], line.key[1], line.key[2], line.key[3], &is_new)
-            if slot == NULL:
-                raise MemoryError
-            slot[0] = line
-            slot.used = 1
-
-
-cdef int64_t follow(Slot* slot, bint is_new, uint32_t sequence, uint32_t uptime_ms, uint32_t step) noexcept nogil:
-    cdef int32_t ahead = <int32_t> (sequence - slot.number)
-    cdef int32_t later_ms = <int32_t> (uptime_ms - slot.uptime_ms)
-    if is_new:
-        slot.number, slot.uptime_ms = sequence + step, uptime_ms
-        return 0
-    # An exporter that started again has a smaller sequence and a smaller uptime; one that was overtaken on the way only
-    # the first. Both may wrap at 2^32.
-    if ahead < 0 and ahead >= -LATE_MAX and later_ms > -RESTART_MS:
-        return -1
-    slot.number, slot.uptime_ms = sequence + step, uptime_ms
-    if ahead < 0 or ahead > GAP_MAX:
-        return -2
-    return ahead
 
 
 cdef void put_detail(char* out, size_t size, const char* form, uint64_t a, uint64_t b) noexcept nogil:
@@ -513,13 +385,19 @@ cdef inline int write_sample(
     return 0
 
 
-# `text` has room for 64; RFC 5952 form, IPv4-mapped as IPv4.
 cdef void write_address(const uint8_t* address, char* text) noexcept nogil:
     cdef uint64_t high = be64(address)
     if high == 0 and be32(address + 8) == 0xFFFF:
         inet_ntop(AF_INET, address + 12, text, 64)
     else:
         inet_ntop(AF_INET6, address, text, 64)
+
+
+cdef void write_mac(const uint8_t* p, char* text) noexcept nogil:
+    snprintf(
+        text, 18, b"%02x:%02x:%02x:%02x:%02x:%02x", <unsigned int> p[0], <unsigned int> p[1], <unsigned int> p[2],
+        <unsigned int> p[3], <unsigned int> p[4], <unsigned int> p[5],
+    )
 
 
 # How much of p[:size] is well-formed UTF-8 without control characters: names go into Arrow strings as they are.

@@ -1,9 +1,9 @@
 from typing import Self, final
 
-from framecodec.rack import RackDecoder
+from framecodec.sflow_counter_records import SflowCounters
 
 __all__ = ["SflowDecoder"]
 
 @final
-class SflowDecoder(RackDecoder):
+class SflowDecoder(SflowCounters):
     def __new__(cls, *, derive: bool = True) -> Self: ...

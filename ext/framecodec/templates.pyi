@@ -1,13 +1,14 @@
-from collections.abc import Mapping
 from typing import Self
 
 from typing_extensions import disjoint_base
+
+from framecodec.elements import Elements
 
 __all__ = ["Domains"]
 
 @disjoint_base
 class Domains:
-    def __new__(cls, enterprise: Mapping[tuple[int, int], str] = ...) -> Self: ...
+    def __new__(cls, elements: Elements) -> Self: ...
     @property
     def count(self) -> int: ...
     @property

@@ -2,20 +2,17 @@
 """What NetFlow v9 and IPFIX exporters have told: templates, compiled; sampling rates; sets that wait for a template.
 
 Keyed by sender, version and observation domain. Bounded three ways: exporters (the least recently heard is forgotten),
-memory of templates, and bytes of held sets per domain and together. Nothing here reads datagrams: netflow.pyx does.
+memory of templates, and bytes of held sets per domain and together. Nothing here reads datagrams: netflow_sets.pyx does.
 """
-from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
-from framecodec.netflow_elements import ELEMENTS, EXPORT_COUNTERS, OPERATIONS, OPTIONS, SCOPES
-from framecodec.records import FLOWS_FIELDS
+from framecodec.elements cimport Elements, Field, Op, Template
 
 __all__ = ["Domains"]
 
 cdef enum:
-    COLUMNS_MAX = 64
     BUCKETS = 1 << 14
     DOMAINS_MAX = 1 << 16
     TEMPLATES_MAX = 4096                 # of one domain
@@ -23,60 +20,15 @@ cdef enum:
     HELD_BYTES_MAX = 1 << 26
     DOMAIN_HELD_BYTES_MAX = 1 << 20      # a full-rate exporter's minute or a small one's hour
 
-OPTION_NAMES = (
-    "rate", "interval", "space", "size", "population", "sampler", "interface", "if_name", "if_description", "vrf", "vrf_name",
-    "system_init",
-)
-WIDTHS = {"C": 1, "S": 2, "I": 4, "L": 8}
-
-
-# A domain in a snapshot; its templates and held sets follow.
-cdef struct Saved:
-    uint64_t key[3]
-    uint64_t lone_sampler
-    int64_t system_init_ms
-    uint32_t default_rate
-    uint32_t lone_rate
-    uint32_t has_samplers
-    uint32_t has_several_samplers
-    uint32_t has_interface_rates
-    uint32_t template_count
-    uint32_t held_count
-    uint32_t exporter_size
-    uint8_t exporter[EXPORTER_MAX]
-    uint32_t reserved
-
 
 cdef class Domains:
-    """All exporters heard; one object for each decoder. `enterprise` maps (enterprise number, element) to a column."""
+    """All exporters heard; one object for each decoder. `elements` compiles their templates."""
 
-    def __cinit__(self, enterprise=()):
-        cdef int index
-        columns = {field[0]: (number, WIDTHS.get(field[1], 0)) for number, field in enumerate(FLOWS_FIELDS)}
+    def __cinit__(self, Elements elements not None):
+        self.elements = elements
         self.buckets = <Domain**> calloc(BUCKETS, sizeof(Domain*))
         if self.buckets == NULL:
             raise MemoryError
-        assert len(columns) <= COLUMNS_MAX
-        for index in range(ELEMENTS_MAX):
-            self.elements[index].operation = OP_NONE
-            self.options[index] = self.scopes[index] = OP_NONE
-        for element, operation, column, rank in ELEMENTS:
-            self.elements[<int> element] = Element(OPERATIONS.index(operation), columns[column][0], columns[column][1], rank)
-        for element, name in OPTIONS.items():
-            self.options[<int> element] = OPTION_RATE + <int> OPTION_NAMES.index(name)
-        for index, element in enumerate(EXPORT_COUNTERS):
-            self.options[<int> element] = OPTION_COUNTER
-            self.option_counters[<int> element] = index
-        for element, name in SCOPES.items():
-            self.scopes[<int> element] = OPTION_RATE + <int> OPTION_NAMES.index(name)
-        for (number, element), column in dict(enterprise).items():
-            if self.enterprise_count == 64:
-                raise ValueError("more than 64 enterprise elements")
-            if column not in columns or not columns[column][1]:
-                raise ValueError(f"enterprise element {number}/{element}: {column!r} is no numeric column of flows")
-            self.enterprise_keys[self.enterprise_count] = <uint64_t> number << 16 | <uint64_t> element
-            self.enterprise_elements[self.enterprise_count] = Element(OP_NUMBER, columns[column][0], columns[column][1], 8)
-            self.enterprise_count += 1
 
     def __dealloc__(self):
         if self.buckets != NULL:
@@ -193,7 +145,7 @@ cdef class Domains:
             free_template(template)
             return -1
         memcpy(template.fields, fields, field_count * sizeof(Field))
-        self.compile(template, (domain.key[2] >> 32) == 9)
+        self.elements.compile(template, (domain.key[2] >> 32) == 9)
         if template.min_bytes == 0:
             free_template(template)
             return -2
@@ -221,100 +173,6 @@ cdef class Domains:
             domain.template_count += 1
         self.template_bytes += template_size(template)
         return 1
-
-    # Fields into operations: for each column the best element, in the order of the template.
-    cdef void compile(self, Template* template, bint is_v9) noexcept nogil:
-        cdef uint32_t index, offset = 0
-        cdef const Field* field
-        cdef Element element
-        cdef Op op
-        cdef bint is_reverse
-        cdef uint8_t best_rank[2][COLUMNS_MAX]
-        cdef uint32_t best_index[2][COLUMNS_MAX]
-        cdef uint32_t candidates[2][COLUMNS_MAX]
-        memset(best_rank, 0xFF, sizeof(best_rank))
-        memset(candidates, 0, sizeof(candidates))
-        for index in range(0 if template.is_options else template.field_count):
-            field = &template.fields[index]
-            element = self.element(field)
-            if field.length == 0 or not is_exclusive(element.operation):
-                continue
-            is_reverse = field.enterprise == REVERSE_PEN
-            candidates[is_reverse][element.column] += 1
-            if element.rank < best_rank[is_reverse][element.column]:
-                best_rank[is_reverse][element.column] = element.rank
-                best_index[is_reverse][element.column] = index
-        for index in range(template.field_count):
-            field = &template.fields[index]
-            memset(&op, 0, sizeof(Op))
-            op.field, op.length, op.offset = <uint16_t> index, field.length, offset
-            if field.length == VARIABLE:
-                template.is_variable = True
-                template.min_bytes += 1
-            else:
-                template.min_bytes += field.length
-                offset += field.length
-            if field.length == 0:
-                continue
-            if template.is_options:
-                if index < template.scope_count and is_v9:
-                    op.operation = self.scopes[field.element] if field.element < ELEMENTS_MAX else OP_NONE
-                else:
-                    op.operation = OP_NONE
-                    if field.enterprise == 0 and field.element < ELEMENTS_MAX:
-                        op.operation = self.options[field.element]
-                        op.number = self.option_counters[field.element]
-                if op.operation != OP_NONE:
-                    template.ops[template.op_count] = op
-                    template.op_count += 1
-                continue
-            is_reverse = field.enterprise == REVERSE_PEN
-            element = self.element(field)
-            if element.operation == OP_NONE:
-                continue
-            # Of two addresses or masks both are read: the one of the other family may be all zero.
-            if is_exclusive(element.operation) and (
-                element.rank > best_rank[is_reverse][element.column]
-                or (
-                    best_index[is_reverse][element.column] != index and element.operation != OP_ADDRESS
-                    and element.operation != OP_EITHER
-                )
-            ):
-                continue
-            op.operation, op.column, op.width = element.operation, element.column, element.width
-            if op.operation == OP_ADDRESS:
-                op.number = candidates[is_reverse][element.column] == 1
-            if op.operation == OP_MPLS:
-                op.number = <uint8_t> (field.element - 70)
-                template.has_mpls = True
-            if op.operation == OP_FRAME or op.operation == OP_PACKET or op.operation == OP_SYSTEM_INIT:
-                template.is_row_wise = True
-            if is_reverse:
-                template.reverse[template.reverse_count] = op
-                template.reverse_count += 1
-                template.is_row_wise = True
-                continue
-            template.has_ethertype = template.has_ethertype or field.element == 256
-            template.has_rate = template.has_rate or op.operation == OP_RATE
-            if op.operation == OP_ADDRESS:
-                template.has_ipv4 = template.has_ipv4 or field.element == 8 or field.element == 12
-                template.has_ipv6 = template.has_ipv6 or field.element == 27 or field.element == 28
-            template.ops[template.op_count] = op
-            template.op_count += 1
-        template.is_row_wise = template.is_row_wise or template.is_variable
-        sort_ops(template.ops, template.op_count)
-
-    cdef Element element(self, const Field* field) noexcept nogil:
-        cdef int index
-        cdef Element none
-        if (field.enterprise == 0 or field.enterprise == REVERSE_PEN) and field.element < ELEMENTS_MAX:
-            return self.elements[field.element]
-        for index in range(self.enterprise_count):
-            if self.enterprise_keys[index] == (<uint64_t> field.enterprise << 16 | field.element):
-                return self.enterprise_elements[index]
-        memset(&none, 0, sizeof(Element))
-        none.operation = OP_NONE
-        return none
 
     cdef void withdraw(self, Domain* domain, uint32_t number) noexcept nogil:
         cdef Template** rest
@@ -372,103 +230,6 @@ cdef class Domains:
     cdef Held* take_any(self, Domain* domain) noexcept nogil:
         return unlink(self, domain, NULL, domain.first)
 
-    # Each domain, the least recently heard first: its plain fields, its templates as announced, its held sets.
-    cdef bytes dump(self):
-        cdef list parts = []
-        cdef Domain* domain = self.oldest
-        cdef Held* held
-        cdef Template* template
-        cdef uint32_t index
-        cdef uint32_t head[4]
-        cdef Saved saved
-        while domain != NULL:
-            memset(&saved, 0, sizeof(Saved))
-            memcpy(saved.key, domain.key, sizeof(saved.key))
-            saved.lone_sampler, saved.system_init_ms = domain.lone_sampler, domain.system_init_ms
-            saved.default_rate, saved.lone_rate = domain.default_rate, domain.lone_rate
-            saved.has_samplers, saved.has_several_samplers = domain.has_samplers, domain.has_several_samplers
-            saved.has_interface_rates = domain.has_interface_rates
-            saved.template_count, saved.exporter_size = domain.template_count, domain.exporter_size
-            memcpy(saved.exporter, domain.exporter, EXPORTER_MAX)
-            held = domain.first
-            while held != NULL:
-                saved.held_count += 1
-                held = held.next
-            parts.append(PyBytes_FromStringAndSize(<char*> &saved, sizeof(Saved)))
-            if domain.templates != NULL:
-                for index in range(domain.template_mask + 1):
-                    template = domain.templates[index]
-                    if template == NULL:
-                        continue
-                    head[0], head[1], head[2], head[3] = (
-                        template.id, template.field_count, template.scope_count, template.is_options,
-                    )
-                    parts.append(PyBytes_FromStringAndSize(<char*> head, sizeof(head)))
-                    parts.append(PyBytes_FromStringAndSize(<char*> template.fields, template.field_count * sizeof(Field)))
-            held = domain.first
-            while held != NULL:
-                parts.append(PyBytes_FromStringAndSize(<char*> &held.message, sizeof(Message)))
-                parts.append(PyBytes_FromStringAndSize(<char*> &held.size_bytes, 8))
-                parts.append(PyBytes_FromStringAndSize(<char*> held.data, held.size_bytes))
-                held = held.next
-            domain = domain.newer
-        head[0] = self.count
-        return PyBytes_FromStringAndSize(<char*> head, 4) + b"".join(parts)
-
-    # The octets read; ValueError where they do not fit together.
-    cdef int64_t load(self, const uint8_t* data, int64_t size) except -1:
-        cdef int64_t at = 4
-        cdef uint32_t domain_count, index, number
-        cdef uint32_t head[4]
-        cdef Saved saved
-        cdef Domain* domain
-        cdef Message message
-        cdef int64_t held_size
-        cdef Field* fields
-        check(size >= 4)
-        memcpy(&domain_count, data, 4)
-        self.clear()
-        for index in range(domain_count):
-            check(size - at >= <int64_t> sizeof(Saved))
-            memcpy(&saved, data + at, sizeof(Saved))
-            at += sizeof(Saved)
-            domain = self.find(saved.key[0], saved.key[1], saved.key[2])
-            if domain == NULL:
-                raise MemoryError
-            domain.default_rate, domain.lone_rate = saved.default_rate, saved.lone_rate
-            domain.lone_sampler, domain.has_several_samplers = saved.lone_sampler, saved.has_several_samplers
-            domain.has_samplers, domain.has_interface_rates = saved.has_samplers, saved.has_interface_rates
-            domain.system_init_ms = saved.system_init_ms
-            domain.exporter_size = saved.exporter_size if saved.exporter_size <= EXPORTER_MAX else 0
-            memcpy(domain.exporter, saved.exporter, EXPORTER_MAX)
-            for number in range(saved.template_count):
-                check(size - at >= <int64_t> sizeof(head))
-                memcpy(head, data + at, sizeof(head))
-                at += sizeof(head)
-                check(head[1] <= FIELDS_MAX and size - at >= <int64_t> (head[1] * sizeof(Field)))
-                fields = <Field*> malloc(head[1] * sizeof(Field) + 1)
-                if fields == NULL:
-                    raise MemoryError
-                memcpy(fields, data + at, head[1] * sizeof(Field))
-                at += head[1] * sizeof(Field)
-                self.define(domain, head[0] & 0xFFFF, fields, head[1], head[2], head[3] != 0)
-                free(fields)
-            for number in range(saved.held_count):
-                check(size - at >= <int64_t> (sizeof(Message) + 8))
-                memcpy(&message, data + at, sizeof(Message))
-                memcpy(&held_size, data + at + sizeof(Message), 8)
-                at += sizeof(Message) + 8
-                check(0 <= held_size <= size - at)
-                self.hold(domain, &message, data + at, held_size)
-                at += held_size
-        return at
-
-
-cdef inline int check(bint fits) except -1:
-    if not fits:
-        raise ValueError("not a snapshot: the templates are cut short")
-    return 0
-
 
 cdef inline Held* unlink(Domains self, Domain* domain, Held* before, Held* held) noexcept nogil:
     if held == NULL:
@@ -503,33 +264,3 @@ cdef void free_template(Template* template) noexcept nogil:
 
 
 # Packets inside a record go first, so that elements overrule them, and start times; then joint ICMP elements; rates, spaces and samplers
-# last, in this order.
-cdef void sort_ops(Op* ops, int count) noexcept nogil:
-    cdef int index, place
-    cdef Op op
-    for index in range(1, count):
-        op = ops[index]
-        place = index
-        while place > 0 and phase(ops[place - 1].operation) > phase(op.operation):
-            ops[place] = ops[place - 1]
-            place -= 1
-        ops[place] = op
-
-
-# Of these one a column is read.
-cdef inline bint is_exclusive(uint8_t operation) noexcept nogil:
-    return operation < OP_MPLS or OP_SECONDS <= operation < OP_ICMP
-
-
-cdef inline int phase(uint8_t operation) noexcept nogil:
-    if operation == OP_FRAME or operation == OP_PACKET or operation == OP_SYSTEM_INIT:
-        return 0
-    if operation == OP_ICMP:
-        return 1
-    if operation == OP_RATE:
-        return 3
-    if operation == OP_SPACE:
-        return 4
-    if operation == OP_SAMPLER:
-        return 5
-    return 2

@@ -1,0 +1,5 @@
+from framecodec.sflow_samples import SflowSamples
+
+__all__ = ["SflowFlows"]
+
+class SflowFlows(SflowSamples): ...

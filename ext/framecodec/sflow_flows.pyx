@@ -1,0 +1,233 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
+"""Flow samples and discarded packets of sFlow into one row of flows each, and what windows count of them.
+
+The second storey of the sFlow decoder. Structures are those of sFlow version 5 [5.3] and sflow_drops.txt; records without
+a column of ours are skipped by their length, those of unknown type counted.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+
+from framecodec.columns cimport Column
+from framecodec.headers cimport MPLS_LABELS_MAX, read_packet
+from framecodec.rack cimport (
+    CODEC_SFLOW, ENTITY_INTERFACE, METRIC_DISCARDED_PACKETS, METRIC_FLOW_IN_BYTES, METRIC_FLOW_IN_PACKETS, METRIC_FLOW_OUT_BYTES,
+    METRIC_FLOW_OUT_PACKETS, UNIT_BYTES, UNIT_PACKETS, be32, close_flow, is_set, open_flow, put8, put16, put32, put64, put_ipv4,
+    put_ipv6, put_mac,
+)
+from framecodec.records cimport (
+    FLOW_BGP_NEXT_HOP, FLOW_BYTES, FLOW_DISCARD_REASON, FLOW_DST_ADDR, FLOW_DST_AS, FLOW_DST_MAC, FLOW_DST_MASK, FLOW_DST_PORT,
+    FLOW_DST_VLAN, FLOW_ETHERTYPE, FLOW_IN_IF, FLOW_MPLS_LABELS, FLOW_NEXT_AS, FLOW_NEXT_HOP, FLOW_OUT_IF, FLOW_PACKETS,
+    FLOW_PROTOCOL, FLOW_SAMPLING_RATE, FLOW_SRC_ADDR, FLOW_SRC_AS, FLOW_SRC_MAC, FLOW_SRC_MASK, FLOW_SRC_PORT, FLOW_SRC_VLAN,
+    FLOW_TCP_FLAGS, FLOW_TOS, FLOW_VLAN_ID, QUALITY_SAMPLING_UNKNOWN,
+)
+from framecodec.sflow_samples cimport (
+    DISCARDED_PACKET, FLOW_SAMPLE, Records, Sample, SflowSamples, close_records, next_record, open_records,
+)
+
+__all__ = ["SflowFlows"]
+
+cdef enum:
+    # ifIndex 0x3FFFFFFF: sent or consumed by the agent itself, no interface [5, "interface"].
+    INTERNAL_INTERFACE = 0x3FFFFFFF
+
+
+cdef class SflowFlows(SflowSamples):
+    """Base of the sFlow decoder: flows."""
+
+    cdef int read_flow(self, Sample* sample, bint is_discard) noexcept nogil:
+        cdef Column* columns
+        cdef int64_t row
+        cdef Records records
+        if self.follow_source(sample, DISCARDED_PACKET if is_discard else FLOW_SAMPLE) < 0:
+            return -1
+        row = open_flow(self, CODEC_SFLOW, self.sub_agent, self.sequence)
+        if row < 0:
+            return -1
+        columns = self.flows.columns
+        if sample.rate:
+            put32(columns, FLOW_SAMPLING_RATE, row, sample.rate)
+        if sample.in_form == 0:
+            put32(columns, FLOW_IN_IF, row, sample.in_value)
+        if sample.out_form == 0:
+            put32(columns, FLOW_OUT_IF, row, sample.out_value)
+        elif sample.out_form == 1 and sample.out_value < 0x10000:
+            # Format 1 is "packet discarded", the value says why [5, "interface"].
+            put16(columns, FLOW_DISCARD_REASON, row, <uint16_t> sample.out_value)
+        if is_discard and sample.reason < 0x10000:
+            put16(columns, FLOW_DISCARD_REASON, row, <uint16_t> sample.reason)
+        put64(columns, FLOW_PACKETS, row, 1)
+        open_records(sample, &records)
+        while next_record(self.start, sample, &records):
+            self.read_flow_record(sample, row, records.tag, self.start + records.body, records.size)
+        if sample.ip_bytes or sample.frame_bytes:
+            put64(columns, FLOW_BYTES, row, sample.ip_bytes if sample.ip_bytes else sample.frame_bytes)
+        close_flow(self, row)
+        if self.derive and self.contribute_flow(sample, is_discard) < 0:
+            return -1
+        return close_records(self, sample, &records)
+
+    cdef int contribute_flow(self, const Sample* sample, bint is_discard) noexcept nogil:
+        cdef double scale = sample.rate if sample.rate else 1
+        cdef uint16_t quality = 0 if sample.rate or is_discard else QUALITY_SAMPLING_UNKNOWN
+        cdef double size = scale * (sample.ip_bytes if sample.ip_bytes else sample.frame_bytes)
+        cdef int32_t entity
+        if sample.in_form == 0 and sample.in_value != 0 and sample.in_value != INTERNAL_INTERFACE:
+            entity = self.entity(ENTITY_INTERFACE, sample.in_value, 0)
+            if entity < 0:
+                return -1
+            if is_discard:
+                return self.contribute(entity, METRIC_DISCARDED_PACKETS, 1, UNIT_PACKETS, quality)
+            if size > 0 and self.contribute(entity, METRIC_FLOW_IN_BYTES, size, UNIT_BYTES, quality) < 0:
+                return -1
+            if self.contribute(entity, METRIC_FLOW_IN_PACKETS, scale, UNIT_PACKETS, quality) < 0:
+                return -1
+        if is_discard:
+            return 0
+        if sample.out_form == 0 and sample.out_value != 0 and sample.out_value != INTERNAL_INTERFACE:
+            entity = self.entity(ENTITY_INTERFACE, sample.out_value, 0)
+            if entity < 0:
+                return -1
+            if size > 0 and self.contribute(entity, METRIC_FLOW_OUT_BYTES, size, UNIT_BYTES, quality) < 0:
+                return -1
+            return self.contribute(entity, METRIC_FLOW_OUT_PACKETS, scale, UNIT_PACKETS, quality)
+        return 0
+
+    cdef void read_flow_record(
+        self, Sample* sample, int64_t row, uint32_t tag, const uint8_t* p, int64_t size,
+    ) noexcept nogil:
+        cdef Column* columns = self.flows.columns
+        cdef uint32_t header_bytes, ip_bytes
+        cdef int64_t at
+        if tag == 1:
+            # sampled_header: protocol, frame length, stripped octets, header length, header.
+            if size < 16:
+                return
+            header_bytes = be32(p + 12)
+            if header_bytes > size - 16:
+                header_bytes = <uint32_t> (size - 16)
+            ip_bytes = read_packet(self.flows, row, be32(p), p + 16, header_bytes)
+            sample.frame_bytes = be32(p + 4)
+            if ip_bytes:
+                sample.ip_bytes = ip_bytes
+        elif tag == 2:
+            # sampled_ethernet: length, source and destination in 8 octets each, type.
+            if size < 24:
+                return
+            if sample.frame_bytes == 0:
+                sample.frame_bytes = be32(p)
+            put_mac(columns, FLOW_SRC_MAC, row, p + 4)
+            put_mac(columns, FLOW_DST_MAC, row, p + 12)
+            if be32(p + 20) < 0x10000:
+                put16(columns, FLOW_ETHERTYPE, row, <uint16_t> be32(p + 20))
+        elif tag == 3 or tag == 4:
+            # sampled_ipv4, sampled_ipv6: length, protocol, addresses, ports, TCP flags, type of service or priority.
+            if size < (32 if tag == 3 else 56):
+                return
+            sample.ip_bytes = be32(p)
+            put8(columns, FLOW_PROTOCOL, row, <uint8_t> be32(p + 4))
+            if tag == 3:
+                put_ipv4(columns, FLOW_SRC_ADDR, row, p + 8)
+                put_ipv4(columns, FLOW_DST_ADDR, row, p + 12)
+                at = 16
+            else:
+                put_ipv6(columns, FLOW_SRC_ADDR, row, p + 8)
+                put_ipv6(columns, FLOW_DST_ADDR, row, p + 24)
+                at = 40
+            put16(columns, FLOW_SRC_PORT, row, <uint16_t> be32(p + at))
+            put16(columns, FLOW_DST_PORT, row, <uint16_t> be32(p + at + 4))
+            put16(columns, FLOW_TCP_FLAGS, row, <uint16_t> be32(p + at + 8))
+            put8(columns, FLOW_TOS, row, <uint8_t> be32(p + at + 12))
+            if not is_set(columns, FLOW_ETHERTYPE, row):
+                put16(columns, FLOW_ETHERTYPE, row, 0x0800 if tag == 3 else 0x86DD)
+        elif tag == 1001:
+            # extended_switch: VLAN and priority in, VLAN and priority out; -1 is unknown.
+            if size < 16:
+                return
+            if be32(p) < 0x10000:
+                put16(columns, FLOW_SRC_VLAN, row, <uint16_t> be32(p))
+            if be32(p + 8) < 0x10000:
+                put16(columns, FLOW_DST_VLAN, row, <uint16_t> be32(p + 8))
+        elif tag == 1002:
+            # extended_router: next hop, mask bits of source and destination.
+            at = self.read_address(row, FLOW_NEXT_HOP, p, size)
+            if at < 0 or size - at < 8:
+                return
+            if be32(p + at) <= 128:
+                put8(columns, FLOW_SRC_MASK, row, <uint8_t> be32(p + at))
+            if be32(p + at + 4) <= 128:
+                put8(columns, FLOW_DST_MASK, row, <uint8_t> be32(p + at + 4))
+        elif tag == 1003:
+            self.read_gateway(row, p, size)
+        elif tag == 1006:
+            self.read_mpls_record(row, p, size)
+        elif tag == 1012:
+            # extended_vlantunnel: the tags that were taken off, outermost first.
+            if size >= 8 and be32(p) and not is_set(columns, FLOW_VLAN_ID, row):
+                put16(columns, FLOW_VLAN_ID, row, be32(p + 4) & 0x0FFF)
+        elif not is_skipped_flow_record(tag):
+            self.unknown_records += 1
+
+    cdef int64_t read_address(self, int64_t row, int column, const uint8_t* p, int64_t size) noexcept nogil:
+        cdef Column* columns = self.flows.columns
+        cdef uint32_t kind = be32(p) if size >= 4 else 9
+        if kind == 0:
+            return 4
+        if kind == 1 and size >= 8:
+            put_ipv4(columns, column, row, p + 4)
+            return 8
+        if kind == 2 and size >= 20:
+            put_ipv6(columns, column, row, p + 4)
+            return 20
+        return -1
+
+    cdef void read_gateway(self, int64_t row, const uint8_t* p, int64_t size) noexcept nogil:
+        cdef Column* columns = self.flows.columns
+        cdef int64_t at = self.read_address(row, FLOW_BGP_NEXT_HOP, p, size)
+        cdef uint32_t segments, segment, length, last = 0, first = 0
+        cdef bint has_path = False
+        if at < 0 or size - at < 16:
+            return
+        put32(columns, FLOW_SRC_AS, row, be32(p + at + 4))
+        segments = be32(p + at + 12)
+        at += 16
+        for segment in range(segments):
+            if size - at < 8:
+                return
+            length = be32(p + at + 4)
+            at += 8
+            if length > (size - at) // 4:
+                return
+            if length:
+                if not has_path:
+                    first = be32(p + at)
+                has_path = True
+                last = be32(p + at + 4 * (<int64_t> length - 1))
+            at += 4 * <int64_t> length
+        if has_path:
+            # The path runs from the next AS to the one that announces the destination.
+            put32(columns, FLOW_NEXT_AS, row, first)
+            put32(columns, FLOW_DST_AS, row, last)
+
+    cdef void read_mpls_record(self, int64_t row, const uint8_t* p, int64_t size) noexcept nogil:
+        cdef Column* columns = self.flows.columns
+        cdef int64_t at
+        cdef uint32_t count, index
+        cdef uint32_t labels[MPLS_LABELS_MAX]
+        at = self.read_address(row, FLOW_NEXT_HOP, p, size)
+        if at < 0 or size - at < 4:
+            return
+        count = be32(p + at)
+        at += 4
+        if count > (size - at) // 4 or is_set(columns, FLOW_MPLS_LABELS, row):
+            return
+        if count > MPLS_LABELS_MAX:
+            count = MPLS_LABELS_MAX
+        for index in range(count):
+            labels[index] = be32(p + at + 4 * index) >> 12
+        if count:
+            self.flows.put_list(FLOW_MPLS_LABELS, labels, count)
+
+
+# Known records without a column of ours: users, URLs, NAT, MPLS details, 802.11, tunnels, queues, access lists, functions,
+# transit delays, sockets, applications.
+cdef inline bint is_skipped_flow_record(uint32_t tag) noexcept nogil:
+    return 1004 <= tag <= 1011 or 1013 <= tag <= 1043 or 2000 <= tag <= 2003 or 2100 <= tag <= 2103 or 2200 <= tag <= 2210

@@ -1,0 +1,92 @@
+# What all sFlow samples have: a source, a sequence number, records. See sflow_samples.pyx.
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from framecodec.rack cimport (
+    ENTITY_INTERFACE, ENTITY_LOGICAL, ENTITY_PHYSICAL, ENTITY_VLAN, EntityClass, RackDecoder, be32, put_detail,
+)
+
+# Sample formats of enterprise 0 [5].
+cdef enum SampleFormat:
+    FLOW_SAMPLE = 1
+    COUNTER_SAMPLE = 2
+    FLOW_SAMPLE_EXPANDED = 3
+    COUNTER_SAMPLE_EXPANDED = 4
+    DISCARDED_PACKET = 5
+
+# What a sample says before its records.
+cdef struct Sample:
+    uint32_t sequence
+    uint32_t source_class
+    uint32_t source_index
+    uint32_t rate
+    uint32_t drops
+    uint32_t in_form
+    uint32_t in_value
+    uint32_t out_form
+    uint32_t out_value
+    uint32_t reason
+    uint32_t records
+    uint32_t frame_bytes         # from the packet record, 0 when there is none
+    uint32_t ip_bytes
+    int64_t at                   # where the records begin
+    int64_t end                  # of the sample as it says,
+    int64_t reach                # and how far its records may go: those of the last sample, to the datagram's end
+
+# A walk over the records of a sample.
+cdef struct Records:
+    int64_t at                   # of the next one
+    int64_t limit
+    uint32_t index
+    uint32_t tag                 # enterprise << 12 | format
+    int64_t body                 # of the one found, in the datagram,
+    uint32_t size                # and its octets
+
+
+cdef class SflowSamples(RackDecoder):
+    cdef uint32_t sub_agent
+    cdef uint32_t sequence
+    cdef uint32_t uptime_ms
+
+    # Sequence and drops of a data source. `stream` tells its flow, counter and discard samples apart. 0, or -1.
+    cdef int follow_source(self, const Sample* sample, uint64_t stream) noexcept nogil
+    # Tells a walk that ended before the sample's count. 0, or -1 out of memory.
+    cdef int reject_short(self, const Sample* sample, const Records* records) noexcept nogil
+    # Tells a sample that was longer than it said. 1: nothing is behind it; -1 out of memory.
+    cdef int reject_long(self, const Sample* sample, const Records* records) noexcept nogil
+
+
+cdef inline void open_records(const Sample* sample, Records* records) noexcept nogil:
+    records.at, records.limit, records.index = sample.at, sample.end, 0
+
+
+# The next record of the sample; False at the last one's end, and where a record does not fit.
+cdef inline bint next_record(const uint8_t* datagram, const Sample* sample, Records* records) noexcept nogil:
+    cdef int64_t left = records.limit - records.at
+    if records.index == sample.records or left < 8:
+        return False
+    records.tag, records.size = be32(datagram + records.at), be32(datagram + records.at + 4)
+    if records.size > left - 8:
+        if <int64_t> records.size > sample.reach - records.at - 8:
+            return False
+        records.limit = sample.reach
+    records.index += 1
+    records.body = records.at + 8
+    records.at = records.body + ((<int64_t> records.size + 3) & ~<int64_t> 3)
+    if records.at > records.limit:
+        records.at = records.limit           # some exporters leave the last record's padding out
+    return True
+
+
+# After the walk: 0 as it should be; 1 when it ran to `reach`, beyond the sample's end; -1 out of memory.
+cdef inline int close_records(SflowSamples self, const Sample* sample, const Records* records) noexcept nogil:
+    if records.index != sample.records:
+        return self.reject_short(sample, records)
+    return 0 if records.limit == sample.end else self.reject_long(sample, records)
+
+
+cdef inline EntityClass entity_class(uint32_t source_class) noexcept nogil:
+    if source_class == 0:
+        return ENTITY_INTERFACE
+    if source_class == 1:
+        return ENTITY_VLAN
+    return ENTITY_PHYSICAL if source_class == 2 else ENTITY_LOGICAL
