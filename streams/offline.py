@@ -99,6 +99,7 @@ class Offline:
         self.input_bytes = 0
         self.frames = 0
         self.rejects: Counter[str] = Counter()
+        self.encapsulation: Counter[str] = Counter()
         self.links: dict[tuple[int | None, int | None], dict[str, Any]] = {}
 
     @property
@@ -147,6 +148,7 @@ class Offline:
                 yield from self.satellite_lines(decoder.decode(piece.frames), capture)
         yield from self.satellite_lines(decoder.finish(), capture)
         self.count_links(decoder.counts["links"])
+        self.encapsulation.update(decoder.counts.get("encapsulation", {}))
 
     def transfer_frames(self, capture: Capture) -> Iterator[Lines]:
         # A CADU may begin in one datagram and end in the next; a frame may not.
@@ -210,10 +212,11 @@ class Offline:
 
     def summary(self) -> dict[str, Any]:
         """The line of type `summary`, over all files so far."""
-        return {
+        line = {
             "type": "summary", "input_bytes": self.input_bytes, "frames": self.frames,
             "rejects": dict(sorted(self.rejects.items())), "links": list(self.links.values()),
         }
+        return line | {"encapsulation": dict(self.encapsulation)} if self.encapsulation else line
 
 
 def load_definition(link: Link) -> Any:

@@ -6,7 +6,7 @@ from framecodec.columns cimport Names, Rows
 from framecodec.melt cimport Melter
 from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
-from framecodec.sync cimport Found, Packet, Sync
+from framecodec.sync cimport Found, Packet, Passed, Sync
 
 # What has been seen of one APID in one virtual channel.
 cdef struct Sequence:
@@ -67,6 +67,7 @@ cdef class SpacePacketDecoder:
     cdef int channel_capacity
     cdef int64_t input_bytes
     cdef int64_t reject_counts[5]
+    cdef Passed passed                   # encapsulation packets
     cdef bint is_final
     cdef int64_t packet_rows
     cdef object joiner

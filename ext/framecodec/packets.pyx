@@ -28,6 +28,9 @@ all data fields one after another; `size_bytes` is the input that it took, and a
 A sample's time is the packet's own, if the definition says which it is and it is within `clock_limit_ns` of the receive time
 (or no receive time is known); else the receive time with quality bit 1; with neither, 0 and that bit.
 
+Encapsulation packets (CCSDS 133.1-B-3) are passed over by their length: no row, but counted in `counts`, so that the octets of packets,
+rejects and encapsulation packets together are those of the input.
+
 Sequence gaps are counted modulo 2**14 for each spacecraft id, virtual channel and APID; the same count again is no loss, and a
 packet up to 63 counts late is taken as reordered by the network. Nothing here knows Kafka, files or the time of day.
 """
@@ -44,6 +47,7 @@ import json
 
 from framecodec.arrow cimport ArrowArray, ArrowSchema
 from framecodec.columns cimport Column, Names, Rows
+from framecodec.encapsulation cimport encapsulation_size
 from framecodec.melt cimport Melter
 from framecodec.layouts cimport NO_CONTAINER
 from framecodec.packet_table cimport PacketTable
@@ -54,7 +58,7 @@ from framecodec.records cimport (
 )
 from framecodec.segments cimport Joiner
 from framecodec.sync cimport (
-    APIDS, IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Sync, Waste, free_found, new_packet, new_waste,
+    APIDS, IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Passed, Sync, Waste, free_found, new_packet, new_waste, pass_over,
 )
 from framecodec.timecodes cimport NO_TIME
 
@@ -285,6 +289,8 @@ cdef class SpacePacketDecoder:
                     packet.received_ns = received_at(received, array.offset + row)
                     packet.scid = number_at(array.children[4], array.offset + row)
                     packet.vcid = number_at(array.children[5], array.offset + row)
+                elif size and encapsulation_size(header, size) == size:
+                    pass_over(&found.passed, header, size)
                 else:
                     waste = new_waste(&found)
                     if waste == NULL:
@@ -445,6 +451,10 @@ cdef class SpacePacketDecoder:
             return -1
         if self.write(found, scratch.containers, scratch.rows, scratch.shorts, scratch.times) < 0:
             return -1
+        self.passed.packets += found.passed.packets
+        self.passed.bytes += found.passed.bytes
+        self.passed.idle_bytes += found.passed.idle_bytes
+        memset(&found.passed, 0, sizeof(Passed))
         found.packet_count = found.waste_count = 0
         return 0
 
@@ -642,15 +652,19 @@ cdef class SpacePacketDecoder:
                     "packets": channel.packets, "packet_bytes": channel.bytes, "sequence_gaps": channel.gaps, "packets_lost": channel.lost,
                     "apids": {apid: channel.sequences[apid].packets for apid in range(APIDS) if channel.sequences[apid].packets},
                 })
-        return {
+        totals = {
             "input_bytes": self.input_bytes, "links": links,
             "rejects": {reason: self.reject_counts[index] for index, reason in enumerate(REASONS) if self.reject_counts[index]},
         }
+        if self.passed.packets:
+            totals["encapsulation"] = {"packets": self.passed.packets, "bytes": self.passed.bytes, "idle_bytes": self.passed.idle_bytes}
+        return totals
 
     def reset_counts(self) -> None:
         cdef int index, apid
         self.input_bytes = 0
         memset(self.reject_counts, 0, sizeof(self.reject_counts))
+        memset(&self.passed, 0, sizeof(Passed))
         for index in range(self.channel_count):
             self.channels[index].packets = self.channels[index].bytes = self.channels[index].gaps = self.channels[index].lost = 0
             for apid in range(APIDS):

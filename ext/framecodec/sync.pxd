@@ -2,6 +2,8 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 
+from framecodec.encapsulation cimport encapsulation_is_idle
+
 cdef enum:
     APIDS = 2048
     IDLE_APID = 2047         # CCSDS 133.0-B-2 4.1.3.3.4.4
@@ -32,6 +34,12 @@ cdef struct Waste:
     int32_t source
     WasteKind kind
 
+# Encapsulation packets: counted, and passed over.
+cdef struct Passed:
+    int64_t packets
+    int64_t bytes
+    int64_t idle_bytes       # those of idle ones among them
+
 # Bytes that arrived together.
 cdef struct Segment:
     int64_t start            # in the stream
@@ -52,6 +60,15 @@ cdef struct Found:
     Waste* wastes
     int64_t waste_count
     int64_t waste_capacity
+    Passed passed
+
+# Counts an encapsulation packet.
+cdef inline void pass_over(Passed* passed, const uint8_t* packet, int64_t size) noexcept nogil:
+    passed.packets += 1
+    passed.bytes += size
+    if encapsulation_is_idle(packet):
+        passed.idle_bytes += size
+
 
 cdef void free_found(Found* found) noexcept nogil
 cdef Packet* new_packet(Found* found) noexcept nogil
@@ -69,6 +86,7 @@ cdef class Sync:
     cdef int64_t garbage_start
     cdef int64_t garbage_size
     cdef int64_t garbage_received_ns
+    cdef bint has_encapsulation          # an encapsulation packet was accepted: others are believed more easily
     cdef uint8_t* known                  # 1 for an APID that the definition or an accepted packet has
     cdef int32_t known_count
     cdef int32_t* last                   # sequence count of each APID's last packet, -1 none
@@ -96,8 +114,10 @@ cdef class Sync:
     cdef Segment* segment_of(self, int64_t position) noexcept nogil
     cdef bint is_whole_segment(self, int64_t at, int64_t size) noexcept nogil
     cdef Verdict other_version(self, int64_t at, int version) noexcept nogil
-    cdef Verdict judge(self, int64_t at) noexcept nogil
+    cdef Verdict judge(self, int64_t at, int64_t size, bint is_known) noexcept nogil
+    cdef Verdict judge_encapsulation(self, int64_t at) noexcept nogil
     cdef Verdict score(self, int64_t at, bint is_expected) noexcept nogil
+    cdef int points_of(self, const uint8_t* header, int* apids, int* counts, int depth) noexcept nogil
     cdef int64_t better_inside(self, int64_t at, int64_t end) noexcept nogil
     cdef int keep(self, const uint8_t* data, int64_t size) noexcept nogil
     cdef void forget(self) noexcept nogil

@@ -7,16 +7,20 @@ chain itself), sequence counts that go on, and the chain's arrival at the end of
 where it should be is kept unless a better chain begins inside it. So three bytes too many cost no packet, or the one hit.
 
 The version number is 000 unless a stream begins with at least three packets of one APID that agree on another one (some
-test equipment writes 001): then that is the version here.
+test equipment writes 001): then that is the version here. Encapsulation packets (CCSDS 133.1-B-3, version 111) may stand between space
+packets: they are passed over by their length and counted, if what follows them is believed by the same scores.
 
 Every decision depends on the bytes alone, not on how they were cut: what cannot be decided yet is kept (four packets at
 most) until enough bytes are there. Frames are a hint in one case: one that is exactly a packet is believed at once, so that
-a live link does not lag by a packet. Every byte ends in a packet or in a `Waste`.
+a live link does not lag by a packet. Every byte ends in a packet, in one that was passed
+over, or in a `Waste`.
 """
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
+
+from framecodec.encapsulation cimport ENCAPSULATION, encapsulation_size
 
 cdef enum:
     HEADER_BYTES = 6             # 133.0-B-2 4.1.3
@@ -36,7 +40,8 @@ cdef enum:
     IS_BROKEN = -4
     PASSES_END = -2
     COUNT_AHEAD_MAX = 1024
-    ENCAPSULATION = 7            # 133.1-B-3 4.1.2.2
+    # The length of an encapsulation packet may say 4 GiB, and all of it would have to be kept until what follows is seen.
+    ENCAPSULATION_BYTES_MAX = 1 << 20
 
 
 cdef inline int64_t packet_size(const uint8_t* header) noexcept nogil:
@@ -115,6 +120,7 @@ cdef class Sync:
         for apid in range(APIDS):
             self.last[apid] = -1
         self.version = 0
+        self.has_encapsulation = False
         self.is_locked = True            # a stream begins with a packet until it turns out otherwise
         self.position = self.needed = 0
         self.garbage_size = 0
@@ -173,6 +179,26 @@ cdef class Sync:
                         return -1
                     if found.packet_count >= limit or at >= self.end:
                         break
+                if self.end - at > header and data[at - self.base + header] >> 5 == ENCAPSULATION:
+                    verdict = self.judge_encapsulation(at)
+                    if verdict == WAIT:
+                        break
+                    here = data + (at - self.base) + header
+                    inside = encapsulation_size(here, self.end - at - header)
+                    if verdict == REJECT:
+                        self.is_locked = False
+                        continue
+                    if self.close_garbage(source, found) < 0:
+                        return -1
+                    if inside == 0 or inside > self.end - at - header:     # cut by the end of the input
+                        if self.waste(at, self.end - at, True, source, found) < 0:
+                            return -1
+                        at = self.end
+                        break
+                    pass_over(&found.passed, here, inside)
+                    self.has_encapsulation = True
+                    at += header + inside
+                    continue
                 if self.end - at < header + HEADER_BYTES:
                     if not is_final:
                         self.needed = at + header + HEADER_BYTES
@@ -189,12 +215,12 @@ cdef class Sync:
                 here = data + (at - self.base) + header
                 after = at + header + packet_size(here)
                 verdict = REJECT
-                if here[0] >> 5 != self.version and at == 0 and here[0] >> 5 != ENCAPSULATION:
+                if here[0] >> 5 != self.version and at == 0:
                     verdict = self.other_version(at, here[0] >> 5)
                     if verdict == WAIT:
                         break
                 if here[0] >> 5 == self.version:
-                    verdict = self.judge(at)
+                    verdict = self.judge(at, packet_size(here), self.known[apid_of(here)])
                     if verdict == WAIT:
                         break
                 if verdict == ACCEPT:
@@ -353,12 +379,10 @@ cdef class Sync:
         self.version = version
         return ACCEPT
 
-    # A packet of the stream's version at the expected place `at`: ACCEPT (also one that the end of the input cuts), REJECT or WAIT.
-    cdef Verdict judge(self, int64_t at) noexcept nogil:
-        cdef const uint8_t* header = self.data + (at - self.base) + self.record_header
+    # A packet of `size` octets at the expected place `at`: ACCEPT (also one that the end of the input cuts), REJECT or WAIT.
+    cdef Verdict judge(self, int64_t at, int64_t size, bint is_known) noexcept nogil:
         cdef const uint8_t* following
-        cdef int64_t after = at + self.record_header + packet_size(header)
-        cdef bint is_known = self.known[apid_of(header)]
+        cdef int64_t after = at + self.record_header + size
         cdef Verdict verdict
         cdef int64_t inside
         if self.is_whole_segment(at, after - at):
@@ -382,6 +406,26 @@ cdef class Sync:
             return WAIT
         return REJECT if inside else ACCEPT
 
+    # The same for what begins like an encapsulation packet.
+    cdef Verdict judge_encapsulation(self, int64_t at) noexcept nogil:
+        cdef int64_t place = at + self.record_header
+        cdef const uint8_t* header = self.data + (place - self.base)
+        cdef int64_t size = encapsulation_size(header, self.end - place)
+        cdef int64_t inside
+        if size == 0:
+            if self.is_final:
+                return ACCEPT if self.has_encapsulation else REJECT
+            self.needed = place + (1 << (header[0] & 3))
+            return WAIT
+        if size < 0 or size > ENCAPSULATION_BYTES_MAX:
+            return REJECT
+        # The first one is three bits and a length that may lead anywhere: not if known packets are on the way.
+        if not self.has_encapsulation and not self.is_whole_segment(at, self.record_header + size):
+            inside = self.better_inside(at, min(place + size, self.end))
+            if inside:
+                return WAIT if inside < 0 else REJECT
+        return self.judge(at, size, self.has_encapsulation)
+
     # Whether a chain that can be believed begins between `at` and `end`: its place, 0 for none, -1 for not known yet.
     cdef int64_t better_inside(self, int64_t at, int64_t end) noexcept nogil:
         cdef int64_t place
@@ -391,7 +435,7 @@ cdef class Sync:
             if place + self.record_header + HEADER_BYTES > self.end:
                 break
             header = self.data + (place - self.base) + self.record_header
-            if header[0] >> 5 != self.version or not self.known[apid_of(header)]:
+            if header[0] >> 5 != self.version or (self.known_count and not self.known[apid_of(header)]):
                 continue
             verdict = self.score(place, False)
             if verdict == WAIT:
@@ -406,41 +450,36 @@ cdef class Sync:
         cdef int counts[CHAIN_PACKETS]
         cdef int own = EXPECTED if is_expected else 0
         cdef int total = 0
-        cdef int depth, index, apid, last, ahead, points
-        cdef bint is_in_chain
+        cdef int depth, points
+        cdef bint is_encapsulation
         cdef int64_t place = at
         cdef int64_t size
         cdef const uint8_t* header
         for depth in range(CHAIN_PACKETS):
-            if place + self.record_header + HEADER_BYTES > self.end:
+            header = self.data + (place - self.base) + self.record_header
+            is_encapsulation = place + self.record_header < self.end and header[0] >> 5 == ENCAPSULATION
+            size = 0
+            if is_encapsulation:
+                size = encapsulation_size(header, self.end - place - self.record_header)
+            elif place + self.record_header + HEADER_BYTES <= self.end:
+                size = packet_size(header) if header[0] >> 5 == self.version else -1
+            if size == 0:                                    # not enough there to tell
                 if not self.is_final:
-                    self.needed = place + self.record_header + HEADER_BYTES
+                    self.needed = place + self.record_header + (1 << (header[0] & 3) if is_encapsulation else HEADER_BYTES)
                     return WAIT
                 total += ENDS_WITH_INPUT if place == self.end else PASSES_END
                 break
-            header = self.data + (place - self.base) + self.record_header
-            if header[0] >> 5 != self.version:
+            if size < 0 or size > ENCAPSULATION_BYTES_MAX:
                 total += IS_BROKEN
                 break
-            apid = apid_of(header)
-            size = self.record_header + packet_size(header)
             points = IS_VERSION_0
-            last = self.last[apid]
-            is_in_chain = False
-            for index in range(depth):
-                if apids[index] == apid:
-                    last = counts[index]
-                    is_in_chain = True
-            if self.known[apid] or is_in_chain:
-                points += APID_KNOWN
-            if last >= 0:
-                ahead = (count_of(header) - last) & (SEQUENCE_COUNTS - 1)
-                if 1 <= ahead <= COUNT_AHEAD_MAX:
-                    points += COUNT_GOES_ON
-                elif ahead == 0 and is_in_chain:
-                    points += COUNT_STANDS_STILL
-            apids[depth], counts[depth] = apid, count_of(header)
-            if self.is_whole_segment(place, size):
+            apids[depth] = counts[depth] = -1
+            if is_encapsulation:
+                if self.has_encapsulation or size == 1:      # the idle octet is eight bits that must be right
+                    points += APID_KNOWN
+            else:
+                points += self.points_of(header, apids, counts, depth)
+            if self.is_whole_segment(place, self.record_header + size):
                 points += ENDS_WITH_FRAME
                 if depth == 0 and own + points >= BELIEVED:
                     return ACCEPT
@@ -448,16 +487,39 @@ cdef class Sync:
                 own += points
             else:
                 total += points
-            place += size
+            place += self.record_header + size
             if own + total >= BELIEVED and total >= SUCCESSORS:
                 return ACCEPT
         return ACCEPT if own + total >= BELIEVED and total >= SUCCESSORS else REJECT
+
+    # What the APID and the count of a chain's header at `depth` are worth; notes them for the headers after it.
+    cdef int points_of(self, const uint8_t* header, int* apids, int* counts, int depth) noexcept nogil:
+        cdef int apid = apid_of(header)
+        cdef int last = self.last[apid]
+        cdef int points = 0
+        cdef int index, ahead
+        cdef bint is_in_chain = False
+        for index in range(depth):
+            if apids[index] == apid:
+                last = counts[index]
+                is_in_chain = True
+        if self.known[apid] or is_in_chain:
+            points += APID_KNOWN
+        if last >= 0:
+            ahead = (count_of(header) - last) & (SEQUENCE_COUNTS - 1)
+            if 1 <= ahead <= COUNT_AHEAD_MAX:
+                points += COUNT_GOES_ON
+            elif ahead == 0 and is_in_chain:
+                points += COUNT_STANDS_STILL
+        apids[depth], counts[depth] = apid, count_of(header)
+        return points
 
     def state(self) -> dict:
         """Everything that must survive, as JSON can hold it."""
         return {
             "version": self.version, "locked": bool(self.is_locked), "position": self.position, "needed": self.needed, "garbage_start": self.garbage_start,
             "garbage_size": self.garbage_size, "garbage_received_ns": self.garbage_received_ns,
+            "encapsulation": bool(self.has_encapsulation),
             "known": [apid for apid in range(APIDS) if self.known[apid]],
             "last": {str(apid): self.last[apid] for apid in range(APIDS) if self.last[apid] >= 0},
             "kept": (<bytes> (<char*> self.kept)[:self.kept_size]).hex() if self.kept_size else "",
@@ -472,6 +534,7 @@ cdef class Sync:
         self.is_locked, self.position, self.needed = state["locked"], state["position"], state["needed"]
         self.garbage_start, self.garbage_size = state["garbage_start"], state["garbage_size"]
         self.garbage_received_ns = state["garbage_received_ns"]
+        self.has_encapsulation = state.get("encapsulation", False)
         for apid in state["known"]:
             if not self.known[apid]:
                 self.known[apid] = 1
