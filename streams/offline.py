@@ -48,7 +48,7 @@ MAIN_KIND = {"sflow": "flow", "netflow": "flow"}
 # The lines of each kind as the decoders make them; what the definition adds to packets comes on top.
 SCHEMAS = {
     "flow": FLOWS,
-    "sample": SAMPLES,
+    "sample": pa.schema([SAMPLES.field(name).with_nullable(True) for name in SAMPLES.names]),
     "frame": pa.schema([
         ("offset", pa.int64()), ("scid", pa.int32()), ("vcid", pa.int32()), ("frame_count", pa.int64()),
         ("lost_before", pa.int64()), ("fecf", pa.utf8()), ("corrected_symbols", pa.int32()),
@@ -58,11 +58,15 @@ SCHEMAS = {
         ("sequence_flags", pa.uint8()), ("sequence_count", pa.uint16()), ("size_bytes", pa.int32()),
         ("time", pa.timestamp("ns", tz="UTC")),
     ]),
-    "reject": pa.schema([REJECTS.field(name) for name in ("reason", "offset", "source", "size_bytes", "detail")]),
+    "reject": pa.schema([
+        REJECTS.field(name).with_nullable(True) for name in ("reason", "offset", "source", "size_bytes", "detail")
+    ]),
 }
 
 # The first two bytes of idle packets (APID 2047), of both types, with and without a secondary header.
 IDLE_HEADERS = pa.array([b"\x07\xff", b"\x0f\xff", b"\x17\xff", b"\x1f\xff"], pa.binary())
+
+EPOCH = pa.scalar(0, pa.timestamp("ns", tz="UTC"))
 
 # A raw file of a rack codec is one datagram, or several messages as one after another in one; no sender makes more.
 RAW_BYTES_MAX = 64 << 20
@@ -260,7 +264,24 @@ def rack_lines(decoded: Any) -> Iterator[Lines]:
 def lines_of(
     kind: str, batch: pa.RecordBatch, details: list[Details] | None = None, payload: bytes = b""
 ) -> Lines:
-    return Lines(kind, batch.select(SCHEMAS[kind].names), details or [], payload)
+    batch = batch.select(SCHEMAS[kind].names)
+    if kind in ("sample", "reject"):
+        columns = [NULL_WHERE[name](batch[name]) if name in NULL_WHERE else batch[name] for name in batch.schema.names]
+        batch = pa.RecordBatch.from_arrays(columns, schema=SCHEMAS[kind])
+    return Lines(kind, batch, details or [], payload)
+
+
+def null_where_empty(names: pa.DictionaryArray) -> pa.DictionaryArray:
+    is_empty = pc.equal(names.dictionary, "").take(names.indices)
+    return pc.if_else(is_empty, None, names) if pc.any(is_empty).as_py() else names
+
+
+def null_at_epoch(times: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(times, EPOCH), None, times)
+
+
+# A file has no sender, and no time for samples that carry none; the rows of the worker always have both.
+NULL_WHERE = {"source": null_where_empty, "time": null_at_epoch}
 
 
 def no_lines(kind: str) -> Lines:

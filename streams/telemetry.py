@@ -21,6 +21,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
+import prometheus_client
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -30,6 +31,8 @@ from streams.clock import NS
 from streams.errors import ConfigError
 
 __all__ = ["Dependency", "Telemetry"]
+
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]     # a `_created` beside every counter
 
 PREFIX = "orbitrack_"
 SHUTDOWN_S = 2.0                # how long a scrape in progress may hold up the end of a role

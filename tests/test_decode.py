@@ -22,6 +22,7 @@ from streams.cli import main
 from streams.model import FLOWS, SAMPLES
 from streams.offline import SCHEMAS, Lines
 from streams.outputs import open_output
+from tests import racks
 from tests.capture_files import ethernet, fragments_v4, ip, pcap, udp
 from tests.conftest import REPOSITORY, testdata
 
@@ -155,6 +156,17 @@ def test_rejects_of_datagrams_say_where_they_lie(tmp_path: Path) -> None:
         assert row["source"] == "192.0.2.1"
 
 
+def test_what_a_file_cannot_tell_is_null(tmp_path: Path) -> None:
+    """A raw file has neither a sender nor a time of receipt; the counters of sFlow have an agent, but no time of their own."""
+    generic = racks.words(3, 6, 0, 1_000_000_000, 1, 3, 0, 4711, *[0] * 14)[:88]
+    (tmp_path / "raw").write_bytes(racks.sflow(racks.counter_sample(racks.record(1, generic))))
+    samples = lines("--codec", "sflow", "--emit", "sample", tmp_path / "raw")
+    assert len(samples) > 5
+    assert {(row["time"], row["received"], row["source"]) for row in samples} == {(None, None, "10.0.0.1")}
+    (tmp_path / "garbage").write_bytes(b"garbage")
+    assert [row["source"] for row in lines("--codec", "sflow", tmp_path / "garbage")] == [None]
+
+
 def test_fragmented_datagrams_are_put_together(tmp_path: Path) -> None:
     data = testdata("rack", "sflow", "gopacket__SFlowTestPacket2.pcap").read_bytes()
     datagram = data[24 + 16 + 14 + 20 :]
@@ -247,7 +259,7 @@ def test_rejects_that_no_line_shows_are_told_on_stderr(tmp_path: Path) -> None:
     file = tmp_path / "garbage.bin"
     file.write_bytes(b"not sFlow at all")
     told = run("--codec", "sflow", "--format", "csv", file).stderr
-    assert told == "1 rejects (unknown_version 1); --rejects FILE tells more\n"
+    assert told == "1 reject (unknown_version 1); --rejects FILE tells more\n"
 
 
 def test_csv_has_the_same_rows_with_a_header(swapi: tuple[str, str, str]) -> None:

@@ -147,4 +147,5 @@ def tell_rejects(decoding: Offline) -> None:
     """Nobody should miss that something was given up because of the format he chose."""
     if decoding.rejects:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(decoding.rejects.items()))
-        click.echo(f"{decoding.rejects.total()} rejects ({reasons}); --rejects FILE tells more", err=True)
+        total = decoding.rejects.total()
+        click.echo(f"{total} reject{'s' if total > 1 else ''} ({reasons}); --rejects FILE tells more", err=True)
