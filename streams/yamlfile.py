@@ -1,38 +1,91 @@
-"""YAML with the place of everything, so that a mistake can be named by file, line and key path.
+"""YAML with the place of everything, so that a mistake can be named by file, line and key path, and all of them at once.
 
-    for document in documents(text, "slo/link.yaml"):
-        spec = document.get("spec", required=True)
-        target = spec.get("target").number(minimum=0, below=1)
-        spec.allow("target", "op")                 # a misspelt key is named with the nearest right one
+    mistakes = Mistakes()
+    for document in documents(text, "slo/link.yaml", mistakes):
+        document.allow("target", "op")             # notes a misspelt key with the nearest right one
+        target = document.attempt(lambda: document.need("target").number(minimum=0, below=1), otherwise=0.0)
+    mistakes.raise_first()
 
-A `Node` never returns a value of the wrong type: it raises DefinitionError. It does not know what the keys mean.
+A `Node` never returns a value of the wrong type: it raises DefinitionError. `attempt` notes that and goes on with something
+else, so whoever reads with `attempt` must not use the result unless `mistakes` is empty. It does not know what the keys mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 
 from streams.errors import DefinitionError, nearest
 
-__all__ = ["Node", "documents", "suggestion"]
+__all__ = ["QUOTES", "Mistakes", "Node", "documents", "suggestion"]
+
+T = TypeVar("T")
 
 # The files are written by hand; deeper or larger means an alias to itself or one multiplied many times.
 DEPTH_MAX = 24
 NODES_MAX = 200_000
+QUOTES = """texts that begin with one of * & ! = > | % @ { [ go in quotes: op: ">", entity: "*" """.strip()
+
+
+class Mistakes:
+    """What was wrong with some files; the same mistake met twice is one."""
+
+    def __init__(self) -> None:
+        self.errors: dict[tuple[str, str], DefinitionError] = {}
+        self.files: dict[str, None] = {}
+
+    def note(self, error: DefinitionError) -> None:
+        self.files.setdefault(str(error.file))
+        self.errors.setdefault((str(error), str(error.path)), error)
+
+    def found(self) -> list[DefinitionError]:
+        """File by file as they were read, each from top to bottom."""
+        order = {file: number for number, file in enumerate(self.files)}
+        return sorted(self.errors.values(), key=lambda error: (order[str(error.file)], error.line or 0))
+
+    def raise_first(self) -> None:
+        for error in self.found():
+            raise error
 
 
 class Node:
     """One value of the file: a mapping and a list hold Nodes, anything else is a plain YAML scalar."""
 
-    def __init__(self, value: Any, file: object, line: int, path: str) -> None:
-        self.value, self.file, self.line, self.path = value, file, line, path
+    def __init__(self, value: Any, file: object, line: int, path: str, mistakes: Mistakes) -> None:
+        self.value, self.file, self.line, self.path, self.mistakes = value, file, line, path, mistakes
+        self.misspelt: dict[str, DefinitionError] = {}      # the key that was probably meant -> the mistake that says so
+        self.broken: DefinitionError | None = None          # why there is no value
+
+    def error(self, what: str, hint: str | None = None) -> DefinitionError:
+        return self.broken or DefinitionError(what, file=self.file, line=self.line, path=self.path or None, hint=hint)
 
     def fail(self, what: str, hint: str | None = None) -> NoReturn:
-        raise DefinitionError(what, file=self.file, line=self.line, path=self.path or None, hint=hint)
+        raise self.error(what, hint)
+
+    def note(self, what: str, hint: str | None = None) -> None:
+        """A mistake that leaves the rest readable."""
+        self.mistakes.note(self.error(what, hint))
+
+    def attempt(self, read: Callable[[], T], otherwise: T) -> T:
+        """What `read` returns; if that fails, the mistake is noted and `otherwise` stands in."""
+        try:
+            return read()
+        except DefinitionError as error:
+            self.mistakes.note(error)
+            return otherwise
+
+    def each(self, read: Callable[[Node], T]) -> list[T]:
+        """What `read` makes of the entries of a list, without those that fail."""
+        made: list[T] = []
+        for item in self.items():
+            try:
+                made.append(read(item))
+            except DefinitionError as error:
+                self.mistakes.note(error)
+        return made
 
     def describe(self) -> str:
         """The value as an error message names it."""
@@ -54,10 +107,16 @@ class Node:
         return self.value
 
     def allow(self, *keys: str) -> None:
-        """Fail on the first key that is not among these."""
+        """Notes every key that is not among these."""
         for key, node in self.mapping().items():
             if key not in keys:
-                node.fail(f"unknown key '{key}'", suggestion(key, keys))
+                self.refuse(node.error(f"unknown key '{key}'", suggestion(key, keys)), nearest(key, keys))
+
+    def refuse(self, error: DefinitionError, meant: str | None) -> None:
+        """Notes a key that there is not. That the one that was `meant` is missing is then the same mistake."""
+        self.mistakes.note(error)
+        if meant is not None and meant not in self.mapping():
+            self.misspelt[meant] = error
 
     def has(self, key: str) -> bool:
         return key in self.mapping()
@@ -68,7 +127,7 @@ class Node:
     def need(self, key: str, hint: str | None = None) -> Node:
         node = self.get(key)
         if node is None:
-            self.fail(f"'{key}' is missing", hint)
+            raise self.misspelt.get(key) or self.error(f"'{key}' is missing", hint)
         return node
 
     def one_of(self, *keys: str) -> str:
@@ -79,7 +138,7 @@ class Node:
         choice = " or ".join(f"'{key}'" for key in keys)
         if there:
             self.mapping()[there[1]].fail(f"'{there[0]}' and '{there[1]}' exclude each other", f"keep {choice}")
-        self.fail(f"{choice} is missing")
+        raise next((self.misspelt[key] for key in keys if key in self.misspelt), self.error(f"{choice} is missing"))
 
     # Lists and scalars
 
@@ -140,32 +199,38 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"did you mean '{near}'?" if near else f"possible: {' '.join(words)}"
 
 
-def documents(text: str, file: object) -> Iterator[Node]:
-    """The documents of a YAML stream; empty ones are left out."""
+def documents(text: str, file: object, mistakes: Mistakes) -> Iterator[Node]:
+    """The documents of a YAML stream; empty ones are left out. Nothing comes after what is not YAML."""
+    mistakes.files.setdefault(str(file))
     try:
         for root in yaml.compose_all(text, Loader=yaml.SafeLoader):
-            node = Builder(file).build(root, "", root.start_mark.line + 1, 0)
+            node = Builder(file, mistakes).build(root, "", root.start_mark.line + 1, 0)
             if node.value is not None:
                 yield node
+    except DefinitionError as error:
+        mistakes.note(error)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise DefinitionError(f"is not YAML: {error.problem}", file=file, line=line) from error
-    except RecursionError as error:
-        raise DefinitionError(f"is nested deeper than {DEPTH_MAX} levels", file=file) from error
+        mistakes.note(DefinitionError(f"is not YAML: {error.problem}", file=file, line=line, hint=QUOTES))
+    except RecursionError:
+        mistakes.note(DefinitionError(f"is nested deeper than {DEPTH_MAX} levels", file=file))
     except yaml.YAMLError as error:
-        raise DefinitionError(f"is not YAML: {str(error).splitlines()[0]}", file=file) from error
+        mistakes.note(DefinitionError(f"is not YAML: {str(error).splitlines()[0]}", file=file, hint=QUOTES))
 
 
 class Builder:
     """Turns PyYAML's nodes into ours; counts them, because an alias can stand for many."""
 
-    def __init__(self, file: object) -> None:
-        self.file, self.nodes = file, 0
+    def __init__(self, file: object, mistakes: Mistakes) -> None:
+        self.file, self.mistakes, self.nodes = file, mistakes, 0
         self.scalars = yaml.SafeLoader("")
+
+    def made(self, value: Any, line: int, path: str) -> Node:
+        return Node(value, self.file, line, path, self.mistakes)
 
     def build(self, node: yaml.Node, path: str, line: int, depth: int) -> Node:
         self.nodes += 1
-        built = Node(None, self.file, line, path)
+        built = self.made(None, line, path)
         if depth > DEPTH_MAX or self.nodes > NODES_MAX:
             built.fail(f"is nested deeper than {DEPTH_MAX} levels or larger than {NODES_MAX} values")
         if isinstance(node, yaml.SequenceNode):
@@ -178,11 +243,14 @@ class Builder:
                 key, line = str(key_node.value), key_node.start_mark.line + 1
                 inner = f"{path}.{key}" if path else key
                 if key in built.value:
-                    Node(None, self.file, line, inner).fail(f"the key '{key}' stands here twice")
+                    self.made(None, line, inner).note(f"the key '{key}' stands here twice")
+                    continue
                 built.value[key] = self.build(child, inner, line, depth + 1)
         else:
             try:
                 built.value = self.scalars.construct_object(node)
             except (ValueError, yaml.YAMLError) as error:                    # an impossible date, an unknown tag
-                Node(node.value, self.file, line, path).fail(f"'{node.value}' cannot be read: {str(error).splitlines()[0]}")
+                hint = QUOTES if isinstance(error, yaml.YAMLError) else None
+                built.broken = built.error(f"'{node.value}' cannot be read: {str(error).splitlines()[0]}", hint)
+                self.mistakes.note(built.broken)
         return built

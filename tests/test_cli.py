@@ -132,6 +132,41 @@ def test_check_names_every_mistake_and_goes_on(tmp_path: Path) -> None:
     assert len(stderr.splitlines()) <= 9
 
 
+def test_check_looks_into_files_that_a_broken_configuration_names(tmp_path: Path) -> None:
+    config = tmp_path / "orbitrack.toml"
+    config.write_text(
+        '[slo]\nfiles = ["slo.yaml"]\n[alert]\nrules = ["rules.yaml"]\n[windows]\nlatenes = "30s"\n'
+        '[[link]]\nname = "a"\ncodec = "sflowx"\n[[link]]\nname = "b"\ncodec = "ccsds-packets"\ndefinition = "b.xml"\n'
+    )
+    (tmp_path / "slo.yaml").write_text("apiVersion: openslo/v1\nkind: SLOO\nmetadata: {name: x}\n")
+    (tmp_path / "rules.yaml").write_text("rules:\n  - {name: X, kind: treshold}\n  - {name: Y, kind: absence, metric: m}\n")
+    (tmp_path / "b.xml").write_text("<SpaceSystem>\n")
+    for arguments in (("--config", config), (config,)):
+        _, stderr = check(*arguments, status=2)
+        starts = [line.removeprefix(f"{tmp_path}/") for line in stderr.splitlines() if not line.startswith("  ")]
+        assert [":".join(line.split(":")[:2]) for line in starts] == [
+            "orbitrack.toml:6", "orbitrack.toml:9", "b.xml:2", "slo.yaml:2", "rules.yaml:2", "rules.yaml:3",
+        ]
+
+
+def test_rule_for_an_slo_that_there_is_not_is_a_mistake(tmp_path: Path) -> None:
+    config = tmp_path / "orbitrack.toml"
+    config.write_text('[slo]\nfiles = ["slo.yaml"]\n[alert]\nrules = ["rules.yaml"]\n')
+    shutil.copy(REPOSITORY / "schemas" / "slo" / "demo.yaml", tmp_path / "slo.yaml")
+    (tmp_path / "rules.yaml").write_text(
+        "rules:\n  - {name: X, kind: burn_rate, slo: rack-interface-error-fre}\n"
+        "  - {name: Y, kind: credit, slo: satellite-packet-delivery}\n  - {name: Z, kind: burn_rate, slo: 'rack*'}\n"
+    )
+    stdout, stderr = check("--config", config, status=2)
+    assert "SLOs: 2 SLOs, 1 alert policies; none of the targets operations is a [[webhook]], so all are told\n" in stdout
+    assert stderr == (
+        f"{tmp_path / 'rules.yaml'}: no SLO is named 'rack-interface-error-fre'\n  at rule X\n"
+        "  hint: did you mean 'rack-interface-error-free'?\n"
+        f"{tmp_path / 'rules.yaml'}: no SLO with orbitrack/credit-tiers is named 'satellite-packet-delivery'\n  at rule Y\n"
+        "  hint: [slo] files define: rack-interface-error-free\n"
+    )
+
+
 def test_rule_for_a_webhook_that_is_not_configured_is_a_mistake(tmp_path: Path) -> None:
     config = tmp_path / "orbitrack.toml"
     config.write_text('[alert]\nrules = ["rules.yaml"]\n[[webhook]]\nname = "operators"\nurl = "https://127.0.0.1/x"\n')

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from streams.errors import DefinitionError
-from streams.slo import compile_objective, load, parse
+from streams.slo import compile_objective, examine, load, parse
 from streams.slo.objects import AlertCondition, AlertPolicy, Selector, Source
 from streams.slo.spans import Span, TimeWindow
 from streams.slo.sql import VALUE_COLUMNS
@@ -39,6 +39,53 @@ def test_mistake_is_named_with_its_place(file: Path) -> None:
         assert not line or raised.value.line == int(line[1]), message
 
 
+def test_every_mistake_of_all_files_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("""\
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: one}
+spec:
+  indicator: {spec: {thresholdMetric: {metricSource: {type: orbitrak, spec: {metric: up, column: vmim, match: {entitty: x}}}}}}
+  budgettingMethod: Timeslices
+  timeWindow: [{duration: 1M, calendar: {startTime: 2026-13-01, timeZone: Europe/Stokholm}}]
+  objectives:
+    - {op: gt, value: a, target: 1.5}
+    - {opp: gt}
+  alertPolicies:
+    - alertPolicyRef: nothing
+    - {kind: AlertPolicy, metadata: {name: p}, spec: {conditions: []}}
+""")
+    (tmp_path / "b.yaml").write_text("""\
+apiVersion: orbitrack/v1
+kind: MaintenancePolicy
+metadata: {name: m}
+spec:
+  appliesTo: [onne]
+  windows:
+    - {start: 2026-01-01 00:00:00, end: 2025-01-01, timeZone: Mars/Phobos}
+    - {start: 2026-01-01 00:00:00, duration: 2x, repeat: FREQ=HOURLY}
+---
+kind: [
+""")
+
+    _, mistakes = examine([tmp_path])
+
+    assert [(Path(str(each.file)).name, each.line, each.what) for each in mistakes] == [
+        ("a.yaml", 5, "'type' cannot be 'orbitrak'"), ("a.yaml", 5, "unknown key 'entitty'"),
+        ("a.yaml", 5, "'column' cannot be 'vmim'"), ("a.yaml", 6, "unknown key 'budgettingMethod'"),
+        ("a.yaml", 7, "'2026-13-01' cannot be read: month must be in 1..12"),
+        ("a.yaml", 7, "'Europe/Stokholm' is not a time zone"),
+        ("a.yaml", 9, "'target' is 1.5"), ("a.yaml", 9, "'value' must be a number, not 'a'"),
+        ("a.yaml", 10, "a thresholdMetric allows one objective only"), ("a.yaml", 10, "unknown key 'opp'"),
+        ("a.yaml", 10, "'target' or 'targetPercent' is missing"), ("a.yaml", 10, "'value' is missing"),
+        ("a.yaml", 12, "there is no AlertPolicy 'nothing'"), ("a.yaml", 13, "'conditions' must have exactly one entry"),
+        ("b.yaml", 5, "there is no SLO 'onne'"), ("b.yaml", 7, "'Mars/Phobos' is not a time zone"),
+        ("b.yaml", 7, "'end' is not after 'start'"), ("b.yaml", 8, "'duration' cannot be '2x'"),
+        ("b.yaml", 8, "'FREQ=HOURLY' does not repeat DAILY WEEKLY MONTHLY YEARLY"),
+        ("b.yaml", 11, "is not YAML: expected the node content, but found '<stream end>'"),
+    ]
+
+
 def test_every_kind_is_read() -> None:
     latency, quarter = load([DEFINITIONS / "good" / "slo_everything.yaml"])
 
@@ -47,7 +94,8 @@ def test_every_kind_is_read() -> None:
     assert [(o.name, o.target, o.slice_s) for o in latency.objectives] == [("contract", 0.995, 300), ("internal", 0.999, 3600)]
     assert latency.alerts == (
         AlertPolicy(
-            "slow-burn", AlertCondition("burn-2h", "ticket", 3, 7200, 0, "gte"), True, False, True, ("operations", "pager"),
+            "slow-burn", AlertCondition("burn-2h", "ticket", 3, 7200, 0, "gte"), True, False, True,
+            ("operations", "webhook", "pager", "pagerduty"),
         ),
         AlertPolicy("fast-burn", AlertCondition("burn-12h", "page", 10, 43_200), False, True, False),
     )

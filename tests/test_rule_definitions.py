@@ -11,7 +11,7 @@ import pytest
 
 from streams.clock import NS
 from streams.errors import DefinitionError
-from streams.rules import Rule, load_rules
+from streams.rules import Rule, examine_rules, load_rules
 
 DEFINITIONS = Path(__file__).parent / "definitions"
 SCHEMAS = Path(__file__).parents[1] / "schemas" / "rules"
@@ -41,6 +41,45 @@ def test_mistake_is_named_with_its_place_and_remedy(file):
     assert str(caught.value).replace(f"{file.parent}/", "").splitlines() == expected
     assert caught.value.exit_status == 2
     assert len(expected) <= 3
+
+
+def test_every_mistake_of_all_files_is_named(tmp_path):
+    (tmp_path / "a.yaml").write_text("""\
+rules:
+  - {name: A, kind: treshold}
+  - name: B
+    kind: threshold
+    metric: 7
+    operator: ">"
+    value: x
+    for: 5
+    severity: bad
+    annotations: {summary: "{valu}", other: "{entty}"}
+  - {name: C, kind: burn_rate, slo: one, pairs: pag}
+  - just text
+""")
+    (tmp_path / "b.yaml").write_text("""\
+rules:
+  - {name: C, kind: anomaly, metric: x, deviations: 3, resolve: 4, window: 30s}
+  - {name: D, kind: rate, metric: x, op: ">", value: 1, over: 45m}
+  - {name: E, kind: burn_rate, pairs: [{long: 5m, short: 1h, rate: 3}, {long: 4h}], labels: {slo: x}}
+""")
+    rules, mistakes = examine_rules([tmp_path / "a.yaml", tmp_path / "b.yaml", tmp_path / "c.yaml"])
+    assert [(Path(str(each.file)).name, each.line, each.what) for each in mistakes] == [
+        ("a.yaml", 2, "'kind' cannot be 'treshold'"),
+        ("a.yaml", 5, "'metric' must be a text, not '7'"), ("a.yaml", 6, "unknown key 'operator'"),
+        ("a.yaml", 7, "'value' must be a number, not 'x'"),
+        ("a.yaml", 8, "'for': '5' is not a duration; write for example 10s, 5m, 1h30m, 14d"),
+        ("a.yaml", 9, "'severity' cannot be 'bad'"), ("a.yaml", 10, "nothing is called {valu}"),
+        ("a.yaml", 10, "nothing is called {entty}"), ("a.yaml", 11, "'pairs' cannot be 'pag'"),
+        ("a.yaml", 12, "a rule must be a mapping, not 'just text'"),
+        ("b.yaml", 2, "'resolve' 4 is above 'deviations' 3"), ("b.yaml", 2, "'window' is 30s"),
+        ("b.yaml", 2, f"the rule 'C' is already defined in {tmp_path}/a.yaml:11"),
+        ("b.yaml", 3, "'over' is 45m"), ("b.yaml", 4, "the label 'slo' is set by orbitrack"),
+        ("b.yaml", 4, "'short' 1h is longer than 'long' 5m"), ("b.yaml", 4, "'long' cannot be '4h'"),
+        ("c.yaml", None, "cannot be read: No such file or directory"),
+    ]
+    assert [rule.name for rule in rules] == ["B", "C", "D", "E"]
 
 
 def test_every_mistake_has_a_file():

@@ -1,12 +1,17 @@
-"""`orbitrack check`: is everything that was written by hand usable, before anything starts?"""
+"""`orbitrack check`: is everything that was written by hand usable, before anything starts?
+
+Every mistake of every file is named, also where one file keeps another from being used. Files that name each other are looked
+at together: rules name webhooks and SLOs, SLOs name webhooks.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,10 +20,22 @@ from streams.errors import ConfigError, DefinitionError, InputError, OrbitrackEr
 
 if TYPE_CHECKING:
     from streams.config import Config
+    from streams.slo import Slo
 
 __all__ = ["command"]
 
-Check = tuple[str, Callable[[], str]]
+
+@dataclass
+class Findings:
+    """What is right (to stdout) and what is wrong (to stderr)."""
+
+    mistakes: list[OrbitrackError] = field(default_factory=list)
+    good: list[str] = field(default_factory=list)
+
+    def add(self, name: str, found: str, mistakes: Sequence[OrbitrackError]) -> None:
+        self.mistakes += mistakes
+        if not mistakes:
+            self.good.append(f"{name}: {found}")
 
 
 @click.command()
@@ -29,104 +46,142 @@ def command(dump: bool, files: tuple[Path, ...]) -> None:
 
     Every mistake is named in at most three lines: file and line, the place inside, a hint. Exit status 2 if there is one.
     """
-    from streams.config import read_config
-    from streams.toml import to_toml
-
-    mistakes: list[OrbitrackError] = []
-    checks: list[Check] = []
+    findings = Findings()
     if not files or dump:
-        config, errors = read_config(current_session().config_file, os.environ)
-        mistakes += errors
-        if config is not None and dump:
-            click.echo(to_toml(config.dump()), nl=False)
-        if config is not None:
-            checks += [("configuration", partial(contents, config)), *checks_of_config(config)]
-    checks += checks_of_files(files)
-    for name, check in checks:
-        try:
-            found = check()
-        except OrbitrackError as error:
-            mistakes.append(error)
-        else:
-            if not dump:
-                click.echo(f"{name}: {found}")
-    for mistake in mistakes:
+        check_config(findings, current_session().config_file, "configuration", dump=dump)
+    check_files(findings, files)
+    for line in findings.good if not dump else ():
+        click.echo(line)
+    for mistake in findings.mistakes:
         click.echo(str(mistake), err=True)
-    if mistakes:
+    if findings.mistakes:
         raise SystemExit(ConfigError.exit_status)
 
 
-def checks_of_config(config: Config) -> Iterator[Check]:
-    for definition, container in dict.fromkeys((link.definition, link.container) for link in config.links):
+def check_config(findings: Findings, file: Path | None, name: str, *, dump: bool = False) -> None:
+    """The configuration and the files that it names. With mistakes in it, the files are looked at as far as they are known."""
+    from streams.config import read_config
+    from streams.toml import to_toml
+
+    config, errors = read_config(file, os.environ)
+    findings.mistakes += errors
+    named = usable_parts(file) if config is None else config
+    if config is not None:
+        if dump:
+            click.echo(to_toml(config.dump()), nl=False)
+        findings.add(name, contents(config), [])
+    for definition, container in dict.fromkeys((link.definition, link.container) for link in named.links):
         if definition is not None:
-            yield str(definition), partial(check_definition, definition, container)
-    if config.slo.files:
-        yield "SLOs", partial(check_slos, config.slo.files)
-    if config.alert.rules:
-        yield "rules", partial(check_rules, config.alert.rules, [webhook.name for webhook in config.webhooks])
+            check_definition(findings, definition, container)
+    webhooks = None if config is None else [webhook.name for webhook in config.webhooks]
+    slos = check_slos(findings, "SLOs", named.slo.files, webhooks) if named.slo.files else []
+    if named.alert.rules:
+        check_rules(findings, "rules", named.alert.rules, webhooks, slos)
+    check_secrets(findings, config)
 
 
-def checks_of_files(files: tuple[Path, ...]) -> Iterator[Check]:
-    """By what they are; SLO files together, because they may refer to each other."""
-    slos: list[Path] = []
-    for file in files:
-        if file.suffix == ".toml":
-            yield str(file), partial(check_config, file)
-        elif file.suffix in (".xml", ".csv"):
-            yield str(file), partial(check_definition, file, None)
-        elif file.suffix not in (".yaml", ".yml"):
-            raise UsageError(f"{file}: neither .toml, .xml, .csv nor .yaml")
-        elif "openslo" in first_text(file):
-            slos.append(file)
-        else:
-            yield str(file), partial(check_rules, [file], None)
-    if slos:
-        yield ", ".join(map(str, slos)), partial(check_slos, slos)
+def usable_parts(file: Path | None) -> Config:
+    """Of a configuration with mistakes, the links, SLO files and rule files that are right: they can be looked at."""
+    from pydantic import BaseModel, ValidationError
 
+    from streams.config import Alert, Config, Link, Slo, find_config
+    from streams.settings import read_settings
 
-def first_text(file: Path) -> str:
-    """Enough of a YAML file to see its apiVersion."""
+    found = find_config(file, os.environ)
     try:
-        with file.open(encoding="utf-8", errors="replace") as stream:
-            return stream.read(65_536)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+        values = read_settings(found, os.environ).values
+    except ConfigError:
+        return Config()
+    context = {"base": found.absolute().parent if found else Path.cwd(), "environ": os.environ}
 
+    def usable(part: type[BaseModel], given: Any) -> Iterator[Any]:
+        with suppress(ValidationError):
+            yield part.model_validate(given, context=context)
 
-def check_config(file: Path) -> str:
-    from streams.config import load_config
-
-    config = load_config(file, os.environ)
-    for _, check in checks_of_config(config):
-        check()
-    return contents(config)
+    links = values.get("link", [])
+    return Config.model_construct(
+        links=[link for each in (links if isinstance(links, list) else []) for link in usable(Link, each)],
+        slo=next(usable(Slo, values.get("slo", {})), Slo()), alert=next(usable(Alert, values.get("alert", {})), Alert()),
+    )
 
 
 def contents(config: Config) -> str:
     return f"{len(config.links)} links, {len(config.webhooks)} webhooks, {len(config.objectives)} objectives"
 
 
-def check_definition(file: Path, container: str | None) -> str:
+def check_secrets(findings: Findings, config: Config | None) -> None:
+    """What the alert role would say of webhooks at its start."""
+    from streams.webhooks import check_webhooks
+
+    for webhook in config.webhooks if config else ():
+        try:
+            check_webhooks([webhook])
+        except ConfigError as error:
+            findings.mistakes.append(error)
+
+
+def check_files(findings: Findings, files: Sequence[Path]) -> None:
+    """By what they are; SLO files together, because they may refer to each other."""
+    slos: list[Path] = []
+    for file in files:
+        if file.suffix == ".toml":
+            check_config(findings, file, str(file))
+        elif file.suffix in (".xml", ".csv"):
+            check_definition(findings, file, None)
+        elif file.suffix not in (".yaml", ".yml"):
+            raise UsageError(f"{file}: neither .toml, .xml, .csv nor .yaml")
+        elif is_slo(file):
+            slos.append(file)
+        else:
+            check_rules(findings, str(file), [file], None, None)
+    if slos:
+        check_slos(findings, ", ".join(map(str, slos)), slos, None)
+
+
+def is_slo(file: Path) -> bool:
+    """Enough of a YAML file to see its apiVersion."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            text = stream.read(65_536)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    return "apiVersion" in text or "openslo" in text
+
+
+def check_definition(findings: Findings, file: Path, container: str | None) -> None:
     from streams import definitions
 
-    definition = definitions.load(file, container=container)
-    return f"{len(definition.containers)} containers, {len(definition.parameters)} parameters"
+    try:
+        definition = definitions.load(file, container=container)
+    except OrbitrackError as error:
+        findings.mistakes.append(error)
+    else:
+        findings.good.append(f"{file}: {len(definition.containers)} containers, {len(definition.parameters)} parameters")
 
 
-def check_slos(files: list[Path]) -> str:
-    from streams import slo
+def check_slos(findings: Findings, name: str, files: Sequence[Path], webhooks: Sequence[str] | None) -> list[Slo] | None:
+    """None if there are mistakes: what rules say of SLOs cannot be checked then."""
+    from streams.slo import examine
 
-    return f"{len(slo.load(files))} SLOs"
+    slos, mistakes = examine(files)
+    policies = [policy for slo in slos for policy in slo.alerts]
+    found = f"{len(slos)} SLOs" + (f", {len(policies)} alert policies" if policies else "")
+    targets = dict.fromkeys(policy.targets for policy in policies if policy.targets)
+    for each in targets if webhooks is not None else ():
+        if not set(each) & set(webhooks or ()):
+            found += f"; none of the targets {' '.join(each)} is a [[webhook]], so all are told"
+    findings.add(name, found, mistakes)
+    return None if mistakes else slos
 
 
-def check_rules(files: list[Path], webhooks: list[str] | None) -> str:
-    from streams.errors import nearest
-    from streams.rules import load_rules
+def check_rules(
+    findings: Findings, name: str, files: Sequence[Path], webhooks: Sequence[str] | None, slos: Sequence[Slo] | None
+) -> None:
+    """Against the webhooks and SLOs that there are, where these are known."""
+    from streams.rules import examine_rules
+    from streams.rules.names import wrong_names
 
-    rules = load_rules(files)
-    for rule in rules if webhooks is not None else ():
-        for name in set(rule.webhooks or ()) - set(webhooks or ()):
-            match = nearest(name, webhooks or ())
-            hint = f"did you mean '{match}'?" if match else f"configured are: {', '.join(webhooks or ()) or 'none'}"
-            raise DefinitionError(f"no [[webhook]] is named '{name}'", file=files[0], path=f"rule {rule.name}", hint=hint)
-    return f"{len(rules)} rules"
+    rules, mistakes = examine_rules(files)
+    for rule, what, hint in wrong_names(rules, webhooks, slos):
+        mistakes.append(DefinitionError(what, file=files[0], path=f"rule {rule.name}", hint=hint))
+    findings.add(name, f"{len(rules)} rules", mistakes)

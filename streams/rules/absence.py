@@ -17,7 +17,7 @@ from streams.rules.threshold import Context, buckets_ns
 
 if TYPE_CHECKING:
     from streams.rules.alert import Event
-    from streams.rules.definitions import Rule
+    from streams.rules.rule import Rule
 
 __all__ = ["SEEN_MAX", "AbsenceState"]
 
@@ -79,7 +79,7 @@ class AbsenceState:
                 del self.absent[entity]
                 continue
             alert.value = silent_ns / NS
-            alert.fire(events, end_ns, context.suppressions.reason(entity, end_ns + silent_ns))
+            alert.fire(events, end_ns, context.suppressions.reason(self.rule, entity, end_ns + silent_ns))
 
     def alerts(self) -> list[Alert]:
         return [alert for alert, _, _ in self.absent.values()]

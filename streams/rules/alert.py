@@ -17,13 +17,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from streams.clock import NS
 from streams.rules.columns import glob_pattern
-from streams.rules.definitions import PLACEHOLDER
+from streams.rules.rule import PLACEHOLDER, Rule
 
 __all__ = ["Alert", "Event", "Maintenance", "Suppressions", "fill", "fingerprint"]
 
 FNV_OFFSET, FNV_PRIME, UINT64 = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
 SEPARATOR = 0xFF                                            # cannot occur in UTF-8
+KEEP_NS = 86_400 * NS
 
 
 def fingerprint(labels: Mapping[str, str]) -> int:
@@ -44,13 +46,23 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Maintenance:
-    """Announced work: alerts of matching entities are suppressed in [start, end), event time."""
+    """Announced work: alerts of matching entities are suppressed in [start, end), event time.
+
+    One that was agreed for some SLOs only (`slos`) suppresses rules on these and on the metrics that they are made of.
+    """
 
     id: str
     entity: str                                             # glob
     start_ns: int
     end_ns: int
     reason: str = "planned"
+    slos: tuple[str, ...] = ()                              # empty: all rules
+    metrics: tuple[str, ...] = ()                           # those of `slos`
+
+    def concerns(self, rule: Rule) -> bool:
+        if rule.poll is not None and "slo" in rule.labels:
+            return not self.slos or rule.labels["slo"] in self.slos
+        return not self.slos or rule.metric in self.metrics
 
 
 @lru_cache(maxsize=4096)
@@ -64,14 +76,18 @@ class Suppressions:
     def __init__(self, maintenance: Iterable[Maintenance] = ()) -> None:
         self.maintenance = sorted(maintenance, key=lambda each: (each.start_ns, each.id))
 
-    def reason(self, entity: str, time_ns: int) -> str | None:
+    def reason(self, rule: Rule, entity: str, time_ns: int) -> str | None:
         """Why an alert of this entity tells nobody at that time, or None."""
         for each in self.maintenance:
             if each.start_ns > time_ns:
                 break
-            if time_ns < each.end_ns and matcher(each.entity).match(entity):
+            if time_ns < each.end_ns and each.concerns(rule) and matcher(each.entity).match(entity):
                 return f"maintenance {each.id}: {each.reason}"
         return None
+
+    def around(self, now_ns: int) -> list[Maintenance]:
+        """What a restart must know before the database is asked again."""
+        return [each for each in self.maintenance if now_ns - KEEP_NS < each.end_ns and each.start_ns < now_ns + KEEP_NS]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Rule files: YAML in, frozen `Rule`s out; every mistake named with file, line, key path and what would be right.
 
-    rules = load_rules([Path("rules.yaml")])
+    rules = load_rules([Path("rules.yaml")])     # raises the first mistake
+    rules, mistakes = examine_rules([...])       # all of them, for `orbitrack check`
 
-Not here: what a rule does with a window (columns.py, track.py).
+Not here: what a rule does with a window (columns.py, track.py) or with the database's answer (polls.py, anomaly.py).
 """
 
 from __future__ import annotations
@@ -10,84 +11,80 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 from streams.clock import NS, parse_duration_ns
 from streams.errors import DefinitionError, nearest
 from streams.rules.columns import COLUMNS, OPERATORS
-from streams.yamlfile import Node, documents, suggestion
+from streams.rules.rule import PLACEHOLDER, Anomaly, Levels, Pair, Rule
+from streams.slo import BURN_PAIRS, BURN_WINDOWS
+from streams.yamlfile import QUOTES, Mistakes, Node, documents, suggestion
 
-__all__ = ["SEVERITIES", "Rule", "load_rules"]
+__all__ = ["SEVERITIES", "examine_rules", "load_rules"]
 
 SEVERITIES = ("info", "warning", "critical")
-KINDS = ("threshold", "rate", "absence")
-COMMON_KEYS = frozenset(("name", "kind", "metric", "entity", "severity", "labels", "annotations", "webhooks", "expire"))
-WINDOW_KEYS = frozenset(("op", "value", "resolve", "for", "keep_firing_for", "stale"))
+COMMON_KEYS = frozenset(("name", "kind", "entity", "severity", "labels", "annotations", "webhooks", "expire"))
+TIMER_KEYS = frozenset(("for", "keep_firing_for", "stale"))
+VALUE_KEYS = frozenset(("metric", "op", "value", "resolve"))
 KEYS = {
-    "threshold": COMMON_KEYS | WINDOW_KEYS | {"column"},
-    "rate": COMMON_KEYS | WINDOW_KEYS,
-    "absence": COMMON_KEYS | {"after"},
+    "threshold": COMMON_KEYS | TIMER_KEYS | VALUE_KEYS | {"column"},
+    "rate": COMMON_KEYS | TIMER_KEYS | VALUE_KEYS | {"over"},
+    "absence": COMMON_KEYS | {"metric", "after"},
+    "burn_rate": COMMON_KEYS | TIMER_KEYS | {"slo", "pairs"},
+    "credit": COMMON_KEYS | TIMER_KEYS | {"slo", "value"},
+    "anomaly": COMMON_KEYS | TIMER_KEYS | {"metric", "op", "deviations", "resolve", "window", "baseline", "season", "least"},
 }
+KINDS = tuple(KEYS)
 REQUIRED = {
     "threshold": ("name", "kind", "metric", "op", "value"),
     "rate": ("name", "kind", "metric", "op", "value"),
     "absence": ("name", "kind", "metric", "after"),
+    "burn_rate": ("name", "kind"),
+    "credit": ("name", "kind"),
+    "anomaly": ("name", "kind", "metric", "deviations"),
 }
 # Labels that the engine sets itself; a rule that set them too would get two alerts with one fingerprint.
 OWN_LABELS = ("alertname", "entity", "metric", "severity")
+LEVEL_LABELS = {"burn_rate": ("slo", "objective"), "credit": ("slo", "objective")}
 # What other tools call the same thing.
 OTHER_WORDS = {"threshold": "value", "alert": "name", "operator": "op", "expr": "metric", "summary": "annotations"}
 PLACEHOLDERS = ("rule", "entity", "metric", "severity", "value", "threshold")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")                # Prometheus: a label's name
-PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-QUOTES = """texts that begin with one of * & ! = > | % @ { [ go in quotes: op: ">", entity: "*" """.strip()
 RULES_MAX = 10_000
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule. `op value` says what is wrong; durations are nanoseconds; `entity` is a glob in which `*` is anything."""
-
-    name: str
-    kind: str
-    metric: str
-    entity: str = "*"
-    column: str = "mean"
-    op: str = ">"
-    value: float = math.nan
-    resolve: float = math.nan                               # a firing alert ends where `op resolve` is no longer true
-    for_ns: int = 0
-    keep_firing_for_ns: int = 0
-    stale_ns: int = 300 * NS                                # as Prometheus' lookback: how long a verdict holds without data
-    expire_ns: int = 7 * 86_400 * NS                        # firing without any data this long ends it; 0: never
-    after_ns: int = 0                                       # absence only
-    severity: str = "warning"
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    webhooks: tuple[str, ...] | None = None                 # None: all
-
-    def base_labels(self) -> dict[str, str]:
-        """The labels of every alert of this rule; `entity` comes on top."""
-        return {**self.labels, "alertname": self.name, "metric": self.metric, "severity": self.severity}
+# Increases are remembered for so long, for every port that has any. What takes longer is an SLO, or a poll.
+OVER_MAX_NS = 600 * NS
 
 
 def load_rules(files: Iterable[Path]) -> list[Rule]:
-    """The rules of all files, in order. DefinitionError with file, line, key path and hint."""
-    rules: list[Rule] = []
-    places: dict[str, str] = {}
-    for file in files:
-        for entry in entries(Path(file)):
-            rule, name = read_rule(entry), entry.need("name")
-            if rule.name in places:
-                name.fail(f"the rule '{rule.name}' is already defined in {places[rule.name]}")
-            places[rule.name] = f"{file}:{name.line}"
-            rules.append(rule)
+    """The rules of all files, in order. DefinitionError with file, line, key path and hint for the first mistake."""
+    rules, mistakes = examine_rules(files)
+    for mistake in mistakes:
+        raise mistake
     return rules
 
 
-def entries(file: Path) -> list[Node]:
+def examine_rules(files: Iterable[Path]) -> tuple[list[Rule], list[DefinitionError]]:
+    """The rules of all files, and every mistake file by file; with mistakes the rules are guesses."""
+    mistakes = Mistakes()
+    rules: dict[str, Rule] = {}
+    places: dict[str, str] = {}
+    for file in map(Path, files):
+        try:
+            listed = entries(file, mistakes)
+        except DefinitionError as error:
+            mistakes.note(error)
+            continue
+        for entry in listed:
+            rule = entry.attempt(lambda entry=entry: read_rule(entry), None)      # type: ignore[misc]
+            if rule is not None and rule.name in rules:
+                entry.need("name").note(f"the rule '{rule.name}' is already defined in {places[rule.name]}")
+            elif rule is not None and rule.name:
+                rules[rule.name] = rule
+                places[rule.name] = f"{file}:{entry.need('name').line}"
+    return list(rules.values()), mistakes.found()
+
+
+def entries(file: Path, mistakes: Mistakes) -> list[Node]:
     """The list under `rules:`."""
     try:
         text = file.read_text(encoding="utf-8")
@@ -95,12 +92,11 @@ def entries(file: Path) -> list[Node]:
         raise DefinitionError(f"cannot be read: {error.strerror}", file=file) from error
     except UnicodeDecodeError as error:
         raise DefinitionError(f"is not UTF-8 text: {error.reason} at byte {error.start}", file=file) from error
-    try:
-        roots = list(documents(text, file))
-    except DefinitionError as error:
-        hint = QUOTES if "is not YAML" in error.what or "constructor" in error.what else error.hint
-        raise DefinitionError(error.what, file=file, line=error.line, path=error.path, hint=hint) from error
-    root = roots[0] if roots else Node(None, file, 1, "")
+    before = len(mistakes.errors)
+    roots = list(documents(text, file, mistakes))
+    if len(mistakes.errors) > before and not roots:
+        return []
+    root = roots[0] if roots else Node(None, file, 1, "", mistakes)
     if len(roots) > 1:
         roots[1].fail("begins a second document", "write all rules under one 'rules:'")
     if not isinstance(root.value, dict) or not isinstance(getattr(root.get("rules"), "value", None), list):
@@ -113,39 +109,55 @@ def entries(file: Path) -> list[Node]:
 
 
 def read_rule(entry: Node) -> Rule:
+    """One rule; what cannot be read is noted and left at its default. DefinitionError where there is nothing to go by."""
     if not isinstance(entry.value, dict):
         entry.fail(f"a rule must be a mapping, not {entry.describe()}")
+    attempt = entry.attempt
     kind = entry.need("kind", f"kind is one of {' '.join(KINDS)}").choice(KINDS)
     for key, node in entry.mapping().items():
         if key not in KEYS[kind]:
-            refuse_key(node, key, kind)
+            refuse_key(entry, node, key, kind)
     for key in REQUIRED[kind]:
-        entry.need(key)
+        attempt(lambda key=key: entry.need(key), entry)      # type: ignore[misc]
+    labels: dict[str, str] = attempt(lambda: read_labels(entry, kind), {})
+    op = attempt(lambda: choice(entry, "op", OPERATORS if kind != "anomaly" else (">", "<", "!="), ">"), ">")
+    value = attempt(lambda: number(entry, "value", 0.0 if kind == "credit" else math.nan), math.nan)
+    severity = "critical" if kind == "burn_rate" and text_of(entry, "pairs") in (None, "page") else "warning"
+    return Rule(
+        name=attempt(lambda: read_name(entry), ""), kind=kind,
+        metric=attempt(lambda: text(entry, "metric", kind), kind), entity=attempt(lambda: text(entry, "entity", "*"), "*"),
+        column="rate" if kind == "rate" else attempt(lambda: choice(entry, "column", COLUMNS, "mean"), "mean"),
+        op=op, value=value, resolve=value if kind == "anomaly" else attempt(lambda: read_resolve(entry, op, value), value),
+        over_ns=attempt(lambda: read_over(entry), 0), for_ns=timer(entry, "for", "0"),
+        keep_firing_for_ns=timer(entry, "keep_firing_for", "0"), stale_ns=timer(entry, "stale", "5m"),
+        expire_ns=timer(entry, "expire", "7d"), after_ns=attempt(lambda: read_after(entry), 0),
+        severity=attempt(lambda: choice(entry, "severity", SEVERITIES, severity), severity), labels=labels,
+        annotations=attempt(lambda: read_annotations(entry, kind, labels), {}),
+        webhooks=attempt(lambda: read_webhooks(entry), None), poll=attempt(lambda: read_poll(entry, kind), None),
+    )
+
+
+def read_name(entry: Node) -> str:
     name = entry.need("name")
     if not NAME.fullmatch(name.text()):
         name.fail(f"'{name.text()}' is not a name", "letters, digits and '_', no digit first: FanStopped")
-    labels = read_labels(entry)
-    op, value = choice(entry, "op", OPERATORS, ">"), number(entry, "value", math.nan)
-    return Rule(
-        name=name.text(), kind=kind, metric=entry.need("metric").text(), entity=text(entry, "entity", "*"),
-        column="rate" if kind == "rate" else choice(entry, "column", COLUMNS, "mean"),
-        op=op, value=value, resolve=read_resolve(entry, op, value), for_ns=duration(entry, "for", "0"),
-        keep_firing_for_ns=duration(entry, "keep_firing_for", "0"), stale_ns=duration(entry, "stale", "5m"),
-        expire_ns=duration(entry, "expire", "7d"), after_ns=read_after(entry),
-        severity=choice(entry, "severity", SEVERITIES, "warning"), labels=labels,
-        annotations=read_annotations(entry, labels), webhooks=read_webhooks(entry),
-    )
+    return name.text()
 
 
-def refuse_key(node: Node, key: str, kind: str) -> NoReturn:
+def refuse_key(entry: Node, node: Node, key: str, kind: str) -> None:
     others = [other for other in KINDS if key in KEYS[other]]
     if others:
-        node.fail(f"'{key}' belongs to a rule of kind {' or '.join(others)}, not {kind}")
+        node.note(f"'{key}' belongs to a rule of kind {' or '.join(others)}, not {kind}")
+        return
     near = nearest(key, (*KEYS[kind], *OTHER_WORDS)) or ""
     near = OTHER_WORDS.get(near, near)
-    node.fail(
-        f"unknown key '{key}'", f"did you mean '{near}'?" if near in KEYS[kind] else f"possible: {' '.join(sorted(KEYS[kind]))}"
-    )
+    hint = f"did you mean '{near}'?" if near in KEYS[kind] else f"possible: {' '.join(sorted(KEYS[kind]))}"
+    entry.refuse(node.error(f"unknown key '{key}'", hint), near if near in KEYS[kind] else None)
+
+
+def text_of(entry: Node, key: str) -> object:
+    node = entry.get(key)
+    return None if node is None else node.value
 
 
 def text(entry: Node, key: str, default: str) -> str:
@@ -153,9 +165,9 @@ def text(entry: Node, key: str, default: str) -> str:
     return default if node is None else node.text()
 
 
-def number(entry: Node, key: str, default: float) -> float:
+def number(entry: Node, key: str, default: float, *, minimum: float | None = None) -> float:
     node = entry.get(key)
-    return default if node is None else node.number()
+    return default if node is None else node.number(minimum=minimum)
 
 
 def choice(entry: Node, key: str, known: Collection[str], default: str) -> str:
@@ -174,6 +186,72 @@ def duration(entry: Node, key: str, default: str) -> int:
     except ValueError as error:
         assert node is not None, default
         node.fail(f"'{key}': {error}")
+
+
+def timer(entry: Node, key: str, default: str) -> int:
+    return entry.attempt(lambda: duration(entry, key, default), 0)
+
+
+def whole_minutes(entry: Node, key: str, default: str) -> int:
+    """Seconds."""
+    length_ns, node = duration(entry, key, default), entry.get(key)
+    if node is not None and (length_ns <= 0 or length_ns % (60 * NS)):
+        node.fail(f"'{key}' is {node.value}", "it must be whole minutes: roll-ups have no smaller steps")
+    return length_ns // NS
+
+
+def read_over(entry: Node) -> int:
+    over_ns, node = duration(entry, "over", "0"), entry.get("over")
+    if node is not None and not (0 < over_ns <= OVER_MAX_NS and over_ns % (10 * NS) == 0):
+        node.fail(f"'over' is {node.value}", "it must be a multiple of 10 s, the windows' length, up to 10m")
+    return over_ns
+
+
+def read_poll(entry: Node, kind: str) -> Levels | Anomaly | None:
+    if kind == "anomaly":
+        return read_anomaly(entry)
+    if kind not in ("burn_rate", "credit"):
+        return None
+    slos = text(entry, "slo", "*")
+    return Levels("credit", slos) if kind == "credit" else Levels("burn_rate", slos, read_pairs(entry.get("pairs")))
+
+
+def read_pairs(node: Node | None) -> tuple[Pair, ...]:
+    """One of the table's by name, or a list of one's own."""
+    if node is None:
+        return tuple(Pair(*pair) for pair in BURN_PAIRS["page"])
+    if not isinstance(node.value, list):
+        return tuple(Pair(*pair) for pair in BURN_PAIRS[node.choice(BURN_PAIRS)])
+    pairs = tuple(node.each(read_pair))
+    if not node.value:
+        node.fail("'pairs' is empty", "page, ticket, or a list of {long: 1h, short: 5m, rate: 14.4}")
+    return pairs
+
+
+def read_pair(node: Node) -> Pair:
+    node.allow("long", "short", "rate")
+    long, short = (node.need(key).choice(BURN_WINDOWS) for key in ("long", "short"))
+    if BURN_WINDOWS[short] > BURN_WINDOWS[long]:
+        node.need("short").fail(f"'short' {short} is longer than 'long' {long}")
+    return Pair(long, short, node.need("rate").number(minimum=0))
+
+
+def read_anomaly(entry: Node) -> Anomaly:
+    deviations = entry.need("deviations").number(minimum=0)
+    resolve = number(entry, "resolve", deviations, minimum=0)
+    if resolve > deviations:
+        entry.need("resolve").note(f"'resolve' {resolve:g} is above 'deviations' {deviations:g}", "it must be that or less")
+    season = entry.get("season")
+    window_s, baseline_s = whole_minutes(entry, "window", "5m"), whole_minutes(entry, "baseline", "7d")
+    season_s = {"day": 86_400, "week": 604_800}[season.choice(("day", "week"))] if season else 0
+    if baseline_s < max(3 * 3600, 2 * season_s, window_s):
+        (entry.get("baseline") or entry).note(
+            "'baseline' is too short", "three hours at least, two seasons where there is one, and longer than 'window'"
+        )
+    return Anomaly(
+        deviations, resolve, choice(entry, "op", (">", "<", "!="), "!="), window_s, baseline_s, season_s,
+        number(entry, "least", 0.0, minimum=0),
+    )
 
 
 def read_after(entry: Node) -> int:
@@ -201,28 +279,26 @@ def read_resolve(entry: Node, op: str, value: float) -> float:
 def read_texts(entry: Node, key: str) -> dict[str, Node]:
     node = entry.get(key)
     texts = dict(node.mapping()) if node is not None else {}
-    for each in texts.values():
-        each.text()
-    return texts
+    return {name: each for name, each in texts.items() if each.attempt(each.text, "")}
 
 
-def read_labels(entry: Node) -> dict[str, str]:
+def read_labels(entry: Node, kind: str) -> dict[str, str]:
     labels = read_texts(entry, "labels")
     for name, node in labels.items():
-        if name in OWN_LABELS:
-            node.fail(f"the label '{name}' is set by orbitrack", "choose another name")
+        if name in (*OWN_LABELS, *LEVEL_LABELS.get(kind, ())):
+            node.note(f"the label '{name}' is set by orbitrack", "choose another name")
         if not NAME.fullmatch(name):
-            node.fail(f"'{name}' is not a label name", "letters, digits and '_', no digit first")
+            node.note(f"'{name}' is not a label name", "letters, digits and '_', no digit first")
     return {name: node.text() for name, node in labels.items()}
 
 
-def read_annotations(entry: Node, labels: Mapping[str, str]) -> dict[str, str]:
+def read_annotations(entry: Node, kind: str, labels: Mapping[str, str]) -> dict[str, str]:
     annotations = read_texts(entry, "annotations")
-    known = (*PLACEHOLDERS, *labels)
+    known = (*PLACEHOLDERS, *labels, *LEVEL_LABELS.get(kind, ()))
     for node in annotations.values():
         for placeholder in PLACEHOLDER.findall(node.text()):
             if placeholder not in known:
-                node.fail(f"nothing is called {{{placeholder}}}", suggestion(placeholder, known))
+                node.note(f"nothing is called {{{placeholder}}}", suggestion(placeholder, known))
     return {name: node.text() for name, node in annotations.items()}
 
 

@@ -19,7 +19,7 @@ from streams.rules.columns import BREACH, CLEAR
 
 if TYPE_CHECKING:
     from streams.rules.alert import Event, Suppressions
-    from streams.rules.definitions import Rule
+    from streams.rules.rule import Rule
 
 __all__ = ["REVISION_NS", "Track"]
 
@@ -122,11 +122,11 @@ class Track:
                 alert.pend(events, start_ns)
             alert.starts_ns = start_ns
             if known_ns - start_ns >= rule.for_ns:
-                alert.fire(events, start_ns, suppressions.reason(alert.entity, known_ns - 1))
+                alert.fire(events, start_ns, suppressions.reason(rule, alert.entity, known_ns - 1))
         elif verdict == CLEAR and known_ns - self.run_ns >= rule.keep_firing_for_ns:
             self.finish(events, self.run_ns, "corrected by late data" if self.run_ns < alert.starts_ns else None)
         else:
-            alert.fire(events, alert.starts_ns, suppressions.reason(alert.entity, known_ns - 1))
+            alert.fire(events, alert.starts_ns, suppressions.reason(rule, alert.entity, known_ns - 1))
 
     def finish(self, events: list[Event], ends_ns: int, reason: str | None) -> None:
         self.alert.end(events, ends_ns, reason)

@@ -6,7 +6,7 @@
     tallies = question.tallies(rows)                          # rows: what the database answers to question.sql
     lines = judge(slos[0], slos[0].objectives[0], span, tallies)
 
-    openslo.py      the files: load, parse; with library.py (references) and policies.py (alerts, maintenance)
+    openslo.py      the files: load, examine, parse; with library.py (references), indicators.py, policies.py
     objects.py      Slo, Indicator, Objective, AlertPolicy ...
     spans.py        rolling windows, calendar periods with their zones
     maintenance.py  recurring and one-off maintenance
@@ -17,13 +17,14 @@ Knows no database and no clock: `now` is handed in.
 """
 
 from streams.slo.maintenance import MaintenancePolicy
-from streams.slo.objects import AlertCondition, AlertPolicy, Objective, Slo
-from streams.slo.openslo import load, parse
-from streams.slo.report import Line, Tally, judge
+from streams.slo.objects import BURN_PAIRS, BURN_WINDOWS, AlertCondition, AlertPolicy, Objective, Slo, burn_label
+from streams.slo.openslo import examine, load, parse
+from streams.slo.report import Line, Tally, burn_rates, judge, unknown_slices
 from streams.slo.spans import Span, TimeWindow, month_span
 from streams.slo.sql import Question, compile_objective
 
 __all__ = [
-    "AlertCondition", "AlertPolicy", "Line", "MaintenancePolicy", "Objective", "Question", "Slo", "Span", "Tally", "TimeWindow",
-    "compile_objective", "judge", "load", "month_span", "parse",
+    "BURN_PAIRS", "BURN_WINDOWS", "AlertCondition", "AlertPolicy", "Line", "MaintenancePolicy", "Objective", "Question", "Slo",
+    "Span", "Tally", "TimeWindow", "burn_label", "burn_rates", "compile_objective", "examine", "judge", "load", "month_span",
+    "parse", "unknown_slices",
 ]

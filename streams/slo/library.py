@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from streams.errors import DefinitionError
 from streams.slo.spans import UNIT_S
 from streams.yamlfile import Node, suggestion
 
 __all__ = ["DURATION", "Library", "duration_s", "inline_or_found", "name_of", "optional_text", "zone"]
 
+T = TypeVar("T")
 OPENSLO_KINDS = ("SLO", "SLI", "AlertPolicy", "AlertCondition", "AlertNotificationTarget", "Service", "DataSource")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._|/\\-]{0,253}[A-Za-z0-9])?")
 # OpenSLO's duration shorthand: M Q Y are months, quarters and years, of no fixed length.
@@ -23,6 +27,10 @@ class Library:
         self.kinds: dict[str, dict[str, Node]] = {kind: {} for kind in (*OPENSLO_KINDS, "MaintenancePolicy")}
 
     def add(self, document: Node) -> None:
+        """Notes the mistakes of a document that it cannot place."""
+        document.attempt(lambda: self.place(document), None)
+
+    def place(self, document: Node) -> None:
         document.allow("apiVersion", "kind", "metadata", "spec")
         version = document.need("apiVersion", "openslo/v1 or orbitrack/v1").choice(("openslo/v1", "orbitrack/v1"))
         known = OPENSLO_KINDS if version == "openslo/v1" else ("MaintenancePolicy",)
@@ -34,6 +42,16 @@ class Library:
             document.need("metadata").need("name").fail(f"the {kind} '{name}' is already defined in {where}")
         document.need("spec").mapping()
         self.kinds[kind][name] = document
+
+    def read(self, kind: str, reader: Callable[[Node, Library], T]) -> list[T]:
+        """What `reader` makes of every object of a kind, without those that it can make nothing of."""
+        made: list[T] = []
+        for document in self.kinds[kind].values():
+            try:
+                made.append(reader(document, self))
+            except DefinitionError as error:
+                document.mistakes.note(error)
+        return made
 
     def find(self, kind: str, reference: Node) -> Node:
         name, known = reference.text(), self.kinds[kind]

@@ -9,14 +9,19 @@ from streams.slo.maintenance import MaintenancePolicy
 from streams.slo.spans import MINUTE_S, TimeWindow
 
 __all__ = [
-    "BURN_ALERTS", "BURN_WINDOWS", "AlertCondition", "AlertPolicy", "Indicator", "Objective", "Selector", "Slo", "Source",
-    "burn_label",
+    "BURN_ALERTS", "BURN_PAIRS", "BURN_WINDOWS", "AlertCondition", "AlertPolicy", "Indicator", "Objective", "Selector", "Slo",
+    "Source", "burn_label",
 ]
 
 BURN_WINDOWS = {"5m": 300, "30m": 1800, "1h": 3600, "2h": 7200, "6h": 21_600, "1d": 86_400, "3d": 259_200}
-# (long, short, rate): both windows must burn faster. Google, The Site Reliability Workbook, ch. 5, "Multiwindow,
-# Multi-Burn-Rate Alerts": 2 % of a 30 day budget in 1 h, 5 % in 6 h, 10 % in 1 d, 10 % in 3 d (from memory).
-BURN_ALERTS = (("1h", "5m", 14.4), ("6h", "30m", 6.0), ("1d", "2h", 3.0), ("3d", "6h", 1.0))
+# (long, short, rate) by what it is worth: both windows must burn faster. Google, The Site Reliability Workbook, ch. 5
+# "Alerting on SLOs", "Multiwindow, Multi-Burn-Rate Alerts": 2 % of a 30 day budget in 1 h, 5 % in 6 h, 10 % in 1 d, 10 % in
+# 3 d (the chapter from memory, its numbers also as others quote them).
+BURN_PAIRS = {
+    "page": (("1h", "5m", 14.4), ("6h", "30m", 6.0)),
+    "ticket": (("1d", "2h", 3.0), ("3d", "6h", 1.0)),
+}
+BURN_ALERTS = (*BURN_PAIRS["page"], *BURN_PAIRS["ticket"])
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class AlertPolicy:
     when_resolved: bool = False
     when_no_data: bool = False
     targets: tuple[str, ...] = ()
+    description: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """OpenSLO v1 files and our MaintenancePolicy, read into `Slo` objects; every mistake with file, line, key path, hint.
 
-    slos = load([Path("schemas/slo")])           # files, or folders with *.yaml
+    slos = load([Path("schemas/slo")])           # files, or folders with *.yaml; raises the first mistake
+    slos, mistakes = examine([...])              # all of them, for `orbitrack check`
 
 Kinds: SLO SLI AlertPolicy AlertCondition, and AlertNotificationTarget Service DataSource, of which only the names
 matter; `orbitrack/v1` MaintenancePolicy. Inline or by reference, references over all files. Source: OpenSLO
@@ -21,14 +22,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from streams.errors import DefinitionError
+from streams.slo.indicators import read_indicator
 from streams.slo.library import DURATION, Library, duration_s, inline_or_found, name_of, optional_text, zone
-from streams.slo.objects import Indicator, Objective, Selector, Slo, Source
-from streams.slo.policies import maintenance_policy, read_policy
+from streams.slo.objects import Indicator, Objective, Selector, Slo
+from streams.slo.policies import maintenance_policy, read_condition, read_policies, read_policy
 from streams.slo.spans import TimeWindow
-from streams.slo.sql import ADDITIVE_COLUMNS, RATIO_COLUMNS, VALUE_COLUMNS
-from streams.yamlfile import Node, documents, suggestion
+from streams.yamlfile import Mistakes, Node, documents, suggestion
 
-__all__ = ["load", "parse"]
+__all__ = ["examine", "load", "parse"]
 
 METHODS = ("Occurrences", "Timeslices", "RatioTimeslices")
 SLO_KEYS = (
@@ -40,10 +41,23 @@ FILE_BYTES_MAX = 4 << 20
 
 def load(paths: Iterable[Path]) -> list[Slo]:
     """The SLOs of all files, in order. DefinitionError names the first mistake."""
-    files: list[Path] = []
+    slos, mistakes = examine(paths)
+    for mistake in mistakes:
+        raise mistake
+    return slos
+
+
+def examine(paths: Iterable[Path]) -> tuple[list[Slo], list[DefinitionError]]:
+    """The SLOs of all files, and every mistake file by file; of no use together: with mistakes the SLOs are guesses."""
+    mistakes = Mistakes()
+    texts: list[tuple[object, str]] = []
     for path in map(Path, paths):
-        files += sorted(path.glob("*.y*ml")) if path.is_dir() else [path]
-    return parse([(file, read(file)) for file in files])
+        for file in sorted(path.glob("*.y*ml")) if path.is_dir() else [path]:
+            try:
+                texts.append((file, read(file)))
+            except DefinitionError as error:
+                mistakes.note(error)
+    return collect(texts, mistakes), mistakes.found()
 
 
 def read(file: Path) -> str:
@@ -60,41 +74,58 @@ def read(file: Path) -> str:
 
 
 def parse(texts: Iterable[tuple[object, str]]) -> list[Slo]:
-    """The same from (file name, text) pairs."""
+    """The same as `load` from (file name, text) pairs."""
+    mistakes = Mistakes()
+    slos = collect(texts, mistakes)
+    mistakes.raise_first()
+    return slos
+
+
+def collect(texts: Iterable[tuple[object, str]], mistakes: Mistakes) -> list[Slo]:
     library = Library()
     for file, text in texts:
-        for document in documents(text, file):
+        for document in documents(text, file, mistakes):
             library.add(document)
-    policies = [maintenance_policy(node, library) for node in library.kinds["MaintenancePolicy"].values()]
-    slos = [read_slo(node, library) for node in library.kinds["SLO"].values()]
+    policies = library.read("MaintenancePolicy", maintenance_policy)
+    slos = library.read("SLO", read_slo)
+    # Also those that no SLO refers to.
+    library.read("SLI", lambda node, _: read_indicator(node))
+    library.read("AlertPolicy", read_policy)
+    library.read("AlertCondition", read_condition)
     return [replace(slo, maintenance=tuple(each for each in policies if each.concerns(slo.name))) for slo in slos]
 
 
 def read_slo(document: Node, library: Library) -> Slo:
     spec = document.need("spec")
     spec.allow(*SLO_KEYS)
-    method = spec.need("budgetingMethod", f"one of {' '.join(METHODS)}").choice(METHODS)
-    indicator = read_indicator(inline_or_found(spec, "indicator", "indicatorRef", "SLI", library))
-    objectives = spec.need("objectives").items()
-    if not objectives:
-        spec.need("objectives").fail("'objectives' is empty")
-    if is_threshold(indicator) and len(objectives) > 1:
-        objectives[1].fail("a thresholdMetric allows one objective only", "OpenSLO v1, SLO, objectives[]: write another SLO")
-    policies = spec.get("alertPolicies")
+    attempt = document.attempt
+    method = attempt(lambda: spec.need("budgetingMethod", f"one of {' '.join(METHODS)}").choice(METHODS), "")
+    indicator = attempt(
+        lambda: read_indicator(inline_or_found(spec, "indicator", "indicatorRef", "SLI", library)), UNKNOWN_INDICATOR
+    )
     metadata = document.need("metadata")
-    annotations = texts(metadata, "annotations")
-    labels = metadata.get("labels")
+    annotations: Mapping[str, Node] = attempt(lambda: texts(metadata, "annotations"), {})
     return Slo(
-        name=name_of(document), indicator=indicator, method=method, window=time_window(spec.get("timeWindow")),
-        objectives=tuple(read_objective(node, indicator, method) for node in objectives),
-        service=optional_text(spec, "service"), display_name=optional_text(metadata, "displayName"),
-        description=optional_text(spec, "description"),
-        labels={key: value.texts() for key, value in labels.mapping().items()} if labels else {},
-        alerts=tuple(read_policy(node, library) for node in policies.items()) if policies else (),
-        credit_tiers=credit_tiers(annotations.get("orbitrack/credit-tiers")),
-        unknown_is_bad=unknown_is_bad(annotations.get("orbitrack/unknown"), method),
+        name=name_of(document), indicator=indicator, method=method,
+        window=attempt(lambda: time_window(spec.get("timeWindow")), TimeWindow()),
+        objectives=attempt(lambda: read_objectives(spec.need("objectives"), indicator, method), ()),
+        service=attempt(lambda: optional_text(spec, "service"), ""),
+        display_name=attempt(lambda: optional_text(metadata, "displayName"), ""),
+        description=attempt(lambda: optional_text(spec, "description"), ""),
+        labels=attempt(lambda: read_labels(metadata.get("labels")), {}),
+        alerts=attempt(lambda: read_policies(spec.get("alertPolicies"), library), ()),
+        credit_tiers=attempt(lambda: credit_tiers(annotations.get("orbitrack/credit-tiers")), ()),
+        unknown_is_bad=attempt(lambda: unknown_is_bad(annotations.get("orbitrack/unknown"), method), otherwise=False),
         file=str(document.file), line=document.line,
     )
+
+
+# Stands in for one with mistakes: whether its objectives want `op` and `value` is not known then.
+UNKNOWN_INDICATOR = Indicator("", Selector())
+
+
+def read_labels(labels: Node | None) -> Mapping[str, tuple[str, ...]]:
+    return {key: value.texts() for key, value in labels.mapping().items()} if labels else {}
 
 
 def texts(metadata: Node, key: str) -> Mapping[str, Node]:
@@ -103,9 +134,9 @@ def texts(metadata: Node, key: str) -> Mapping[str, Node]:
     if found is None:
         return {}
     for name, value in found.mapping().items():
-        value.text()
+        found.attempt(value.text, "")
         if name.startswith("orbitrack/") and name not in OWN_ANNOTATIONS:
-            value.fail(f"unknown annotation '{name}'", suggestion(name, OWN_ANNOTATIONS))
+            value.note(f"unknown annotation '{name}'", suggestion(name, OWN_ANNOTATIONS))
     return found.mapping()
 
 
@@ -151,32 +182,53 @@ def time_window(node: Node | None) -> TimeWindow:
     if calendar is None:
         return TimeWindow(count, unit)
     calendar.allow("startTime", "timeZone")
+    zone_name = calendar.attempt(lambda: zone(calendar.need("timeZone")), "UTC")
     start = calendar.need("startTime", "local time of a period's start, for example 2026-01-01 00:00:00").time()
-    return TimeWindow(count, unit, is_rolling=False, start=start, zone=zone(calendar.need("timeZone")))
+    return TimeWindow(count, unit, is_rolling=False, start=start, zone=zone_name)
+
+
+def read_objectives(node: Node, indicator: Indicator, method: str) -> tuple[Objective, ...]:
+    objectives = node.items()
+    if not objectives:
+        node.fail("'objectives' is empty")
+    if is_threshold(indicator) and len(objectives) > 1:
+        objectives[1].note("a thresholdMetric allows one objective only", "OpenSLO v1, SLO, objectives[]: write another SLO")
+    return tuple(node.each(lambda each: read_objective(each, indicator, method)))
 
 
 def read_objective(node: Node, indicator: Indicator, method: str) -> Objective:
     node.allow("displayName", "op", "value", "target", "targetPercent", "timeSliceTarget", "timeSliceWindow")
-    if node.one_of("target", "targetPercent") == "target":
-        target = node.need("target").number(minimum=0, below=1)
-    else:
-        target = round(node.need("targetPercent").number(minimum=0, below=100) / 100, 15)
-    threshold = is_threshold(indicator)
-    op = node.need("op", "lte gte lt or gt").choice(("lte", "gte", "lt", "gt")) if threshold else None
-    value = node.need("value").number() if threshold else None
+    attempt = node.attempt
+    target = attempt(lambda: read_target(node), 0.0)
+    op = value = slice_target = None
+    if is_threshold(indicator):
+        op = attempt(lambda: node.need("op", "lte gte lt or gt").choice(("lte", "gte", "lt", "gt")), "lte")
+        value = attempt(lambda: node.need("value").number(), 0.0)
+    name = attempt(lambda: optional_text(node, "displayName"), "") or percent(target)
     if method == "Occurrences":
         for key in ("timeSliceTarget", "timeSliceWindow"):
             if node.has(key):
-                node.need(key).fail(f"'{key}' means nothing with budgetingMethod Occurrences")
-        return Objective(optional_text(node, "displayName") or percent(target), target, op, value)
-    slice_target = None
+                node.need(key).note(f"'{key}' means nothing with budgetingMethod Occurrences")
+    if method not in ("Timeslices", "RatioTimeslices"):
+        return Objective(name, target, op, value)
     if method == "Timeslices":
-        share = node.need("timeSliceTarget", "the share of a slice that must be good, 0 < x <= 1")
-        slice_target = share.number(minimum=0, maximum=1)
-        if slice_target == 0:
-            share.fail("'timeSliceTarget' is 0, so every slice would be good", "0 < x <= 1")
-    slice_s = duration_s(node.need("timeSliceWindow", "for example 1m"), bare_minutes=True)
-    return Objective(optional_text(node, "displayName") or percent(target), target, op, value, slice_target, slice_s)
+        slice_target = attempt(lambda: read_slice_target(node), 1.0)
+    slice_s = attempt(lambda: duration_s(node.need("timeSliceWindow", "for example 1m"), bare_minutes=True), 60)
+    return Objective(name, target, op, value, slice_target, slice_s)
+
+
+def read_target(node: Node) -> float:
+    if node.one_of("target", "targetPercent") == "target":
+        return node.need("target").number(minimum=0, below=1)
+    return round(node.need("targetPercent").number(minimum=0, below=100) / 100, 15)
+
+
+def read_slice_target(node: Node) -> float:
+    share = node.need("timeSliceTarget", "the share of a slice that must be good, 0 < x <= 1")
+    slice_target = share.number(minimum=0, maximum=1)
+    if slice_target == 0:
+        share.fail("'timeSliceTarget' is 0, so every slice would be good", "0 < x <= 1")
+    return slice_target
 
 
 def percent(target: float) -> str:
@@ -185,58 +237,3 @@ def percent(target: float) -> str:
 
 def is_threshold(indicator: Indicator) -> bool:
     return indicator.value is not None and indicator.raw_type is None
-
-
-def read_indicator(node: Node) -> Indicator:
-    node.allow("apiVersion", "kind", "metadata", "spec")
-    spec = node.need("spec")
-    spec.allow("description", "thresholdMetric", "ratioMetric")
-    name = name_of(node) if node.has("metadata") else ""
-    if spec.one_of("thresholdMetric", "ratioMetric") == "thresholdMetric":
-        value, selector = read_source(spec.need("thresholdMetric"), "mean", VALUE_COLUMNS)
-        return Indicator(name, selector, value=value)
-    ratio = spec.need("ratioMetric")
-    ratio.allow("counter", "good", "bad", "total", "raw", "rawType")
-    if ratio.has("raw"):
-        for key in ("good", "bad", "total"):
-            if ratio.has(key):
-                ratio.need(key).fail(f"'{key}' cannot stand beside 'raw'")
-        value, selector = read_source(ratio.need("raw"), "mean", ("mean",))
-        raw_type = ratio.need("rawType", "success or failure").choice(("success", "failure"))
-        return Indicator(name, selector, value=value, raw_type=raw_type)
-    if ratio.has("rawType"):
-        ratio.need("rawType").fail("'rawType' belongs to 'raw'", "good and bad say it by themselves")
-    counter = ratio.get("counter")
-    column = "increase" if counter and counter.boolean() else "vsum"
-    part_key = ratio.one_of("good", "bad")
-    part, selector = read_source(ratio.need(part_key), column, RATIO_COLUMNS)
-    total, other = read_source(ratio.need("total"), column, RATIO_COLUMNS)
-    if other != selector:
-        ratio.need("total").fail(f"'{part_key}' and 'total' match different entities", "give both the same 'match'")
-    if part_key == "good":
-        return Indicator(name, selector, good=part, total=total)
-    return Indicator(name, selector, bad=part, total=total)
-
-
-def read_source(node: Node, column: str, columns: Iterable[str]) -> tuple[Source, Selector]:
-    node.allow("metricSource")
-    source = node.need("metricSource")
-    source.allow("type", "metricSourceRef", "spec")
-    if source.has("metricSourceRef"):
-        source.need("metricSourceRef").fail("data sources are not used", "type: orbitrack reads our own windows")
-    source.need("type", "type: orbitrack").choice(("orbitrack",))
-    spec = source.need("spec")
-    spec.allow("metric", "column", "match")
-    metrics = spec.need("metric").texts()
-    if not metrics:
-        spec.need("metric").fail("'metric' is an empty list")
-    chosen = spec.get("column")
-    column = chosen.choice(columns) if chosen else column
-    if len(metrics) > 1 and column not in ADDITIVE_COLUMNS:
-        hint = f"possible with a list: {' '.join(ADDITIVE_COLUMNS)}"
-        (chosen or spec).fail(f"'{column}' of several metrics cannot be added up", hint)
-    match = spec.get("match")
-    if match is None:
-        return Source(metrics, column), Selector()
-    match.allow("entity", "kind", "site", "customer")
-    return Source(metrics, column), Selector(**{key: value.text() for key, value in match.mapping().items()})

@@ -14,7 +14,7 @@ from streams.clock import NS, format_time
 from streams.slo.objects import BURN_ALERTS, Objective, Slo
 from streams.slo.spans import Span
 
-__all__ = ["Line", "Tally", "judge"]
+__all__ = ["Line", "Tally", "burn_rates", "judge", "unknown_slices"]
 
 # Below this share of the budget an objective that still holds is called at risk.
 AT_RISK_BUDGET = 0.25
@@ -75,16 +75,12 @@ def judge(slo: Slo, objective: Objective, span: Span, tallies: Iterable[Tally]) 
 
 
 def line(slo: Slo, objective: Objective, span: Span, tally: Tally) -> Line:
-    unknown = [max(0, n - known - kept) for n, known, kept in zip(tally.slices, tally.known, tally.maintenance, strict=True)]
-    total = [n + (u if slo.unknown_is_bad else 0) for n, u in zip(tally.total, unknown, strict=True)]
+    unknown, total = unknown_slices(tally), totals(slo, tally)
     # A straggler that fills a gap counts as -1 lost, maybe in a later span than the gap: never more good than total.
     good = min(tally.good[0], total[0])
     sli = good / total[0] if total[0] > 0 else None
     allowed = 1 - objective.target
-    rates = {
-        name: max(0, count - well) / count / allowed if count > 0 and allowed > 0 else None
-        for name, well, count in zip(slo.burn_windows, tally.good[1:], total[1:], strict=True)
-    }
+    rates = burn_rates(slo, objective, tally)
     budget = 1 - (total[0] - good) / (allowed * total[0]) if sli is not None and allowed > 0 else None
     return Line(
         slo=slo.name, entity=tally.entity or None, objective=objective.name, start_s=span.start_s, end_s=span.end_s,
@@ -92,6 +88,24 @@ def line(slo: Slo, objective: Objective, span: Span, tally: Tally) -> Line:
         budget_remaining=budget, burn_rate=rates, state=state(sli, objective.target, budget, rates),
         credit=credit(slo.credit_tiers, sli, objective.target),
     )
+
+
+def unknown_slices(tally: Tally) -> list[int]:
+    """Without data and not maintenance: for the span and each burn window."""
+    return [max(0, n - known - kept) for n, known, kept in zip(tally.slices, tally.known, tally.maintenance, strict=True)]
+
+
+def totals(slo: Slo, tally: Tally) -> list[float]:
+    return [n + (u if slo.unknown_is_bad else 0) for n, u in zip(tally.total, unknown_slices(tally), strict=True)]
+
+
+def burn_rates(slo: Slo, objective: Objective, tally: Tally) -> dict[str, float | None]:
+    """By burn window: the share of bad / (1 - target); None without data."""
+    allowed = 1 - objective.target
+    return {
+        name: max(0, count - well) / count / allowed if count > 0 and allowed > 0 else None
+        for name, well, count in zip(slo.burn_windows, tally.good[1:], totals(slo, tally)[1:], strict=True)
+    }
 
 
 def state(sli: float | None, target: float, budget: float | None, rates: Mapping[str, float | None]) -> str:
