@@ -1,12 +1,12 @@
-"""The alert role: rules on closed windows, events to the topic `alerts`, signed webhooks to receivers.
+"""The alert role: rules on closed windows and polls of the database, events to the topic `alerts`, signed webhooks.
 
     orbitrack alert
 
-`Alerter` is the role without Kafka and network: windows and time in, decisions into the outbox. The engine's state, the
-offset of the record that led there, the events and the messages are one transaction of the outbox, so a kill at any point
-neither loses nor doubles a decision: what was not committed is decided again from the same windows. Events go to Kafka
-and messages to receivers from the outbox, again and again until they are acknowledged: at least once, with a constant
-identity.
+`Alerter` is the role without Kafka and network: windows, answers and time in, decisions into the outbox. The engine's state,
+the offset of the record that led there, the events and the messages are one transaction of the outbox, so a kill at any
+point neither loses nor doubles a decision: what was not committed is decided again from the same windows, or from the next
+answer. Events go to Kafka and messages to receivers from the outbox, again and again until they are acknowledged: at least
+once, with a constant identity.
 
 One alert process serves an installation: the state of a rule is in its outbox, not in Kafka.
 """
@@ -23,12 +23,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from streams.clickhouse.alerts import Records
+from streams.clickhouse.polls import ask_polls
 from streams.clock import NS, wall_clock_ns
-from streams.errors import ConfigError, DependencyError, nearest
+from streams.errors import ConfigError, DependencyError
 from streams.folders import make_folder
 from streams.kafka import BatchError, Producer, Topics, committed_offsets, decode, encode, read_batch, wait_for_topics
 from streams.model import WINDOWS
-from streams.rules import Maintenance, Rule, RuleEngine, load_rules
+from streams.rules import Answer, Maintenance, Rule, RuleEngine, bind, load_rules, policy_maintenance, policy_rules
+from streams.rules.names import wrong_names
+from streams.slo import Slo, load
 from streams.telemetry import Telemetry
 from streams.webhooks import Outbox, Sender, check_webhooks, make_messages
 
@@ -48,6 +51,10 @@ COMMIT_NS = 5 * NS
 TICK_S = 0.2
 PUBLISH_MAX = 500
 RECORD_S = 5.0
+# The last minute that polls look at: windows are closed after their lateness, stored, and rolled up some seconds later.
+SETTLED_NS = 30 * NS
+# Policies' maintenance is known to the engine so far back (for a backlog) and ahead.
+ANNOUNCED_S = 86_400
 COUNT_NS = 5 * NS
 PRUNE_S = 3600.0
 
@@ -55,10 +62,13 @@ PRUNE_S = 3600.0
 class Alerter:
     """Windows and time in, decisions into the outbox. `take` and `tick` raise only what the outbox raises."""
 
-    def __init__(self, rules: Sequence[Rule], outbox: Outbox, webhooks: Sequence[Webhook], window_ns: int = 10 * NS) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], outbox: Outbox, webhooks: Sequence[Webhook], window_ns: int = 10 * NS,
+        poll_ns: int = 60 * NS,
+    ) -> None:
         self.outbox, self.webhooks = outbox, list(webhooks)
         self.rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
-        self.engine = RuleEngine(rules, window_ns)
+        self.engine = RuleEngine(rules, window_ns, poll_ns=poll_ns)
         snapshot = outbox.snapshot()
         if snapshot is not None:
             self.engine.restore(snapshot)
@@ -78,6 +88,10 @@ class Alerter:
     def skip(self, partition: int, offset: int) -> None:
         """A record that holds no windows."""
         self.applied[partition] = max(offset, self.applied.get(partition, -1))
+
+    def hear(self, answers: Iterable[Answer], at_ns: int, now_ns: int) -> bool:
+        """What the database said of the rules that ask it, as of `at_ns`. True: a decision was made."""
+        return self.settle(self.engine.observe(answers, at_ns, now_ns), now_ns)
 
     def tick(self, now_ns: int) -> bool:
         """Time passed. True: a decision was made."""
@@ -118,17 +132,18 @@ def outbox_path(config: Config) -> Path:
     return config.data_dir / "alert" / "outbox.sqlite"
 
 
-def rules_of(config: Config) -> list[Rule]:
-    """The configured rules. DefinitionError in a file; ConfigError where one names a webhook that there is not."""
+def rules_of(config: Config, slos: Sequence[Slo]) -> list[Rule]:
+    """The configured rules and those of the SLOs' alert policies. DefinitionError in a file; ConfigError where one names a
+    webhook or an SLO that there is not."""
     rules = load_rules(config.alert.rules)
-    known = [webhook.name for webhook in config.webhooks]
-    for rule in rules:
-        for name in rule.webhooks or ():
-            if name not in known:
-                near = nearest(name, known)
-                hint = f"did you mean '{near}'?" if near else f"configured: {' '.join(known) or 'none'}"
-                raise ConfigError(f"the rule '{rule.name}' names a webhook '{name}' that there is not", hint=hint)
-    return rules
+    webhooks = [webhook.name for webhook in config.webhooks]
+    for rule, what, hint in wrong_names(rules, webhooks, slos):
+        raise ConfigError(what, path=f"rule {rule.name}", hint=hint)
+    bound = [*bind(rules, slos), *policy_rules(slos, webhooks)]
+    for number, rule in enumerate(bound):
+        if any(rule.name == other.name for other in bound[:number]):
+            raise ConfigError(f"a rule and an AlertPolicy are both called '{rule.name}'", hint="give the rule another name")
+    return bound
 
 
 class AlertCounts:
@@ -145,6 +160,10 @@ class AlertCounts:
         self.waiting = telemetry.gauge("webhook_waiting_messages", "Messages that were not delivered yet.", ["webhook"])
         self.dead = telemetry.gauge("webhook_dead_messages", "Dead letters in the outbox.", ["webhook"])
         self.overflow = telemetry.gauge("unwatched_entities", "Entities not watched: their rule has too many.")
+        self.polls = telemetry.counter("rule_polls_total", "Questions to the database by rules.", ["outcome"])
+        self.poll_seconds = telemetry.histogram(
+            "rule_poll_seconds", "What one round of questions took.", buckets=(0.03, 0.1, 0.3, 1, 3, 10, 30, 60)
+        )
 
     def attempt(self, webhook: str, outcome: str, latency_ms: float) -> None:
         self.attempts.labels(webhook, outcome).inc()
@@ -162,14 +181,18 @@ class AlertCounts:
 class Role:
     """What runs beside the agent: time, publishing, the sender, the database's copy."""
 
-    def __init__(self, config: Config, alerter: Alerter, telemetry: Telemetry) -> None:
-        self.config, self.alerter, self.telemetry = config, alerter, telemetry
+    def __init__(self, config: Config, alerter: Alerter, slos: Sequence[Slo], telemetry: Telemetry) -> None:
+        self.config, self.alerter, self.slos, self.telemetry = config, alerter, slos, telemetry
         self.outbox = alerter.outbox
         self.counts = AlertCounts(telemetry)
         self.sender = Sender(
             self.outbox, config.webhooks, clock=wall_clock_ns, dice=Random(), observe=self.counts.attempt
         )
-        self.records = Records(config.database, telemetry.dependency("database"))
+        dependency = telemetry.dependency("database")
+        self.records, self.asking = Records(config.database, dependency), Records(config.database, dependency)
+        # Of the table, as it was last heard; after a restart what the engine remembers of it.
+        policies = {policy.name for slo in slos for policy in slo.maintenance}
+        self.listed = [each for each in alerter.engine.suppressions.maintenance if each.id not in policies]
 
     def take(self, message: Any) -> None:
         """One record of the topic `windows`."""
@@ -232,22 +255,49 @@ class Role:
         finally:
             await self.sender.stop()
 
-    async def follow_database(self) -> None:
-        """Attempts into `deliveries`, maintenance out of `maintenance`; without a database both wait."""
-        loop = asyncio.get_running_loop()
-        poll_at = loop.time()
+    async def record(self) -> None:
+        """Attempts into `deliveries`; without a database they wait."""
         while True:
             try:
                 attempts = self.outbox.unrecorded(PUBLISH_MAX)
                 if attempts:
                     await asyncio.to_thread(self.records.write, attempts)
                     self.outbox.recorded(attempt.number for attempt in attempts)
-                if loop.time() >= poll_at:
-                    self.alerter.suppress(await asyncio.to_thread(self.records.maintenance))
-                    poll_at = loop.time() + self.config.alert.poll_ns / NS
             except DependencyError as error:
                 log.warning("%s (next try in %.0f s)", error, RECORD_S)
             await asyncio.sleep(RECORD_S)
+
+    async def poll(self) -> None:
+        """Maintenance out of files and the database, and answers for the rules that ask it; without it what was known holds."""
+        loop = asyncio.get_running_loop()
+        poll_s = self.config.alert.poll_ns / NS
+        while True:
+            begin = loop.time()
+            try:
+                await self.poll_once(wall_clock_ns())
+            except DependencyError as error:
+                log.warning("%s (next try in %.0f s)", error, poll_s)
+                self.counts.polls.labels("away").inc()
+            self.counts.poll_seconds.observe(loop.time() - begin)
+            await asyncio.sleep(max(0.0, begin + poll_s - loop.time()))
+
+    async def poll_once(self, now_ns: int) -> None:
+        now_s = now_ns // NS
+        announced = policy_maintenance(self.slos, now_s - ANNOUNCED_S, now_s + ANNOUNCED_S)
+        self.alerter.suppress([*self.listed, *announced])
+        self.listed = await asyncio.to_thread(self.asking.maintenance)
+        self.alerter.suppress([*self.listed, *announced])
+        asking = [rule for rule in self.alerter.rules.values() if rule.poll is not None]
+        if not asking:
+            return
+        at_s = (now_ns - self.config.windows.lateness_ns - SETTLED_NS) // NS // 60 * 60
+        answers, problems = await asyncio.to_thread(self.asking.ask, lambda client: ask_polls(client, asking, at_s))
+        self.counts.polls.labels("answered").inc(len(answers))
+        self.counts.polls.labels("refused").inc(len(problems))
+        for name, problem in problems.items():
+            log.error("rule '%s' was not answered: %s", name, problem)
+        if self.alerter.hear(answers, at_s * NS, wall_clock_ns()):
+            self.sender.wake()
 
 
 def create_app(config: Config, ends: Mapping[int, int] | None = None) -> faust.App:
@@ -259,10 +309,13 @@ def create_app(config: Config, ends: Mapping[int, int] | None = None) -> faust.A
     from streams.shell import die_on_failure, make_app
 
     telemetry = Telemetry("alert")
-    alerter = Alerter(rules_of(config), Outbox(outbox_path(config)), config.webhooks, WINDOW_NS)
+    slos = load(config.slo.files)
+    alerter = Alerter(
+        rules_of(config, slos), Outbox(outbox_path(config)), config.webhooks, WINDOW_NS, max(config.alert.poll_ns, 60 * NS)
+    )
     for partition in alerter.forget_progress(ends) if ends is not None else ():
         log.warning("windows-%d ends before what was read of it: it is a new topic, and is read from its start", partition)
-    role = Role(config, alerter, telemetry)
+    role = Role(config, alerter, slos, telemetry)
     app = make_app(config, "alert", stream_buffer_maxsize=16)
 
     @app.agent(app.topic(Topics(config.kafka.prefix).windows, key_type=bytes, value_type=bytes))
@@ -278,7 +331,7 @@ def create_app(config: Config, ends: Mapping[int, int] | None = None) -> faust.A
         telemetry.dependency("kafka").up()
         await role.tick(app)
 
-    for task in (role.publish, role.deliver, role.follow_database):
+    for task in (role.publish, role.deliver, role.record, role.poll):
         app.task(die_on_failure(task))
     return app
 
@@ -287,7 +340,7 @@ def run(config: Config, log_level: str = "WARNING") -> None:
     """Waits for Kafka, then judges and delivers until SIGTERM. Does not return."""
     from streams.shell import EXIT_FAILED, run_app
 
-    rules_of(config)                                       # mistakes are told before anything is waited for
+    rules_of(config, load(config.slo.files))               # mistakes are told before anything is waited for
     check_webhooks(config.webhooks)
     make_folder(config.data_dir)
 

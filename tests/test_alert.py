@@ -158,8 +158,8 @@ def test_rule_that_names_no_webhook_of_the_configuration_is_refused(tmp_path):
     config = Config.model_validate(
         {"alert": {"rules": [str(file)]}, "webhook": [HOOK]}, context={"base": tmp_path, "environ": {}}
     )
-    with pytest.raises(ConfigError, match="the rule 'A' names a webhook 'opps' that there is not\n  hint: did you mean 'ops'"):
-        rules_of(config)
+    with pytest.raises(ConfigError, match=r"no \[\[webhook\]\] is named 'opps'\n  at rule A\n  hint: did you mean 'ops'"):
+        rules_of(config, [])
 
 
 # --- the outbox file ---

@@ -3,6 +3,7 @@
     engine = RuleEngine(rules)
     engine.restore(snapshot)
     events = engine.feed(windows, now_ns)         # model.WINDOWS in any order -> model.ALERTS
+    events = engine.observe(answers, at_ns, now_ns)         # what the database said of the rules that ask it
     events = engine.advance(now_ns)               # once a second
 
 The same windows and times give the same events. Which windows stood in one batch makes no difference.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -26,7 +27,9 @@ from streams.model import ALERTS
 from streams.rules.absence import AbsenceState
 from streams.rules.alert import Alert, Event, Maintenance, Suppressions, fill, fingerprint
 from streams.rules.columns import name_mask
-from streams.rules.definitions import Rule
+from streams.rules.polls import Answer
+from streams.rules.rate import RateState
+from streams.rules.rule import Rule
 from streams.rules.threshold import ThresholdState
 
 __all__ = ["RuleEngine"]
@@ -55,20 +58,34 @@ class Orphan:
 class RuleEngine:
     """`seqs`: for each rule's name and each fingerprint (hex) the last `seq`, kept for ever: it is part of an identity."""
 
-    def __init__(self, rules: Sequence[Rule], window_ns: int = 10 * NS, grace_ns: int = GRACE_NS) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], window_ns: int = 10 * NS, grace_ns: int = GRACE_NS, poll_ns: int = 60 * NS
+    ) -> None:
         self.rules = list(rules)
         self.watch_ns = 0
         self.now_ns: int | None = None
         self.suppressions = Suppressions()
         self.seqs: dict[str, dict[str, int]] = {}
         self.orphans: list[Orphan] = []
-        self.states: list[ThresholdState | AbsenceState] = [
-            AbsenceState(rule) if rule.kind == "absence" else ThresholdState(rule, window_ns, grace_ns) for rule in rules
-        ]
-        self.window_ns = window_ns
+        self.window_ns, self.grace_ns, self.poll_ns = window_ns, grace_ns, poll_ns
+        self.states = [self.state_of(rule) for rule in rules]
         self.by_metric: dict[str, list[ThresholdState | AbsenceState]] = {}
         for state in self.states:
-            self.by_metric.setdefault(state.rule.metric, []).append(state)
+            if state.rule.poll is None:
+                self.by_metric.setdefault(state.rule.metric, []).append(state)
+        self.polled = {
+            state.rule.name: state for state in self.states if state.rule.poll is not None and isinstance(state, ThresholdState)
+        }
+
+    def state_of(self, rule: Rule) -> ThresholdState | AbsenceState:
+        if rule.kind == "absence":
+            return AbsenceState(rule)
+        if rule.poll is not None:
+            # What the database said holds until it could have been asked again, twice.
+            rule = replace(rule, stale_ns=max(rule.stale_ns, 3 * self.poll_ns))
+            return ThresholdState(rule, self.poll_ns, 2 * self.poll_ns)
+        state = RateState if rule.over_ns > self.window_ns else ThresholdState
+        return state(rule, self.window_ns, self.grace_ns)
 
     @property
     def overflow(self) -> int:
@@ -91,6 +108,18 @@ class RuleEngine:
                 events: list[Event] = []
                 state.feed(of_metric, self.watch_ns, self.window_ns, self, events)
                 self.note(state.rule, events, changes)
+        return self.batch(changes, now_ns)
+
+    def observe(self, answers: Iterable[Answer], at_ns: int, now_ns: int) -> pa.RecordBatch:
+        """What the database said of polled rules, as of `at_ns` (event time) -> what changed (model.ALERTS)."""
+        self.watch(now_ns)
+        changes: list[tuple[Rule, Event]] = []
+        for answer in answers:
+            state, events = self.polled[answer.rule], list[Event]()
+            moments = [at_ns - self.poll_ns] * len(answer.entities)
+            rows = zip(answer.entities, moments, answer.verdicts, answer.values, strict=True)
+            state.observe(rows, self.watch_ns, self, events)
+            self.note(state.rule, events, changes)
         return self.batch(changes, now_ns)
 
     def advance(self, now_ns: int) -> pa.RecordBatch:
@@ -146,15 +175,18 @@ class RuleEngine:
         """Everything that the next windows depend on."""
         content = {
             "version": SNAPSHOT_VERSION, "watch_ns": self.watch_ns, "now_ns": self.now_ns, "seqs": self.seqs,
+            "maintenance": [list(vars(each).values()) for each in self.suppressions.around(self.now_ns or 0)],
             "rules": {
                 state.rule.name: {
                     "kind": state.rule.kind, "metric": state.rule.metric, "severity": state.rule.severity,
-                    "labels": dict(state.rule.labels), "annotations": dict(state.rule.annotations), "state": state.state_row(),
+                    "labels": dict(state.rule.labels), "annotations": dict(state.rule.annotations),
+                    "alertname": state.rule.alertname, "state": state.state_row(),
+                    "recent": state.recent_row() if isinstance(state, RateState) else {},
                 }
                 for state in self.states
             },
             "orphans": [
-                [orphan.rule.name, orphan.rule.metric, orphan.rule.severity, dict(orphan.rule.labels), orphan.alert.entity,
+                [orphan.rule.name, orphan.rule.metric, orphan.rule.severity, orphan.rule.base_labels(), orphan.alert.entity,
                  orphan.alert.state_row()]
                 for orphan in self.orphans
             ],
@@ -167,18 +199,25 @@ class RuleEngine:
         assert content["version"] == SNAPSHOT_VERSION, content["version"]
         self.watch_ns, self.now_ns, self.seqs = content["watch_ns"], content["now_ns"], content["seqs"]
         self.orphans = [
-            Orphan(Rule(name, "threshold", metric, severity=severity, labels=labels), Alert.from_state(entity, row))
+            Orphan(
+                Rule(name, "threshold", metric, severity=severity, labels=labels, alertname=labels.get("alertname", "")),
+                Alert.from_state(entity, row),
+            )
             for name, metric, severity, labels, entity, row in content["orphans"]
         ]
+        # Until somebody says what is announced now: an alert that was suppressed must not fire because we began anew.
+        self.suppress(Maintenance(*row[:5], *map(tuple, row[5:])) for row in content.get("maintenance", ()))
         by_name = {state.rule.name: state for state in self.states}
         for name, saved in content["rules"].items():
             state = by_name.get(name)
             former = Rule(
                 name=name, kind=saved["kind"], metric=saved["metric"], severity=saved["severity"], labels=saved["labels"],
-                annotations=saved["annotations"],
+                annotations=saved["annotations"], alertname=saved.get("alertname", ""),
             )
             if state is not None and state.rule.kind == former.kind and state.rule.base_labels() == former.base_labels():
                 unmatched = state.restore(saved["state"])
+                if isinstance(state, RateState):
+                    state.restore_recent(saved.get("recent", {}))
             else:
                 other = AbsenceState(former) if former.kind == "absence" else ThresholdState(former, self.window_ns, 0)
                 other.restore(saved["state"])
@@ -196,8 +235,7 @@ def hexadecimal(labels: Mapping[str, str]) -> str:
 
 def annotations_of(rule: Rule, event: Event) -> dict[str, str]:
     values = {
-        **rule.labels, "rule": rule.name, "entity": event.entity, "metric": rule.metric, "severity": rule.severity,
-        "value": "-" if event.value is None else f"{event.value:g}",
-        "threshold": f"{rule.after_ns / NS:g} s" if rule.kind == "absence" else f"{rule.value:g}",
+        **rule.labels, "rule": rule.alertname or rule.name, "entity": event.entity, "metric": rule.metric,
+        "severity": rule.severity, "value": "-" if event.value is None else f"{event.value:g}", "threshold": rule.threshold(),
     }
     return {name: fill(text, values) for name, text in rule.annotations.items()}

@@ -1,4 +1,4 @@
-"""A threshold or rate rule over all its entities.
+"""A rule with a value for each window, over all its entities; also for values that the database was asked for.
 
 Only windows that breach, and those of entities that are being tracked, become Python objects; all others are judged and
 forgotten as columns.
@@ -7,6 +7,7 @@ forgotten as columns.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from streams.rules.track import Track
 
 if TYPE_CHECKING:
     from streams.rules.alert import Alert, Event, Suppressions
-    from streams.rules.definitions import Rule
+    from streams.rules.rule import Rule
 
 __all__ = ["TRACKS_MAX", "Context", "ThresholdState", "buckets_ns"]
 
@@ -53,14 +54,29 @@ class ThresholdState:
         if rule.entity != "*":
             rows = rows.filter(glob_mask(rows.column("entity"), rule.entity))
         values = column_values(rule.column, rows, window_ns)
+        self.judge_rows(rows.column("entity"), buckets_ns(rows), values, watch_ns, context, events)
+
+    def judge_rows(
+        self, entities: pa.DictionaryArray, buckets: pa.Array, values: pa.Array, watch_ns: int, context: Context,
+        events: list[Event],
+    ) -> None:
+        """One value of each window."""
+        rule = self.rule
         verdicts = judge(values, rule.op, rule.value, rule.resolve)
-        breached = rows.column("entity").filter(pc.equal(verdicts, BREACH)).unique().to_pylist()
+        breached = entities.filter(pc.equal(verdicts, BREACH)).unique().to_pylist()
         if not breached and not self.tracks:
             return
         # An entity's later windows in this batch count too, as they would in the next one.
-        wanted = name_mask(rows.column("entity"), {*breached, *self.tracks})
-        picked = (rows.column("entity"), buckets_ns(rows), verdicts, values)
-        for entity, bucket_ns, verdict, value in zip(*(column.filter(wanted).to_pylist() for column in picked), strict=True):
+        wanted = name_mask(entities, {*breached, *self.tracks})
+        picked = (entities, buckets, verdicts, values)
+        rows = zip(*(column.filter(wanted).to_pylist() for column in picked), strict=True)
+        self.observe(rows, watch_ns, context, events)
+
+    def observe(
+        self, rows: Iterable[tuple[str, int, int, float | None]], watch_ns: int, context: Context, events: list[Event]
+    ) -> None:
+        """(entity, bucket_ns, verdict, value) of windows, or of moments at which the database was asked."""
+        for entity, bucket_ns, verdict, value in rows:
             track = self.tracks.get(entity)
             if track is None:
                 if verdict != BREACH:
@@ -68,7 +84,7 @@ class ThresholdState:
                 if len(self.tracks) >= TRACKS_MAX:
                     self.overflow += 1
                     continue
-                track = self.tracks[entity] = Track(rule, context.new_alert(rule, entity), window_ns)
+                track = self.tracks[entity] = Track(self.rule, context.new_alert(self.rule, entity), self.window_ns)
             track.observe(bucket_ns, verdict, value, watch_ns, context.suppressions, events)
 
     def advance(self, watch_ns: int, context: Context, events: list[Event]) -> None:

@@ -42,16 +42,17 @@ def make_messages(events: pa.RecordBatch, rules: Mapping[str, Rule], webhooks: S
     told = notices(events)
     messages = []
     for webhook in webhooks:
-        for group in grouped((notice for notice in told if is_for(webhook, rules.get(notice.rule))), webhook.format in SINGLE):
+        heard = (notice for notice in told if is_for(webhook, notice, rules.get(notice.rule)))
+        for group in grouped(heard, webhook.format in SINGLE):
             body = PAYLOADS[webhook.format](webhook, group)
             fingerprint = f"{group[0].fingerprint:016x}" if len(group) == 1 else ""
             messages.append(Message(webhook.name, webhook_id(webhook.name, group), group[0].rule, body, fingerprint))
     return messages
 
 
-def is_for(webhook: Webhook, rule: Rule | None) -> bool:
+def is_for(webhook: Webhook, notice: Notice, rule: Rule | None) -> bool:
     """A rule names its webhooks or means all; so does one that is gone and whose alerts end now."""
-    return rule is None or rule.webhooks is None or webhook.name in rule.webhooks
+    return rule is None or (notice.state in rule.tells and (rule.webhooks is None or webhook.name in rule.webhooks))
 
 
 def grouped(told: Iterable[Notice], is_single: bool) -> list[list[Notice]]:

@@ -58,13 +58,18 @@ class Notice:
         return f"{self.rule}/{self.fingerprint:016x}/{self.seq}"
 
     @property
+    def alertname(self) -> str:
+        """What people call the rule; a rule on several SLOs is one rule each."""
+        return self.labels.get("alertname", self.rule)
+
+    @property
     def severity(self) -> str:
         return self.labels.get("severity", "warning")
 
     @property
     def summary(self) -> str:
         """One line for people."""
-        told = self.annotations.get("summary") or f"{self.rule} on {self.labels.get('entity', '?')}"
+        told = self.annotations.get("summary") or f"{self.alertname} on {self.labels.get('entity', '?')}"
         reason = f" ({self.reason})" if self.reason else ""
         return f"[{self.state.upper()}] {told}{reason}"
 
@@ -103,7 +108,7 @@ def common(dictionaries: Sequence[dict[str, str]]) -> dict[str, str]:
 
 def alertmanager(webhook: Webhook, group: Sequence[Notice]) -> bytes:
     """Alertmanager's webhook payload, version 4 (Prometheus docs, alerting configuration, <webhook_config>; from memory)."""
-    rule = group[0].rule
+    rule = group[0].alertname
     return dump({
         "version": "4", "groupKey": f'{{}}:{{alertname="{rule}"}}', "truncatedAlerts": 0, "status": status(group),
         "receiver": webhook.name, "groupLabels": {"alertname": rule},
@@ -148,7 +153,7 @@ def slack(webhook: Webhook, group: Sequence[Notice]) -> bytes:
     lines = [escaped(notice.summary) for notice in group[:SLACK_LINES_MAX]]
     if len(group) > SLACK_LINES_MAX:
         lines.append(f"and {len(group) - SLACK_LINES_MAX} more")
-    state, rule = status(group), group[0].rule
+    state, rule = status(group), group[0].alertname
     return dump({
         "text": escaped(f"{state.upper()}: {rule} ({len(group)})" if len(group) > 1 else group[0].summary)[:SLACK_TEXT_MAX],
         "attachments": [{
@@ -171,7 +176,7 @@ def pagerduty(webhook: Webhook, group: Sequence[Notice]) -> bytes:
         body["payload"] = {
             "summary": notice.summary[:PAGERDUTY_SUMMARY_MAX], "source": notice.labels.get("entity", "orbitrack"),
             "severity": notice.severity if notice.severity in ("info", "warning", "error", "critical") else "warning",
-            "timestamp": time(notice.starts_ns), "component": notice.labels.get("metric", ""), "class": notice.rule,
+            "timestamp": time(notice.starts_ns), "component": notice.labels.get("metric", ""), "class": notice.alertname,
             "custom_details": {**notice.labels, **annotations_of(notice)},
         }
     return dump(body)
