@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from streams.decode import TransferFrameDecoder, frame_decoder
 from streams.errors import InputError
-from streams.model import FLOWS, FRAMES, REJECTS, SAMPLES
+from streams.model import FLOWS, FRAMES, QUALITY, REJECTS, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -266,22 +266,22 @@ def lines_of(
 ) -> Lines:
     batch = batch.select(SCHEMAS[kind].names)
     if kind in ("sample", "reject"):
-        columns = [NULL_WHERE[name](batch[name]) if name in NULL_WHERE else batch[name] for name in batch.schema.names]
-        batch = pa.RecordBatch.from_arrays(columns, schema=SCHEMAS[kind])
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        columns["source"] = null_where(pc.equal(batch["source"].dictionary, "").take(batch["source"].indices), batch["source"])
+        if kind == "sample":
+            columns["time"] = null_where(has_no_time(batch), batch["time"])
+        batch = pa.RecordBatch.from_arrays(list(columns.values()), schema=SCHEMAS[kind])
     return Lines(kind, batch, details or [], payload)
 
 
-def null_where_empty(names: pa.DictionaryArray) -> pa.DictionaryArray:
-    is_empty = pc.equal(names.dictionary, "").take(names.indices)
-    return pc.if_else(is_empty, None, names) if pc.any(is_empty).as_py() else names
+def has_no_time(samples: pa.RecordBatch) -> pa.BooleanArray:
+    """Decoders that know no time at all count from the epoch, so that windows have an order; people are not shown that."""
+    is_substituted = pc.not_equal(pc.bit_wise_and(samples["quality"], pa.scalar(QUALITY["time_substituted"], pa.uint16())), 0)
+    return pc.and_(pc.is_null(samples["received"]), pc.or_(is_substituted, pc.equal(samples["time"], EPOCH)))
 
 
-def null_at_epoch(times: pa.Array) -> pa.Array:
-    return pc.if_else(pc.equal(times, EPOCH), None, times)
-
-
-# A file has no sender, and no time for samples that carry none; the rows of the worker always have both.
-NULL_WHERE = {"source": null_where_empty, "time": null_at_epoch}
+def null_where(is_unknown: pa.BooleanArray, column: pa.Array) -> pa.Array:
+    return pc.if_else(is_unknown, None, column) if pc.any(is_unknown).as_py() else column
 
 
 def no_lines(kind: str) -> Lines:
