@@ -11,8 +11,9 @@ import pytest
 
 from framecodec.native import BlockEncoder
 from streams.clickhouse.client import ClickHouseError, connect
-from streams.clickhouse.native import TABLES, clickhouse_type
+from streams.clickhouse.native import TABLES, Piece, clickhouse_type
 from tests.random_batches import random_batch
+from tests.test_order import plain_order
 
 SEED = random.randrange(1 << 30)
 
@@ -49,6 +50,7 @@ def expression(field: pa.Field) -> str:
 def test_what_is_read_back_is_what_went_in(database: str, name: str, rows: int) -> None:
     table = TABLES[name]
     batch = random_batch(table.schema, rows, SEED)
+    order = plain_order(table, batch) if table.key else range(rows)
     print(f"seed {SEED}")
 
     with connect(database) as client:
@@ -63,9 +65,9 @@ def test_what_is_read_back_is_what_went_in(database: str, name: str, rows: int) 
         expected = as_read(batch.column(field.name))
         if pa.types.is_fixed_size_binary(field.type):
             expected = [None if value is None else value.hex().upper() for value in expected]
-        assert [normal(value) for value in values] == expected, field.name
+        assert [normal(value) for value in values] == [expected[row] for row in order], field.name
     if identity is not None:
-        assert identity == [(3, 77, position) for position in range(rows)]
+        assert identity == [(3, 77, position) for position in order]
 
 
 def test_slices_and_several_blocks_are_one_insert(database: str) -> None:
@@ -82,6 +84,31 @@ def test_slices_and_several_blocks_are_one_insert(database: str) -> None:
     assert [row[1] for row in pieces] == whole.column("entity").to_pylist()
     assert [row[2] for row in pieces] == whole.column("value").to_pylist()
     assert [row[3] for row in pieces] == whole.column("text").to_pylist()
+
+
+@pytest.mark.parametrize("records", [2, 300])
+def test_records_become_one_block_in_which_each_row_knows_its_own(database: str, records: int) -> None:
+    table = TABLES["flows"]
+    batches = [random_batch(table.schema, rows, SEED + rows, names=rows) for rows in range(records)]
+    pieces = [Piece(batch, number % 3, 1000 + number, number * 2) for number, batch in enumerate(batches)]
+    block = table.encode_all(pieces)
+
+    with connect(database) as client:
+        client.command("CREATE TABLE copy AS flows ENGINE = Memory")
+        client.raw_insert("copy", column_names=table.column_names, insert_block=block, fmt="Native")
+        found = client.query(
+            "SELECT partition, offset, position, exporter, codec, domain FROM copy ORDER BY offset, position"
+        ).result_rows
+
+    expected = [
+        (piece.partition, piece.offset, piece.first_position + row, *values)
+        for piece in pieces
+        for row, values in enumerate(
+            zip(*(piece.batch.column(name).to_pylist() for name in ("exporter", "codec", "domain")), strict=True)
+        )
+    ]
+    assert found == expected
+    assert table.encode_all([]) == table.encode_all(pieces[:1]) == b""
 
 
 @pytest.mark.parametrize("names", [1, 254, 255, 256, 65_534, 65_535, 65_536])

@@ -2,8 +2,8 @@
 """ClickHouse Native blocks from Arrow record batches.
 
     encoder = BlockEncoder([("time", "DateTime64(9, 'UTC')"), ("entity", "LowCardinality(String)"), ...],
-                           identity=("partition", "offset", "position"))
-    block = encoder.encode(batch, partition=3, offset=1234)
+                           identity=("partition", "offset", "position"), order=RowOrder(...))
+    block = encoder.encode(batch, [(0, 3, 1234, 0)])      # row 0 and all after it are record 1234 of partition 3
 
 A block is what `INSERT INTO t FORMAT Native` takes: number of columns, number of rows, then for each column its name, its type and
 its values, column by column (https://clickhouse.com/docs/interfaces/formats/Native; revision 0, thus without block
@@ -13,54 +13,19 @@ tests/test_native.py). Blocks may be put one after another.
 The size is counted first, so that the block is written once into the bytes object that leaves. Every byte is copied half a
 dozen times on its way into a table, so what the table would say anyway stays away: a nullable column without a value, a
 column of zeros (the tables' defaults are NULL and 0), and the null map of a column without nulls (the engine casts it to
-Nullable). Blocks know nothing of connections or retries.
+Nullable). Rows leave in the order of the table's key, which the table then need not find by itself.
+Blocks know nothing of connections or retries.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from framecodec.arrow cimport ArrowArray, ArrowSchema
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
-
-cdef enum Form:
-    FORM_FIXED           # item_bytes a value, as they are
-    FORM_SECONDS         # int64 seconds as UInt32, held to its range
-    FORM_STRING          # length and bytes
-    FORM_NAME            # dictionary and indices
-    FORM_LIST            # ends and items
-    FORM_MAP             # ends, keys and values
-
-cdef enum Status:
-    OK
-    BAD_INDEX            # a dictionary index that is not in the dictionary
-    BAD_OFFSETS          # ends that go backwards
-
-cdef enum:
-    LOW_CARDINALITY_VERSION = 1             # SharedDictionariesWithAdditionalKeys
-    LOW_CARDINALITY_FLAGS = 0x200 | 0x400   # the keys stand in this block; the dictionary is new
-    CONSTANT_HEAD_BYTES = 5 * 8             # of a dictionary of one UInt64: see put_constant
-
-cdef struct Leaf:
-    Form form
-    int item_bytes
-
-cdef struct Column:
-    Form form
-    bint nullable
-    Leaf first           # the values; of a list its items, of a map its keys
-    Leaf second          # of a map its values
-    const uint8_t* head  # name and type, owned by BlockEncoder.heads
-    size_t head_bytes
-    const uint8_t* plain_head       # the same without Nullable()
-    size_t plain_head_bytes
-
-# One column of one batch, resolved: where its rows begin and what of it is sent.
-cdef struct Source:
-    const ArrowArray* array
-    int64_t first        # first row, all offsets added
-    int64_t nulls
-    bint absent          # null or 0 in every row
-    bint plain           # of a nullable column: no null, so no null map
+from framecodec.native_values cimport (
+    BAD_INDEX, FORM_FIXED, FORM_LIST, FORM_MAP, FORM_NAME, FORM_SECONDS, FORM_STRING, OK, Column, Run, Source, Status,
+    constants_bytes, measure, put_varint, resolve, varint_bytes, write, write_constants, write_positions,
+)
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 
 # ClickHouse type: the Arrow format it is written from, and its bytes (https://arrow.apache.org/docs/format/CDataInterface.html).
 FIXED = {
@@ -77,8 +42,8 @@ cdef class BlockEncoder:
     binary(16)), String (from utf8 or binary), LowCardinality(String) (from dictionary<int32, utf8>), each also Nullable; Array(T) and
     Map(K, V) of fixed types and String. ValueError for another type.
 
-    `identity` names three more columns: partition and offset, the same in all rows and therefore sent as dictionaries
-    of one, and UInt32 position, the row's number counted from `first_position`.
+    `identity` names three more columns: partition and offset of the Kafka record that a row came in, sent as dictionaries,
+    and UInt32 position, the row's number in it. `order`: a framecodec.order.RowOrder that says in which order rows are sent.
     """
 
     cdef Column* columns
@@ -88,10 +53,12 @@ cdef class BlockEncoder:
     cdef list formats
     cdef list heads              # keeps the bytes alive that Column.head points into
     cdef list identity_heads
+    cdef object order
 
-    def __cinit__(self, columns, identity=None):
+    def __cinit__(self, columns, identity=None, order=None):
         self.column_count = len(columns)
         self.names, self.formats, self.heads, self.identity_heads = [], [], [], []
+        self.order = order
         self.columns = <Column*> calloc(self.column_count + 1, sizeof(Column))
         self.sources = <Source*> calloc(self.column_count + 1, sizeof(Source))
         if self.columns == NULL or self.sources == NULL:
@@ -114,45 +81,34 @@ cdef class BlockEncoder:
         free(self.columns)
         free(self.sources)
 
-    def encode(self, batch, uint32_t partition=0, uint64_t offset=0, uint32_t first_position=0) -> bytes:
+    def encode(self, batch, runs=((0, 0, 0, 0),)) -> bytes:
         """One block: an object with `__arrow_c_array__` whose columns are those of this encoder; b"" for no rows.
 
+        `runs`: (first row, partition, offset, position of that row), the first with row 0, rows ascending.
         TypeError where the batch has other columns, ValueError where its indices or offsets point outside (buffers
         themselves are trusted, as everywhere in Arrow: `batch.validate(full=True)` is for those who cannot).
         """
         schema_capsule, array_capsule = batch.__arrow_c_array__()
         cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(schema_capsule, "arrow_schema")
         cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(array_capsule, "arrow_array")
-        cdef size_t size = 0, needed
-        cdef int index, failed = -1, present = 0
-        cdef Status status = OK
+        cdef size_t size
+        cdef int index, present
         cdef uint8_t* place
         cdef int64_t rows = array.length
-        cdef bint has_identity = len(self.identity_heads) > 0
+        cdef const uint32_t* order = NULL
+        cdef Identity identity
         self.check(schema)
         if rows == 0:
             return b""
-        with nogil:
-            for index in range(self.column_count):
-                # A block needs a column to have rows.
-                resolve(&self.columns[index], array, index, index > 0 or has_identity, &self.sources[index])
-                if self.sources[index].absent:
-                    continue
-                status = measure(&self.columns[index], &self.sources[index], rows, &needed)
-                if status != OK:
-                    failed = index
-                    break
-                size += self.columns[index].plain_head_bytes if self.sources[index].plain else self.columns[index].head_bytes
-                size += needed
-                present += 1
-        if status != OK:
-            raise ValueError(self.complaint(status, failed))
-        present += len(self.identity_heads)
-        for head in self.identity_heads:
-            size += PyBytes_GET_SIZE(head)
-        if has_identity:
-            size += 2 * (CONSTANT_HEAD_BYTES + rows) + rows * 4
+        size = self.measure(array, &present)
+        if self.identity_heads:
+            present += len(self.identity_heads)
+            size += sum(len(head) for head in self.identity_heads) + 2 * constants_bytes(rows, len(runs)) + rows * 4
+            identity = Identity(runs, rows)
         size += varint_bytes(present) + varint_bytes(rows)
+        numbers = None if self.order is None else self.order.find(batch)
+        if numbers is not None:
+            order = <const uint32_t*> PyBytes_AS_STRING(numbers)
         block = PyBytes_FromStringAndSize(NULL, size)
         place = <uint8_t*> PyBytes_AS_STRING(block)
         with nogil:
@@ -161,11 +117,35 @@ cdef class BlockEncoder:
             for index in range(self.column_count):
                 if not self.sources[index].absent:
                     place = put_head(&self.columns[index], self.sources[index].plain, place)
-                    place = write(&self.columns[index], &self.sources[index], rows, place)
-        if has_identity:
-            place = put_identity(place, self.identity_heads, rows, partition, offset, first_position)
+                    place = write(&self.columns[index], &self.sources[index], rows, order, place)
+        if self.identity_heads:
+            place = identity.put(place, self.identity_heads, rows, order)
         assert place == <uint8_t*> PyBytes_AS_STRING(block) + size, "a block of another size than was counted"
         return block
+
+    # Fills `sources`; returns the bytes of heads and values, and how many columns have any.
+    cdef size_t measure(self, const ArrowArray* array, int* present) except? 0:
+        cdef bint has_identity = len(self.identity_heads) > 0
+        cdef size_t size = 0, needed
+        cdef int index = 0, failed = -1
+        cdef Status status = OK
+        present[0] = 0
+        with nogil:
+            for index in range(self.column_count):
+                # A block needs a column to have rows.
+                resolve(&self.columns[index], array, index, index > 0 or has_identity, &self.sources[index])
+                if self.sources[index].absent:
+                    continue
+                status = measure(&self.columns[index], &self.sources[index], array.length, &needed)
+                if status != OK:
+                    failed = index
+                    break
+                size += self.columns[index].plain_head_bytes if self.sources[index].plain else self.columns[index].head_bytes
+                size += needed
+                present[0] += 1
+        if status != OK:
+            raise ValueError(self.complaint(status, failed))
+        return size
 
     cdef check(self, const ArrowSchema* schema):
         cdef int index
@@ -254,263 +234,40 @@ cdef uint8_t* put_head(const Column* column, bint plain, uint8_t* place) noexcep
     return place + column.head_bytes
 
 
-cdef uint8_t* put_identity(uint8_t* place, list heads, int64_t rows, uint32_t partition, uint64_t offset, uint32_t first_position):
-    cdef int64_t row
-    cdef uint32_t position
-    for index, head in enumerate(heads):
-        memcpy(place, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
-        place += PyBytes_GET_SIZE(head)
-        if index < 2:
-            place = put_constant(place, rows, partition if index == 0 else offset)
-            continue
-        for row in range(rows):
-            position = first_position + <uint32_t> row
-            memcpy(place + 4 * row, &position, 4)
-        place += 4 * rows
-    return place
+# Which Kafka record each row came in.
+cdef class Identity:
+    cdef Run* runs
+    cdef int64_t run_count
+    cdef uint32_t* run_of        # by row; NULL where there is one run only
 
+    def __cinit__(self, runs, int64_t rows):
+        cdef int64_t run = 0, row
+        self.run_count = len(runs)
+        self.runs = <Run*> calloc(self.run_count, sizeof(Run))
+        if self.run_count > 1:
+            self.run_of = <uint32_t*> malloc(rows * sizeof(uint32_t))
+        if self.runs == NULL or (self.run_count > 1 and self.run_of == NULL):
+            raise MemoryError
+        for index, (start, partition, offset, first_position) in enumerate(runs):
+            self.runs[index] = Run(start, partition, offset, first_position)
+        if self.run_count > 1:
+            for row in range(rows):
+                while run + 1 < self.run_count and self.runs[run + 1].start <= row:
+                    run += 1
+                self.run_of[row] = <uint32_t> run
 
-# LowCardinality(UInt64) of one value: version, flags, one key, the rows and an index of one byte for each.
-cdef uint8_t* put_constant(uint8_t* place, int64_t rows, uint64_t value) noexcept nogil:
-    place = put_uint64(place, LOW_CARDINALITY_VERSION)
-    place = put_uint64(place, LOW_CARDINALITY_FLAGS)
-    place = put_uint64(place, 1)
-    place = put_uint64(place, value)
-    place = put_uint64(place, rows)
-    memset(place, 0, rows)
-    return place + rows
+    def __dealloc__(self):
+        free(self.runs)
+        free(self.run_of)
 
-
-# Finds a column of the batch and counts its nulls (the producer may have left that to us: -1).
-cdef void resolve(const Column* column, const ArrowArray* batch, int index, bint may_be_absent, Source* source) noexcept nogil:
-    cdef const ArrowArray* array = batch.children[index]
-    cdef int64_t row
-    source.array = array
-    source.first = batch.offset + array.offset
-    source.nulls = 0
-    if array.buffers[0] != NULL and array.null_count != 0:
-        for row in range(batch.length):
-            source.nulls += not is_valid(<const uint8_t*> array.buffers[0], source.first + row)
-    source.plain = column.nullable and source.nulls == 0 and column.form != FORM_NAME
-    source.absent = may_be_absent and (
-        source.nulls == batch.length if column.nullable else is_zero(column, source, batch.length)
-    )
-
-
-# Whether a column of one fixed-width buffer holds nothing but zeros.
-cdef bint is_zero(const Column* column, const Source* source, int64_t rows) noexcept nogil:
-    cdef int width = 8 if column.form == FORM_SECONDS else column.first.item_bytes
-    cdef const uint8_t* values
-    cdef int64_t size = rows * width
-    if column.form != FORM_FIXED and column.form != FORM_SECONDS or source.nulls:
-        return False
-    values = <const uint8_t*> source.array.buffers[1] + source.first * width
-    # Equal to itself one byte on, and the first byte is 0: memcmp looks at whole words.
-    return values[0] == 0 and memcmp(values, values + 1, size - 1) == 0
-
-
-cdef inline bint is_valid(const uint8_t* bits, int64_t row) noexcept nogil:
-    return bits == NULL or (bits[row >> 3] >> (row & 7)) & 1
-
-
-# The bytes that `write` will need, without the head.
-cdef Status measure(const Column* column, const Source* source, int64_t rows, size_t* size) noexcept nogil:
-    cdef const int32_t* ends
-    cdef const ArrowArray* entries
-    cdef int64_t items
-    cdef size_t more = 0
-    cdef Status status = OK
-    size[0] = 0
-    if column.form == FORM_NAME:
-        return measure_names(column, source, rows, size)
-    if column.form == FORM_LIST or column.form == FORM_MAP:
-        ends = <const int32_t*> source.array.buffers[1] + source.first
-        items = ends[rows] - ends[0]
-        if not ascends(ends, rows):
-            return BAD_OFFSETS
-        size[0] = 8 * rows
-        entries = source.array.children[0]
-        if column.form == FORM_LIST:
-            status = measure_leaf(&column.first, entries, entries.offset + ends[0], items, &more)
-            size[0] += more
-        else:
-            status = measure_leaf(&column.first, entries.children[0], entries.offset + entries.children[0].offset + ends[0], items, &more)
-            size[0] += more
-            if status == OK:
-                status = measure_leaf(
-                    &column.second, entries.children[1], entries.offset + entries.children[1].offset + ends[0], items, &more
-                )
-                size[0] += more
-        return status
-    status = measure_leaf(&column.first, source.array, source.first, rows, size)
-    if column.nullable and not source.plain:
-        size[0] += rows
-    return status
-
-
-cdef Status measure_leaf(const Leaf* leaf, const ArrowArray* array, int64_t first, int64_t rows, size_t* size) noexcept nogil:
-    cdef const int32_t* ends
-    cdef int64_t row
-    if leaf.form != FORM_STRING:
-        size[0] = <size_t> rows * leaf.item_bytes
-        return OK
-    size[0] = 0
-    if rows == 0:
-        return OK
-    ends = <const int32_t*> array.buffers[1] + first
-    if not ascends(ends, rows):
-        return BAD_OFFSETS
-    for row in range(rows):
-        size[0] += varint_bytes(ends[row + 1] - ends[row])
-    size[0] += ends[rows] - ends[0]
-    return OK
-
-
-cdef Status measure_names(const Column* column, const Source* source, int64_t rows, size_t* size) noexcept nogil:
-    cdef const ArrowArray* dictionary = source.array.dictionary
-    cdef const int32_t* ids = <const int32_t*> source.array.buffers[1] + source.first
-    cdef const uint8_t* valid = <const uint8_t*> source.array.buffers[0] if source.nulls else NULL
-    cdef Leaf text
-    cdef size_t keys_bytes
-    cdef int64_t row
-    cdef uint32_t highest = 0
-    cdef Status status
-    text.form = FORM_STRING
-    for row in range(rows):
-        # As unsigned, a negative id is too high as well.
-        if <uint32_t> ids[row] > highest and is_valid(valid, source.first + row):
-            highest = <uint32_t> ids[row]
-    if rows > source.nulls and highest >= dictionary.length:
-        return BAD_INDEX
-    status = measure_leaf(&text, dictionary, dictionary.offset, dictionary.length, &keys_bytes)
-    # Version, flags, number of keys, an empty key in front, the keys, number of rows, indices.
-    size[0] = 8 + 8 + 8 + 1 + keys_bytes + 8 + <size_t> rows * index_bytes(dictionary.length + 1)
-    return status
-
-
-cdef inline bint ascends(const int32_t* ends, int64_t rows) noexcept nogil:
-    cdef int64_t row
-    cdef int32_t backwards = ends[0] < 0
-    for row in range(rows):
-        backwards |= ends[row + 1] < ends[row]
-    return not backwards
-
-
-cdef inline int index_bytes(int64_t keys) noexcept nogil:
-    return 1 if keys <= 0x100 else 2 if keys <= 0x10000 else 4
-
-
-cdef uint8_t* write(const Column* column, const Source* source, int64_t rows, uint8_t* place) noexcept nogil:
-    cdef const int32_t* ends
-    cdef const ArrowArray* entries
-    cdef const uint8_t* valid
-    cdef int64_t row, items, first
-    cdef uint64_t end
-    if column.form == FORM_NAME:
-        return write_names(column, source, rows, place)
-    if column.form == FORM_LIST or column.form == FORM_MAP:
-        ends = <const int32_t*> source.array.buffers[1] + source.first
-        items = ends[rows] - ends[0]
-        for row in range(rows):
-            end = ends[row + 1] - ends[0]
-            memcpy(place + 8 * row, &end, 8)
-        place += 8 * rows
-        entries = source.array.children[0]
-        if column.form == FORM_LIST:
-            return write_leaf(&column.first, entries, entries.offset + ends[0], items, place)
-        first = entries.offset + ends[0]
-        place = write_leaf(&column.first, entries.children[0], first + entries.children[0].offset, items, place)
-        return write_leaf(&column.second, entries.children[1], first + entries.children[1].offset, items, place)
-    if column.nullable and not source.plain:
-        valid = <const uint8_t*> source.array.buffers[0]
-        for row in range(rows):
-            place[row] = not is_valid(valid, source.first + row)
-        place += rows
-    return write_leaf(&column.first, source.array, source.first, rows, place)
-
-
-cdef uint8_t* write_leaf(const Leaf* leaf, const ArrowArray* array, int64_t first, int64_t rows, uint8_t* place) noexcept nogil:
-    cdef const int64_t* seconds
-    cdef const int32_t* ends
-    cdef const uint8_t* text
-    cdef int64_t row, second
-    cdef uint32_t held
-    cdef size_t size
-    if rows == 0:
+    cdef uint8_t* put(self, uint8_t* place, list heads, int64_t rows, const uint32_t* order):
+        cdef bint of_offsets
+        for index, head in enumerate(heads):
+            memcpy(place, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
+            place += PyBytes_GET_SIZE(head)
+            if index < 2:
+                of_offsets = index == 1
+                place = write_constants(self.runs, self.run_count, of_offsets, rows, order, self.run_of, place)
+            else:
+                place = write_positions(self.runs, self.run_count, rows, order, self.run_of, place)
         return place
-    if leaf.form == FORM_FIXED:
-        memcpy(place, <const uint8_t*> array.buffers[1] + first * leaf.item_bytes, rows * leaf.item_bytes)
-        return place + rows * leaf.item_bytes
-    if leaf.form == FORM_SECONDS:
-        seconds = <const int64_t*> array.buffers[1] + first
-        for row in range(rows):
-            second = seconds[row]
-            held = 0 if second < 0 else <uint32_t> 0xFFFFFFFF if second > <int64_t> 0xFFFFFFFF else <uint32_t> second
-            memcpy(place + 4 * row, &held, 4)
-        return place + 4 * rows
-    ends = <const int32_t*> array.buffers[1] + first
-    text = <const uint8_t*> array.buffers[2]
-    for row in range(rows):
-        size = ends[row + 1] - ends[row]
-        place = put_varint(place, size)
-        memcpy(place, text + ends[row], size)
-        place += size
-    return place
-
-
-# Index 0 is an empty key: NULL in a nullable column, unused otherwise. So a row's index is its id + 1, or 0.
-cdef uint8_t* write_names(const Column* column, const Source* source, int64_t rows, uint8_t* place) noexcept nogil:
-    cdef const ArrowArray* dictionary = source.array.dictionary
-    cdef const int32_t* ids = <const int32_t*> source.array.buffers[1] + source.first
-    cdef const uint8_t* valid = <const uint8_t*> source.array.buffers[0] if source.nulls else NULL
-    cdef int width = index_bytes(dictionary.length + 1)
-    cdef int64_t row
-    cdef uint32_t key
-    cdef uint16_t short_key
-    cdef Leaf text
-    text.form = FORM_STRING
-    place = put_uint64(place, LOW_CARDINALITY_VERSION)
-    place = put_uint64(place, LOW_CARDINALITY_FLAGS | (0 if width == 1 else 1 if width == 2 else 2))
-    place = put_uint64(place, dictionary.length + 1)
-    place = put_varint(place, 0)
-    place = write_leaf(&text, dictionary, dictionary.offset, dictionary.length, place)
-    place = put_uint64(place, rows)
-    if valid != NULL:
-        for row in range(rows):
-            key = <uint32_t> (ids[row] + 1) if is_valid(valid, source.first + row) else 0
-            memcpy(place + width * row, &key, width)               # little-endian: its low bytes
-    elif width == 1:
-        for row in range(rows):
-            place[row] = <uint8_t> (ids[row] + 1)
-    elif width == 2:
-        for row in range(rows):
-            short_key = <uint16_t> (ids[row] + 1)
-            memcpy(place + 2 * row, &short_key, 2)
-    else:
-        for row in range(rows):
-            key = <uint32_t> (ids[row] + 1)
-            memcpy(place + 4 * row, &key, 4)
-    return place + width * rows
-
-
-cdef inline int varint_bytes(uint64_t value) noexcept nogil:
-    cdef int size = 1
-    while value >= 0x80:
-        value >>= 7
-        size += 1
-    return size
-
-
-# LEB128, as ClickHouse's writeVarUInt.
-cdef inline uint8_t* put_varint(uint8_t* place, uint64_t value) noexcept nogil:
-    while value >= 0x80:
-        place[0] = <uint8_t> (value | 0x80)
-        value >>= 7
-        place += 1
-    place[0] = <uint8_t> value
-    return place + 1
-
-
-cdef inline uint8_t* put_uint64(uint8_t* place, uint64_t value) noexcept nogil:
-    memcpy(place, &value, 8)
-    return place + 8

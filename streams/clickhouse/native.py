@@ -2,6 +2,9 @@
 
     table = TABLES["samples"]
     client.raw_insert(table.name, insert_block=table.encode(batch, partition=0, offset=17), fmt="Native")
+    block = table.encode_all([Piece(batch, 0, 17), Piece(other, 0, 18)])        # the rows of several records as one block
+
+Rows leave in the order of the table's key.
 
 The column types here are derived from the Arrow schemas; tests/test_model.py holds the tables of schemas/clickhouse to them.
 """
@@ -10,13 +13,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from framecodec.native import BlockEncoder
+from framecodec.order import RowOrder
 from streams import model
+from streams.clock import NS
 
-__all__ = ["TABLES", "Table", "clickhouse_type"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["TABLES", "Piece", "Table", "clickhouse_type"]
 
 PLAIN = {
     pa.int8(): "Int8", pa.int16(): "Int16", pa.int32(): "Int32", pa.int64(): "Int64",
@@ -45,12 +54,26 @@ def clickhouse_type(kind: pa.DataType, nullable: bool = False) -> str:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Rows of one Kafka record, the first of them at `first_position` in it."""
+
+    batch: pa.RecordBatch
+    partition: int = 0
+    offset: int = 0
+    first_position: int = 0
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table that is filled with batches of one schema. `identity` are its columns for a row's place in Kafka."""
+    """A table that is filled with batches of one schema. `identity` are its columns for a row's place in Kafka.
+
+    `key`: what its sorting key begins with, as framecodec.order.RowOrder takes it; empty: rows are sent as they come.
+    """
 
     name: str
     schema: pa.Schema
     identity: tuple[str, str, str] | None = None
+    key: tuple[tuple[tuple[str, ...], int | None], ...] = ()
 
     @property
     def columns(self) -> list[tuple[str, str]]:
@@ -63,22 +86,58 @@ class Table:
 
     @cached_property
     def encoder(self) -> BlockEncoder:
-        return BlockEncoder(self.columns, self.identity)
+        order = RowOrder(self.schema.names, self.key) if self.key else None
+        return BlockEncoder(self.columns, self.identity, order)
 
     def encode(self, batch: pa.RecordBatch, partition: int = 0, offset: int = 0, first_position: int = 0) -> bytes:
         """One Native block; b"" for no rows. TypeError or ValueError where the batch is not of this schema."""
-        return self.encoder.encode(batch, partition, offset, first_position)
+        return self.encoder.encode(batch, [(0, partition, offset, first_position)])
+
+    def encode_all(self, pieces: Sequence[Piece]) -> bytes:
+        """One Native block of all rows; b"" for no rows. Errors as `encode`."""
+        pieces = [piece for piece in pieces if piece.batch.num_rows]
+        if not pieces:
+            return b""
+        runs, rows = [], 0
+        for piece in pieces:
+            runs.append((rows, piece.partition, piece.offset, piece.first_position))
+            rows += piece.batch.num_rows
+        return self.encoder.encode(joined([piece.batch for piece in pieces]), runs)
 
 
+def joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """The rows of all batches, with one dictionary a column."""
+    if len(batches) == 1:
+        return batches[0]
+    (whole,) = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()
+    return whole
+
+
+HOUR_S = 3600
+FLOW_TIME = ("time_start", "time_end", "received")
+
+# Keys as in schemas/clickhouse; tests/test_native.py holds them against the tables.
 TABLES = {
     table.name: table
     for table in (
-        Table("samples", model.SAMPLES, ("partition", "offset", "position")),
-        Table("flows", model.FLOWS, ("partition", "offset", "position")),
+        Table(
+            "samples", model.SAMPLES, ("partition", "offset", "position"),
+            key=((("metric",), None), (("entity",), None), (("time",), 1)),
+        ),
+        Table(
+            "flows", model.FLOWS, ("partition", "offset", "position"),
+            key=((FLOW_TIME, HOUR_S * NS), (("exporter",), None), (FLOW_TIME, 1)),
+        ),
         # `offset` is the reject's own there.
-        Table("rejects", model.REJECTS, ("record_partition", "record_offset", "record_position")),
+        Table(
+            "rejects", model.REJECTS, ("record_partition", "record_offset", "record_position"),
+            key=((("source",), None), (("reason",), None), (("time",), 1)),
+        ),
         # The rest has an identity of its own: (entity, metric, bucket, rev) and (rule, fingerprint, starts_at, seq).
-        Table("windows_10s", model.WINDOWS),
+        Table(
+            "windows_10s", model.WINDOWS,
+            key=((("bucket",), HOUR_S), (("metric",), None), (("entity",), None), (("bucket",), 1)),
+        ),
         Table("alert_events", model.ALERTS),
     )
 }

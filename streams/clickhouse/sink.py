@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from streams.clickhouse.client import ClickHouseError, Fault, Refusal, classify, quoted
-from streams.clickhouse.native import TABLES
+from streams.clickhouse.native import TABLES, Piece
 from streams.clock import NS
 from streams.errors import DependencyError
 
@@ -171,8 +171,9 @@ class Sink:
         return outcome
 
     def insert_or_halve(self, table: str, held: list[Held], outcome: Outcome) -> None:
-        blocks = [TABLES[table].encode(each.batch, each.place.partition, each.place.offset, each.first) for each in held]
-        body = b"".join(blocks)
+        body = TABLES[table].encode_all(
+            [Piece(each.batch, each.place.partition, each.place.offset, each.first) for each in held]
+        )
         refusal = self.send(table, body, token_of(held)) if body else None
         rows = sum(each.batch.num_rows for each in held)
         if refusal is None:

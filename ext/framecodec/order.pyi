@@ -1,0 +1,9 @@
+from collections.abc import Sequence
+from typing import Protocol
+
+class _ArrowArrayExportable(Protocol):
+    def __arrow_c_array__(self, requested_schema: object = ...) -> tuple[object, object]: ...
+
+class RowOrder:
+    def __init__(self, columns: Sequence[str], keys: Sequence[tuple[Sequence[str], int | None]]) -> None: ...
+    def find(self, batch: _ArrowArrayExportable) -> bytes | None: ...
