@@ -338,6 +338,7 @@ def test_session_runs_one_request_at_a_time(gateway: Database, schema: str) -> N
         thread.join()
 
     assert reply.code == 373
+    assert "locked by a concurrent client" in reply.text
     assert gateway.value("SELECT 1", session_id=schema) == "1"
 
 

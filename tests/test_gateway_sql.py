@@ -61,6 +61,22 @@ def test_output_format_is_the_one_of_the_format_clause(source: bytes, format: st
     assert read_statement(source).output_format == format
 
 
+@pytest.mark.parametrize(
+    ("source", "bare"),
+    [
+        (b"SELECT 1", b"SELECT 1"),
+        (b"SELECT 1 ; -- end", b"SELECT 1"),
+        (b"SELECT a FROM t -- x\n FORMAT Native", b"SELECT a FROM t"),
+        (b"SELECT format FROM t FORMAT TSV SETTINGS a = 1;", b"SELECT format FROM t"),
+        (b"(SELECT f(1, 2)) FORMAT TSV", b"(SELECT f(1, 2))"),
+        (b"SELECT 1 SETTINGS a = 1 FORMAT TSV", b"SELECT 1 SETTINGS a = 1"),
+        (b"", b""),
+    ],
+)
+def test_statement_ends_before_its_format(source: bytes, bare: bytes) -> None:
+    assert source[: read_statement(source).end] == bare
+
+
 def test_statement_without_words_is_empty() -> None:
     assert read_statement(b" -- nothing\n /* here */ \xc2\xa0").first_word == b""
 
@@ -70,6 +86,12 @@ def test_only_selects_are_streamed() -> None:
     others = (b"SHOW TABLES", b"DESCRIBE t", b"EXPLAIN SELECT 1", b"WITH 1 AS x INSERT INTO t VALUES (1)")
 
     assert [read_statement(source).is_select for source in (*selects, *others)] == [True] * 4 + [False] * 4
+
+
+def test_totals_do_not_stream_but_in_native() -> None:
+    statement = read_statement(b"SELECT a, count() FROM t GROUP BY a WITH TOTALS")
+
+    assert [statement.is_streamable(format) for format in ("CSV", "Native", "native")] == [False, True, True]
 
 
 def test_files_of_the_server_are_noticed() -> None:

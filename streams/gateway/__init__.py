@@ -5,7 +5,8 @@
     web.AppRunner(gateway.application(), auto_decompress=False, handler_cancellation=True)
 
 The rest of orbitrack knows this package only by what it speaks: streams/clickhouse is the same against a server.
-Map: server (handlers) > request, sessions, access (users and the guard) > engine (chDB) > sql, formats, compression, errors.
+Map: server (handlers) > request, sessions, access (users and the guard) > engine (chDB) > sql, formats, blocks, compression,
+errors.
 """
 
 from streams.gateway.access import User

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from aiohttp import web
 
 from streams.gateway.access import User
+from streams.gateway.blocks import BlockInfoJoiner, has_block_info
 from streams.gateway.compression import encoder_for
 from streams.gateway.engine import Answer, Connection
 from streams.gateway.errors import GatewayError
@@ -122,13 +123,17 @@ class Exchange:
         if statement.is_kill:
             source = with_client_query_ids(source)
         format = statement.output_format or request.default_format or "TabSeparated"
-        wants_extremes = request.settings.get("extremes", "0") not in ("0", "false")
-        joiner = joiner_for(format) if kind == "READ_ONLY" and statement.is_streamable and not wants_extremes else None
+        statement.has_extra_rows |= request.settings.get("extremes", "0") not in ("0", "false")
+        joiner = joiner_for(format) if kind == "READ_ONLY" and statement.is_streamable(format) else None
         if joiner is not None:
             blocks = self.streamed(connection, source, format, joiner)
         else:
             joiner = Joiner()
             blocks = self.executed(connection, source, format)
+        if has_block_info(format, request.protocol_version):
+            # What is not streamed (SHOW, DESCRIBE, EXPLAIN, ...) is one block.
+            select = source[: statement.end] if statement.is_select else b""
+            joiner = BlockInfoJoiner(request.protocol_version, lambda: self.zones(select))
         return await self.send(blocks, joiner, format, has_rows=kind == "READ_ONLY" or statement.is_kill)
 
     def streamed(self, connection: Connection, source: bytes, format: str, joiner: Joiner) -> Generator[Answer]:
@@ -140,6 +145,20 @@ class Exchange:
                 yield block
         if is_empty and joiner.has_header:
             yield connection.execute(source, format, self.request.params)
+
+    def zones(self, select: bytes) -> dict[str, str]:
+        """Columns of a SELECT that are DateTime with a time zone, and their types. Blocks: asks on a connection of its own."""
+        if not select:
+            return {}
+        connection = self.gateway.engine.connect(self.user)
+        try:
+            connection.prepare(self.request.database, self.request.settings, self.tables)
+            columns = connection.columns(select, self.request.params)
+        except GatewayError:
+            return {}  # it needs what only the session has: a temporary table, a setting
+        finally:
+            connection.close()
+        return {name: kind for name, kind in columns.items() if kind.startswith("DateTime(")}
 
     def executed(self, connection: Connection, source: bytes, format: str) -> Generator[Answer]:
         """The one answer of a statement that is not streamed."""

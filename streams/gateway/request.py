@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from aiohttp import web
 
@@ -47,6 +48,7 @@ class Request:
     wait_end_of_query: bool
     native_compression: str | None  # compress=1: method of ClickHouse's own compressed blocks
     decompress: bool  # the body is such blocks
+    protocol_version: int  # that the client speaks: says how it wants Native; 0 if it does not care
     reads_only: bool  # GET and HEAD may not change anything
     params: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class Request:
             wait_end_of_query=flag(given, "wait_end_of_query"),
             native_compression=given.get("network_compression_method", "LZ4") if flag(given, "compress") else None,
             decompress=flag(given, "decompress"),
+            protocol_version=number(given.get("client_protocol_version") or "0"),
             reads_only=http.method in ("GET", "HEAD"),
             params={name[6:]: value for name, value in others.items() if name.startswith("param_")},
             settings={name: value for name, value in others.items() if not name.startswith("param_")},
@@ -144,13 +147,13 @@ class Body:
         self.decoder: Decoder = decoder_for(http.headers.get("Content-Encoding", ""), decompresses)
         self.decoded: Iterator[bytes] = iter(())
 
-    async def receive(self) -> bytes:
-        """Raw bytes, up to about PIECE_BYTES; empty at the end; ConnectionError if the client went away before it."""
+    async def receive(self) -> list[bytes]:
+        """Raw pieces, up to about PIECE_BYTES of them; none at the end; ConnectionError if the client went away before it."""
         pieces, size_bytes = [], 0
         while size_bytes < PIECE_BYTES and (piece := await self.stream.readany()):
             pieces.append(piece)
             size_bytes += len(piece)
-        return b"".join(pieces)
+        return pieces
 
     async def read_up_to(self, limit_bytes: int) -> bytes:
         """The next `limit_bytes` and a little more, or less at the end."""
@@ -164,25 +167,17 @@ class Body:
                 break
         return b"".join(pieces)
 
-    def rest(self, receive: Callable[[], bytes]) -> Iterator[bytes]:
-        """What has not been read yet; `receive` waits for the coroutine of that name."""
-        held, size_bytes = [], 0
+    def rest(self, receive: Callable[[], list[bytes]]) -> Iterator[bytes]:
+        """What has not been read yet, in pieces as they come; `receive` waits for the coroutine of that name."""
         while True:
-            for piece in self.decoded:
-                held.append(piece)
-                size_bytes += len(piece)
-                if size_bytes >= PIECE_BYTES:
-                    yield b"".join(held)
-                    held, size_bytes = [], 0
+            yield from self.decoded
             if not self.take(receive()):
-                break
-        if held:
-            yield b"".join(held)
+                return
 
-    def take(self, received: bytes) -> bool:
+    def take(self, received: list[bytes]) -> bool:
         """Starts decoding; False at the end. GatewayError if a compressed body was cut off."""
         if not received:
             self.decoder.finish()
             return False
-        self.decoded = self.decoder.decompress(received)
+        self.decoded = chain.from_iterable(map(self.decoder.decompress, received))
         return True

@@ -1,6 +1,6 @@
 """Sessions of the HTTP interface: settings and temporary tables that outlive a request.
 
-A session belongs to one user, runs one request at a time (a second one waits a second, then is told so) and ends when it
+A session belongs to one user, runs one request at a time (a second one waits a moment, then is told so) and ends when it
 has been idle for its timeout.
 """
 
@@ -18,8 +18,9 @@ from streams.gateway.request import Request
 __all__ = ["Sessions"]
 
 SESSIONS_MAX = 256
-# A client may have the whole answer, and ask again, a moment before the session is free.
-WAIT_S = 1.0
+# A client may have the whole answer, and ask again, a moment before the session is free; or it gave up an answer, and the
+# query behind it is being stopped (server.KILL_RETRY_S). A server does not wait at all.
+WAIT_S = 0.3
 
 
 class Session:

@@ -76,15 +76,15 @@ class Statement:
     has_infile: bool = False
     has_extra_rows: bool = False  # WITH TOTALS, or the setting `extremes`
     has_settings: bool = False  # from there on no clause can follow but FORMAT
+    end: int = 0  # of the statement without its FORMAT clause and semicolon
 
     @property
     def is_select(self) -> bool:
         return self.first_word in (b"SELECT", b"WITH", b"FROM") and self.insert is None
 
-    @property
-    def is_streamable(self) -> bool:
-        """Whether the engine can give it block by block: only SELECT, and totals and extremes get lost on the way."""
-        return self.is_select and not self.has_extra_rows
+    def is_streamable(self, format: str) -> bool:
+        """Whether the engine can give it block by block: only SELECT; totals and extremes get lost, but Native has none."""
+        return self.is_select and (format.lower() == "native" or not self.has_extra_rows)
 
 
 def names(text: str) -> frozenset[str]:
@@ -121,6 +121,7 @@ def read_statement(source: bytes) -> Statement:
     words = outer_words(source, found)
     before = next(words, None)
     may_insert = before is not None and before.is_word(b"INSERT", b"WITH")
+    found.end = before.end if before is not None else 0
     for token in words:
         if before is not None:
             if may_insert and before.is_word(b"INSERT") and token.is_word(b"INTO"):
@@ -133,6 +134,8 @@ def read_statement(source: bytes) -> Statement:
             found.has_settings |= token.is_word(b"SETTINGS")
             found.is_kill |= before.is_word(b"KILL") and token.is_word(b"QUERY")
             found.has_outfile |= before.is_word(b"INTO") and token.is_word(b"OUTFILE")
+        if found.output_format is None and token.text != b";" and not token.is_word(b"FORMAT"):
+            found.end = token.end
         may_insert = may_insert and not token.is_word(b"SELECT")
         before = token
     return found
