@@ -45,6 +45,7 @@ __all__ = [
 
 Codec = Literal["sflow", "netflow", "ccsds-packets", "tm", "aos", "uslp", "cadu"]
 CODECS: tuple[str, ...] = get_args(Codec)
+Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
 Role = Literal["collect", "worker", "store", "alert", "serve", "gateway"]
 Table = Literal["samples", "flows", "windows_10s", "windows_1m", "windows_1h", "windows_1d", "rejects"]
 METRICS_LISTEN: dict[Role, str] = {role: f"127.0.0.1:{9101 + number}" for number, role in enumerate(get_args(Role))}
@@ -61,6 +62,13 @@ class Kafka(Section):
     prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$", description="before the name of every topic and group")
     replication: int = Field(default=1, ge=1, le=10, description="of topics that orbitrack creates")
     wait_ns: DurationNs = Field(default=300 * NS, alias="wait", description=WAIT)
+    tls: bool = Field(default=False, description="whether to speak TLS with the brokers")
+    ca: FilePath | None = Field(default=None, description="PEM file of the authorities to trust; default: the system's")
+    certificate: FilePath | None = Field(default=None, description="PEM file of our own certificate, where brokers ask for one")
+    key: FilePath | None = Field(default=None, description="PEM file of its key, if that is not in the same file")
+    user: str | None = Field(default=None, description="for SASL; default: none")
+    password: SecretText | None = Field(default=None, description="of that user")
+    mechanism: Mechanism = Field(default="SCRAM-SHA-512", description="of SASL")
 
     @model_validator(mode="after")
     def check_bootstrap(self) -> Kafka:
@@ -69,6 +77,17 @@ class Kafka(Section):
                 parse_address(server, schemes=("",))
             except ValueError as error:
                 raise KeyProblem("bootstrap", f"is not HOST:PORT,...: {error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def check_login(self) -> Kafka:
+        for name in ("ca", "certificate", "key"):
+            if getattr(self, name) is not None and not self.tls:
+                raise KeyProblem(name, "is of no use without tls = true")
+        if self.key is not None and self.certificate is None:
+            raise KeyProblem("key", "is of no use without certificate")
+        if (self.user is None) != (self.password is None):
+            raise KeyProblem("user" if self.password is None else "password", "user and password go together")
         return self
 
 
@@ -118,6 +137,9 @@ class Collector(Section):
     batch_interval_ns: DurationNs = Field(default=50_000_000, alias="batch_interval", description="or at this age,")
     batch_rows: int = Field(default=65_536, ge=1, description="or with so many frames")
     buffer_bytes: SizeBytes = Field(default=256 << 20, description="held while Kafka is slow; more is dropped and counted")
+    spill_bytes: SizeBytes = Field(
+        default=0, alias="spill", description='datagrams kept in DATA_DIR/spill while Kafka is away; "0B": none'
+    )
     socket_buffer_bytes: SizeBytes = Field(default=8 << 20, description="SO_RCVBUF of each UDP socket")
     sockets: int = Field(default=1, ge=1, le=64, description="UDP sockets a listener, sharing the port")
     connections: int = Field(default=64, ge=1, le=10_000, description="TCP connections a listener")
@@ -131,10 +153,11 @@ class Link(Section):
     definition: FilePath | None = Field(default=None, description="XTCE, or a ccsdspy table (.csv)")
     container: str | None = Field(default=None, description="the root; default: the base-less one with the most heirs")
     parameters: list[str] = Field(default=[], description="only these become samples, by name or XTCE path; empty: all")
+    raw: bool = Field(default=False, description="parameters with a calibrator also as sent, as samples of <metric>/raw")
     spacecraft: str | None = Field(default=None, description="entity of the samples; default: the link's name")
     listen: ListenFrames | None = None
     allow: Networks = Field(default=[], description="senders that are taken; empty: everybody")
-    rate: int | None = Field(default=None, ge=1, description="datagrams a second from each sender; more are dropped and counted")
+    rate: int | None = Field(default=None, ge=1, description="datagrams a second of each sender; more are dropped and counted")
     frame_length: int | None = Field(default=None, ge=7, le=65_536, description="bytes of a transfer frame")
     fecf: bool | None = Field(default=None, description="frames end in a CRC-16")
     randomized: bool | None = Field(default=None, description="CADUs are pseudo-randomized")

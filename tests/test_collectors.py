@@ -418,11 +418,100 @@ def test_every_batch_of_a_link_has_a_higher_stamp_than_those_before_it():
     log = run(scenario, configuration())
     stamps = [stamp for place in log.stamps.values() for stamp in place if stamp]
     assert len(set(stamps)) == len(stamps)
-    assert {stamp.stream.partition("/")[2] for stamp in stamps} == {"racks", "sat"}
+    assert {stamp.stream.partition("/")[2] for stamp in stamps} == {"racks", "racks/own", "sat/own"}
     assert len(log.stamps) > 2
     for place, each in log.stamps.items():
         repeats = Repeats()
         assert all(repeats.take(stamp) for stamp in each), place
+
+
+def spilling(tmp_path, **collector) -> Config:
+    settings = {"buffer_bytes": "2MB", "batch_bytes": "4000B", "spill": "8MB", **collector}
+    return configuration(**settings).model_copy(update={"data_dir": tmp_path})
+
+
+async def fill_up(collector, log, ports, total: int, size: int) -> int:
+    """Sends while Kafka hangs; the most memory that was held."""
+    log.gate.clear()
+    highest = 0
+    for start in range(0, total, 50):
+        sent = [sflow(n % 7, n).ljust(size, b"x") for n in range(start, start + 50)]
+        await asyncio.to_thread(send_datagrams, ports["racks"], sent)
+        highest = max(highest, collector.intake.held_bytes)
+        await asyncio.sleep(0)
+    await until(lambda: collector.losses.total("received") + collector.losses.total("kernel") >= total, "all arrived")
+    assert collector.losses.total("kernel") == 0
+    return highest
+
+
+def numbers_by_agent(rows: list[dict]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for row in rows:
+        agent, number = row["frame"][11], int.from_bytes(row["frame"][16:20], "big")
+        found.setdefault(agent, []).append(number)
+    return found
+
+
+def test_while_kafka_hangs_datagrams_go_to_disk_and_come_back_in_order(tmp_path):
+    total = 5000
+
+    async def scenario(collector, log, ports):
+        highest = await fill_up(collector, log, ports, total, 500)
+        assert collector.spill.size_bytes > 0
+        log.gate.set()
+        await until(lambda: not collector.spill.size_bytes and not collector.intake.held_bytes, "Kafka took everything")
+        return highest, collector.losses.total("buffer_full"), log
+
+    highest, shed, log = run(scenario, spilling(tmp_path))
+
+    assert highest <= 2_000_000
+    assert shed == 0
+    assert numbers_by_agent(log.rows()) == {agent: list(range(agent, total, 7)) for agent in range(7)}
+    assert list((tmp_path / "spill").glob("*.spill")) == []
+
+
+def test_what_was_on_its_way_at_the_end_is_on_disk_for_the_next_run_and_counts_once(tmp_path):
+    total = 5000
+
+    async def first(collector, log, ports):
+        await fill_up(collector, log, ports, total, 500)
+        assert await collector.finish(flush_s=0.05) == 0
+        return log
+
+    async def second(collector, log, ports):
+        await until(lambda: not collector.spill.size_bytes, "the earlier run is sent")
+        await asyncio.to_thread(send_datagrams, ports["racks"], [sflow(n % 7, n) for n in range(total, total + 70)])
+        await until(lambda: len(log.rows()) >= total + 70, "and what is new")
+        return log
+
+    assert run(first, spilling(tmp_path)).rows() == []
+    log = run(second, spilling(tmp_path))
+
+    for place, stamps in log.stamps.items():
+        repeats = Repeats()
+        assert all(repeats.take(stamp) for stamp in stamps), place
+    assert numbers_by_agent(log.rows()) == {agent: list(range(agent, total + 70, 7)) for agent in range(7)}
+    assert log.loss_rows()["racks", "127.0.0.1", "received"] == total + 70
+
+
+def test_a_full_disk_queue_sheds_and_counts_and_the_rest_arrives(tmp_path):
+    total = 5000
+
+    async def scenario(collector, log, ports):
+        highest = await fill_up(collector, log, ports, total, 500)
+        assert collector.spill.size_bytes <= 300_000
+        log.gate.set()
+        await until(lambda: not collector.spill.size_bytes and not collector.intake.held_bytes, "Kafka took the rest")
+        return highest, collector.losses.total("buffer_full"), log
+
+    # Random octets, which no compression makes smaller, are not needed: the limit is low enough.
+    highest, shed, log = run(scenario, spilling(tmp_path, spill="60KB"))
+
+    assert highest <= 2_000_000
+    assert shed > 0
+    assert len(log.rows()) + shed == total
+    for numbers in numbers_by_agent(log.rows()).values():
+        assert numbers == sorted(numbers)
 
 
 def test_kafka_may_come_later_and_readiness_says_so():

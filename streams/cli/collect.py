@@ -78,8 +78,10 @@ async def show_progress(collector: Collector, is_terminal: bool) -> None:
 def summary(collector: Collector) -> str:
     losses = collector.losses
     dropped = losses.total("buffer_full") + losses.total("shutdown")
+    on_disk = f"{collector.spill.size_bytes / 1e6:.1f} MB on disk, " if collector.spill else ""
     return (
         f"{losses.total('received'):,} received, {dropped:,} shed, {losses.total('kernel'):,} dropped by the kernel, "
-        f"{losses.total('refused'):,} refused, {collector.intake.held_bytes / 1e6:.1f} MB on the way, "
+        f"{losses.total('refused'):,} refused, {losses.total('rate_limited'):,} beyond their rate, "
+        f"{collector.intake.held_bytes / 1e6:.1f} MB on the way, {on_disk}"
         f"Kafka {'up' if collector.delivery.kafka.is_up else 'away'}"
     )

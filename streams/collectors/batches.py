@@ -86,6 +86,7 @@ class Lane:
     link: str
     topic: str
     priorities: Priorities | None = None        # what to give up last; None: all the same
+    may_spill: bool = False                     # a stream is held back instead
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Parcel:
     batch: pa.RecordBatch
     memory_bytes: int
     stamp: Stamp | None = None          # given in the event loop, where the order of a link is decided
+    segment: int | None = None          # of the spill, where it came from there
+    is_own: bool = False                # what the collector says about itself
 
 
 class Intake:
@@ -153,10 +156,9 @@ class Intake:
         return replace(parcel, batch=vital, memory_bytes=vital.nbytes + PARCEL_BYTES) if vital.num_rows else None
 
     def force(self, parcel: Parcel) -> None:
-        """Pass a parcel on whatever the limit says: for the few that tell about losses."""
+        """Count a parcel whatever the limit says; the caller passes it on."""
         with self.lock:
             self.held_bytes += parcel.memory_bytes
-        self.deliver(parcel)
 
     def release(self, parcel: Parcel) -> None:
         """The parcel is in Kafka or given up."""

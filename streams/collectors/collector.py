@@ -5,7 +5,8 @@
     await collector.run(stop)          # until `stop` is set; raises when a listener fails or Kafka never came
     unsent = await collector.finish()  # seals, flushes, counts what could not be sent
 
-Starts in any order: it listens at once and holds frames, up to `[collector] buffer_bytes`, until Kafka is there.
+Starts in any order: it listens at once and holds frames, up to `[collector] buffer_bytes`, until Kafka is there. With
+`[collector] spill`, datagrams go on to disk when a quarter of the buffer is full, and from there to Kafka before anything newer.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from framecodec.priorities import Priorities
 from streams.clock import NS, Clock, wall_clock_ns
-from streams.collectors.batches import Intake, Lane, Parcel, topic_of
+from streams.collectors.batches import PARCEL_BYTES, VITAL_SHARE, Intake, Lane, Parcel, topic_of
 from streams.collectors.delivery import Delivery, FrameSink
 from streams.collectors.losses import Losses
+from streams.collectors.spill import Spill
 from streams.collectors.tcp import TcpListener
 from streams.collectors.udp import UdpListener
 from streams.errors import ConfigError, DependencyError
@@ -40,6 +42,9 @@ __all__ = ["Collector", "connect_to"]
 log = logging.getLogger(__name__)
 
 REPORT_EVERY_NS = 10 * NS
+OWN_BYTES_MAX = 32 << 20        # of reports on their way; then they wait, added up
+# How many parcels come back from disk for each that Kafka takes, so that a long queue does not hold up the event loop.
+READ_BACK_MAX = 4
 FLUSH_S = 15.0                  # at the end; below the 30 s that orchestrators commonly grant
 
 
@@ -66,7 +71,12 @@ class Collector:
         self.config, self.clock = config, clock
         self.losses = Losses(telemetry)
         self.intake = Intake(config.collector.buffer_bytes, self.deliver, self.losses)
-        self.delivery = Delivery(connect, self.intake.release, telemetry)
+        self.delivery = Delivery(connect, self.release, telemetry)
+        self.spill = Spill(config.data_dir / "spill", config.collector.spill_bytes) if config.collector.spill_bytes else None
+        self.spilled_frames = telemetry.counter("frames_spilled_total", "Frames that went to disk first.", ["link"])
+        spilled = telemetry.gauge("spill_bytes", "Frames on disk that Kafka has not taken.")
+        spilled.set_function(lambda: self.spill.size_bytes if self.spill else 0)
+        self.own_bytes = 0              # of our own reports on their way
         in_flight = telemetry.gauge("in_flight_bytes", "Memory of frames on their way to Kafka.")
         in_flight.set_function(lambda: self.intake.held_bytes)
         telemetry.gauge("connections", "Open TCP connections.").set_function(self.connections)
@@ -87,9 +97,12 @@ class Collector:
             raise ConfigError("no [[link]] has listen: there is nothing to collect",
                               hint='add for example listen = "udp://0.0.0.0:6343" to a link')
         try:
+            if self.spill is not None:
+                for name, _ in self.spill.open():
+                    self.losses.add_link(name)
             for link in links:
-                lane = Lane(link.name, topic_of(link, self.config.kafka.prefix), Priorities(link.codec))
-                self.lanes[link.name] = lane
+                topic, may_spill = topic_of(link, self.config.kafka.prefix), bool(link.listen and link.listen.startswith("udp"))
+                lane = self.lanes[link.name] = Lane(link.name, topic, Priorities(link.codec), may_spill)
                 self.losses.add_link(link.name)
                 common = link, self.config.collector, self.config.kafka.partitions, lane, self.intake, self.losses
                 if link.listen and link.listen.startswith("tcp"):
@@ -103,6 +116,7 @@ class Collector:
         except BaseException:
             await self.stop_listening()
             raise
+        self.read_back()
         for udp in self.udp:
             udp.start()
         for name, address in self.listening().items():
@@ -141,12 +155,15 @@ class Collector:
             self.report()
 
     def report(self) -> None:
-        """Our own counts, on their way like frames. While Kafka is away they wait, added up, in `losses`."""
-        if self.intake.is_full or not self.delivery.kafka.is_up:
+        """Our own counts, on their way like frames, over the limit if need be, or losses would hide themselves."""
+        if self.own_bytes >= OWN_BYTES_MAX:
             return
         for link, partition, batch in self.losses.report(self.clock(), self.config.kafka.partitions):
-            # A few KiB each, and at most SENDERS_MAX rows: they may go over the limit, or losses would hide themselves.
-            self.intake.force(Parcel(self.lanes[link], partition, batch, batch.nbytes))
+            parcel = Parcel(self.lanes[link], partition, batch, batch.nbytes + PARCEL_BYTES, is_own=True)
+            self.own_bytes += parcel.memory_bytes
+            self.intake.force(parcel)
+            # Their own stream, since they never go through the spill, and a stream must stay in order.
+            self.delivery.put(self.stamped(parcel, f"{link}/own"))
 
     async def finish(self, flush_s: float = FLUSH_S) -> int:
         """Stop listening, seal and send everything. Returns how many frames could not be sent; they are counted."""
@@ -156,13 +173,21 @@ class Collector:
         started_s = time.monotonic()
         self.report()
         unsent = await self.delivery.finish(flush_s)
-        for parcel in unsent:
+        lost = [parcel for parcel in unsent if not self.keep(parcel)]
+        for parcel in lost:
             self.losses.shed(parcel.lane.link, parcel.batch, "shutdown")
-        frames: int = sum(parcel.batch.num_rows for parcel in unsent)
+        if self.spill is not None:
+            self.spill.close()
+            self.spill = None
+        frames: int = sum(parcel.batch.num_rows for parcel in lost)
         if frames:
             log.error("%d frames were not accepted by Kafka within %.0f s and are lost: %s",
                       frames, time.monotonic() - started_s, self.delivery.kafka.detail)
         return frames
+
+    def keep(self, parcel: Parcel) -> bool:
+        """Whether the next run will find a parcel on disk."""
+        return parcel.segment is not None or (self.spill is not None and self.spill.append(parcel))
 
     async def stop_listening(self) -> None:
         for tcp in self.tcp:
@@ -180,9 +205,54 @@ class Collector:
         self.loop.call_soon_threadsafe(self.put, parcel)
 
     def put(self, parcel: Parcel) -> None:
-        link = parcel.lane.link
-        self.stamps[link] += 1
-        self.delivery.put(replace(parcel, stamp=Stamp(f"{self.run_name}/{link}", self.stamps[link])))
+        """The next parcel of its link: to Kafka, or behind those that are on disk already."""
+        parcel = self.stamped(parcel, parcel.lane.link)
+        spill = self.spill
+        if spill is None or not parcel.lane.may_spill or not (spill.unread or self.intake.held_bytes > self.spill_above_bytes):
+            self.delivery.put(parcel)
+            return
+        self.intake.release(parcel)
+        left: Parcel | None = parcel
+        if not spill.append(parcel, keep_free_bytes=spill.bytes_max // VITAL_SHARE):
+            left = self.intake.shed_flows(parcel)
+            if left is not None and not spill.append(left):
+                self.losses.shed(left.lane.link, left.batch, "buffer_full")
+                left = None
+        if left is not None:
+            self.spilled_frames.labels(left.lane.link).inc(left.batch.num_rows)
+        self.read_back()
+
+    def stamped(self, parcel: Parcel, stream: str) -> Parcel:
+        self.stamps[stream] += 1
+        return replace(parcel, stamp=Stamp(f"{self.run_name}/{stream}", self.stamps[stream]))
+
+    @property
+    def spill_above_bytes(self) -> int:
+        return self.config.collector.buffer_bytes // 4
+
+    def read_back(self) -> None:
+        """From disk to Kafka, as far as there is room in memory."""
+        for _ in range(READ_BACK_MAX):
+            if self.spill is None or self.intake.held_bytes > self.spill_above_bytes:
+                return
+            try:
+                parcel = self.spill.read()
+            except (OSError, ValueError) as error:
+                self.fail(DependencyError(f"[collector] spill: {self.spill.folder} cannot be read: {error}"))
+                return
+            if parcel is None:
+                return
+            self.intake.force(parcel)
+            self.delivery.put(parcel)
+
+    def release(self, parcel: Parcel) -> None:
+        """Kafka has it."""
+        self.intake.release(parcel)
+        if parcel.is_own:
+            self.own_bytes -= parcel.memory_bytes
+        if parcel.segment is not None and self.spill is not None:
+            self.spill.done(parcel)
+        self.read_back()
 
     def fail(self, error: BaseException) -> None:
         """From any thread: a listener cannot go on."""
