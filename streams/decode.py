@@ -181,7 +181,7 @@ def open_packets(link: Link, boundaries: str, record_header_bytes: int = 0) -> A
     return SpacePacketDecoder(
         definition, spacecraft=link.entity, link=link.name, boundaries=boundaries,
         emit=("samples", "derived"), parameters=link.parameters or None, join_segments=link.join_segments, idle=link.idle,
-        record_header_bytes=record_header_bytes,
+        record_header_bytes=record_header_bytes, raw=link.raw,
     )
 
 

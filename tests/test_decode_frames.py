@@ -67,6 +67,7 @@ def test_mars_2020_sends_text_in_the_idle_apid_and_four_broken_frames() -> None:
     found = lines("--codec", "aos", "--frame-length", 1115, "--fecf", "--summary", file)
     assert sum(line["type"] == "frame" and line["fecf"] == "bad" for line in found) == 4
     assert found[-1]["links"][0]["apids"] == {"2047": 741, "9": 58, "247": 14}
+    assert found[-1]["links"][0]["sequence_gaps"] == 7       # 4 of them in APID 2047, counted like any other
     found = lines("--codec", "aos", "--frame-length", 1115, "--no-idle", "--emit", "packet", "--summary", file)
     assert len(found) - 1 == 58 + 14
     assert found[-1]["links"][0]["apids"]["2047"] == 741

@@ -19,6 +19,7 @@ from libc.string cimport memcpy, memset
 
 from framecodec.cadu cimport Frame
 from framecodec.columns cimport Column, Names, Rows
+from framecodec.encapsulation cimport encapsulation_size
 from framecodec.transfer cimport STARTS_IDLE, STARTS_NONE, STARTS_OTHER, Header
 
 __all__ = ["PACKET_FIELDS", "Reassembler"]
@@ -26,7 +27,6 @@ __all__ = ["PACKET_FIELDS", "Reassembler"]
 cdef enum:
     PACKET_HEADER_BYTES = 6              # 133.0-B 4.1.3
     PACKET_BYTES_MAX = 65542
-    ENCAPSULATION = 7                    # 133.1-B: the version number of encapsulation packets
     STREAMS_MAX = 1024
     SCORE_MAX = 16
     SCORE_PACKETS = 1
@@ -54,24 +54,9 @@ PACKET_FIELDS = (
 
 # The size of the packet that begins here: 0 if too little of its header is there, -1 if it is none.
 cdef int64_t size_of(const uint8_t* data, int64_t available) noexcept nogil:
-    cdef int length_of_length
-    cdef int64_t size
-    if data[0] >> 5 == 0:
-        return PACKET_HEADER_BYTES + 1 + ((<int64_t> data[4] << 8) | data[5]) if available >= PACKET_HEADER_BYTES else 0
-    if data[0] >> 5 != ENCAPSULATION:
-        return -1
-    length_of_length = data[0] & 3                       # 133.1-B 4.1.2.4: the header has 1, 2, 4 or 8 octets
-    if length_of_length == 0:
-        return 1
-    if available < 1 << length_of_length:
-        return 0
-    if length_of_length == 1:
-        size = data[1]
-    elif length_of_length == 2:
-        size = (<int64_t> data[2] << 8) | data[3]
-    else:
-        size = (<int64_t> data[4] << 24) | (<int64_t> data[5] << 16) | (<int64_t> data[6] << 8) | data[7]
-    return size if size >= 1 << length_of_length else -1
+    if data[0] >> 5:
+        return encapsulation_size(data, available)
+    return PACKET_HEADER_BYTES + 1 + ((<int64_t> data[4] << 8) | data[5]) if available >= PACKET_HEADER_BYTES else 0
 
 
 cdef class Reassembler:

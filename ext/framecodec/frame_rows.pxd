@@ -5,9 +5,6 @@ from framecodec.cadu cimport Frame
 from framecodec.columns cimport Names, Rows
 from framecodec.transfer cimport Header
 
-cdef enum:
-    SPACECRAFT = 0           # the entity that is no channel
-
 cdef enum Fecf:
     FECF_OK
     FECF_BAD
@@ -54,8 +51,3 @@ cdef class FrameRows:
     cdef int put_reject(
         self, Reason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
     ) noexcept nogil
-
-
-# The entity of a virtual channel's events.
-cdef inline int32_t entity_of(int32_t vcid) noexcept nogil:
-    return 1 + vcid

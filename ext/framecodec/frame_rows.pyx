@@ -9,16 +9,13 @@ from libc.string cimport memset
 
 from framecodec.cadu cimport Frame
 from framecodec.columns cimport Column, Names, Rows
-from framecodec.link_rows cimport put_measure, put_reject
+from framecodec.link_rows cimport add_entities, put_measure, put_reject
 from framecodec.records cimport QUALITY_TIME_SUBSTITUTED
 from framecodec.transfer cimport Header
 
 from framecodec.records import REJECTS_FIELDS, SAMPLES_FIELDS
 
 __all__ = ["FECF_NAMES", "FRAME_FIELDS", "METRICS", "REASONS", "FrameRows"]
-
-cdef enum:
-    CHANNELS = 64                        # virtual channels of a spacecraft: 732.0-B 4.1.2.3, 732.1-B 4.1.2.5; TM has 8
 
 cdef enum:
     OUT_OFFSET
@@ -60,9 +57,7 @@ cdef class FrameRows:
         """Fresh rows and dictionaries; the counts stay."""
         cdef Names metrics = Names(), kinds = Names(), units = Names(), reasons = Names(), checks = Names(), entities = Names()
         self.sources = Names()
-        entities.add(self.spacecraft)
-        for vcid in range(CHANNELS):
-            entities.add(f"{self.spacecraft}/vc/{vcid}")
+        add_entities(entities, self.spacecraft)
         kinds.add("gauge")
         for number, (metric, unit) in enumerate(METRICS):
             metrics.add(metric)

@@ -43,9 +43,10 @@ from framecodec.frame_counts cimport NO_MEMORY, TOO_MANY, Continuity, FrameCount
 from framecodec.frame_input cimport FrameInput
 from framecodec.frame_rows cimport (
     BAD_FECF, CORRECTED_HEADER_SYMBOLS, CORRECTED_SYMBOLS, FECF_ABSENT, FECF_BAD, FECF_ERRORS, FECF_OK, FRAME_BYTES, FRAME_VERSION,
-    FRAMES_LOST, FRAMES_REFUSED, FRAMES_RX, GARBAGE_BYTES, MASTER_FRAMES_LOST, NOT_PACKETS, PARTIAL_PACKET, RS_ERRORS, SPACECRAFT, FrameRows, Reason, entity_of,
+    FRAMES_LOST, FRAMES_REFUSED, FRAMES_RX, GARBAGE_BYTES, MASTER_FRAMES_LOST, NOT_PACKETS, PARTIAL_PACKET, RS_ERRORS, FrameRows, Reason,
 )
 from framecodec.header_check cimport HEADER_CHECK_BYTES, HEADER_UNCORRECTABLE, HeaderCheck
+from framecodec.link_rows cimport entity_of
 from framecodec.transfer cimport KIND_BY_VERSION, KIND_USLP, FrameKind, Header, read_header
 
 from framecodec.coding import ReedSolomon
@@ -53,6 +54,7 @@ from framecodec.coding import ReedSolomon
 __all__ = ["DecodedFrames", "FrameDecoder"]
 
 cdef enum:
+    NO_CHANNEL = -1                      # events of the spacecraft
     FRAME_BYTES_MIN = 7                  # a header and something in it
     FRAME_BYTES_MAX = 65536              # 732.1-B 4.1.2.7; TM and AOS frames are shorter
     SOURCES_MAX = 1024
@@ -270,7 +272,7 @@ cdef class FrameDecoder(FrameCutter):
             if stream == TOO_MANY:
                 wrong = "more than 1,024 virtual channels"
         if wrong != NULL:
-            if self.emits_derived and self.rows.put_event(SPACECRAFT, FRAMES_REFUSED, 1, frame.received_ns, frame.source) < 0:
+            if self.emits_derived and self.rows.put_event(entity_of(NO_CHANNEL), FRAMES_REFUSED, 1, frame.received_ns, frame.source) < 0:
                 return -1
             return self.rows.put_reject(FRAME_VERSION, frame.offset, frame.block_bytes, frame.received_ns, frame.source, wrong)
         if header_errors and self.emits_derived and self.rows.put_event(
@@ -280,7 +282,7 @@ cdef class FrameDecoder(FrameCutter):
         return self.take_frame(&header, &frame, has_fecf, channel, stream)
 
     cdef int refuse_bad(self, const Header* header, const Frame* frame) noexcept nogil:
-        cdef int32_t entity = SPACECRAFT
+        cdef int32_t entity = entity_of(NO_CHANNEL)
         self.frame_total += 1
         if header != NULL and self.channels.note_bad(header):
             entity = entity_of(header.vcid)
@@ -307,7 +309,7 @@ cdef class FrameDecoder(FrameCutter):
             or (frame.corrected and self.rows.put_event(entity, CORRECTED_SYMBOLS, frame.corrected, received_ns, source) < 0)
             or (
                 found.master_lost
-                and self.rows.put_event(SPACECRAFT, MASTER_FRAMES_LOST, <double> found.master_lost, received_ns, source) < 0
+                and self.rows.put_event(entity_of(NO_CHANNEL), MASTER_FRAMES_LOST, <double> found.master_lost, received_ns, source) < 0
             )
         ):
             return -1
@@ -326,9 +328,9 @@ cdef class FrameDecoder(FrameCutter):
         elif reason == WASTE_TRUNCATED:
             detail = "a frame that is not whole"
         if self.emits_derived:
-            if reason == WASTE_RS and self.rows.put_event(SPACECRAFT, RS_ERRORS, 1, received_ns, source) < 0:
+            if reason == WASTE_RS and self.rows.put_event(entity_of(NO_CHANNEL), RS_ERRORS, 1, received_ns, source) < 0:
                 return -1
-            if reason == WASTE_GARBAGE and self.rows.put_event(SPACECRAFT, GARBAGE_BYTES, <double> size, received_ns, source) < 0:
+            if reason == WASTE_GARBAGE and self.rows.put_event(entity_of(NO_CHANNEL), GARBAGE_BYTES, <double> size, received_ns, source) < 0:
                 return -1
         return self.rows.put_reject(<Reason> <int> reason, offset, size, received_ns, source, detail)
 

@@ -6,11 +6,17 @@ Names are ids of the dictionaries that the decoder gave its Rows. This module do
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 from libc.string cimport strlen
 
-from framecodec.columns cimport Column, Rows
+from framecodec.columns cimport Column, Names, Rows
 from framecodec.records cimport (
     REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES, REJECT_SOURCE, REJECT_TIME, SAMPLE_ENTITY, SAMPLE_KIND,
     SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TIME, SAMPLE_UNIT, SAMPLE_VALUE,
 )
+
+
+cdef add_entities(Names entities, str spacecraft):
+    entities.add(spacecraft)
+    for vcid in range(CHANNELS):
+        entities.add(f"{spacecraft}/vc/{vcid}")
 
 
 cdef int put_measure(

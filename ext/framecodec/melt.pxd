@@ -9,6 +9,7 @@ from framecodec.trees cimport Tree
 cdef struct ColumnC:
     int cell
     int metric               # ids of Names
+    int raw_metric           # of the value before calibration, -1: not wanted, or there is no other
     int unit                 # -1 none
     int kind
     int making
@@ -21,6 +22,7 @@ cdef class Melter:
     cdef Plan plan
     cdef ColumnC* columns
     cdef int* starts         # columns of container n: starts[n] to starts[n + 1]
+    cdef int rows_each       # samples of a value: 2 with raw ones
     cdef int32_t* label_ids
     cdef readonly Names metrics
     cdef readonly Names units
@@ -31,6 +33,10 @@ cdef class Melter:
     # Appends the samples of one packet; 0 or -1.
     cdef int melt(
         self, Rows rows, int32_t container, int64_t row, int64_t time_ns, int64_t received_ns, int32_t entity, int32_t source, uint16_t quality,
+    ) noexcept nogil
+    cdef void write(
+        self, Rows rows, const ColumnC* column, int metric, bint has_value, double value, int32_t text, int64_t time_ns,
+        int64_t received_ns, int32_t entity, int32_t source, uint16_t quality,
     ) noexcept nogil
     cdef int put(
         self, Rows rows, Tree tree, const ColumnC* column, int64_t item, int64_t time_ns, int64_t received_ns, int32_t entity, int32_t source,

@@ -3,7 +3,8 @@
 
 The metric is the parameter's XTCE path, with members of aggregates after a slash; every item of a list is a sample of its
 own. The value is the calibrated one; an enumeration's is its raw value, with the label as text; a string is text alone.
-Binary parameters are left out: a window of bytes means nothing.
+Binary parameters are left out: a window of bytes means nothing. With `raw`, a parameter that has a calibrator gives a second
+sample, `<metric>/raw` without a unit: what was sent, also where it lies outside of the calibration.
 """
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -43,10 +44,10 @@ def leaves(column, lists=()):
 cdef class Melter:
     """For the containers of `plan`. The dictionaries are for the Rows that the samples go into."""
 
-    def __cinit__(self, Plan plan):
+    def __cinit__(self, Plan plan, bint raw=False):
         cdef ColumnC* column
         cdef int number, index
-        self.plan = plan
+        self.plan, self.rows_each = plan, 1 + raw
         self.metrics, self.units, self.kinds, self.texts = Names(), Names(), Names(), Names()
         for kind in KINDS:
             self.kinds.add(kind)
@@ -67,14 +68,16 @@ cdef class Melter:
         for number, (container, scalar, lists) in enumerate(found):
             tree = plan.trees[container]
             column = &self.columns[number]
-            raw, value, words = (<Tree> tree).formats[scalar]
+            sent, value, words = (<Tree> tree).formats[scalar]
             source = plan.definition.fields[(<Tree> tree).field_numbers[scalar]]
             if len(lists) > LISTS_MAX:
                 raise ValueError(f"{source.path} is inside more than {LISTS_MAX} lists")
             column.cell, column.metric = scalar, self.metrics.add(source.path)
             column.unit = self.units.add(source.unit) if source.unit else -1
             column.kind = KINDS.index(source.kind) if source.kind in KINDS else 0
-            column.raw_kind = RAW_KINDS[raw]
+            column.raw_kind = RAW_KINDS[sent]
+            is_calibrated = value == "g" and not words and column.raw_kind <= RAW_REAL
+            column.raw_metric = self.metrics.add(f"{source.path}/raw") if raw and is_calibrated else -1
             if words:
                 column.making, column.labels = MAKE_LABEL, len(labels)
                 labels += [self.texts.add(word) for word in words]
@@ -108,14 +111,14 @@ cdef class Melter:
     ) noexcept nogil:
         cdef int number
         # One look for all scalars; lists ask for more below.
-        if rows.reserve(self.starts[container + 1] - self.starts[container]) < 0:
+        if rows.reserve(self.rows_each * (self.starts[container + 1] - self.starts[container])) < 0:
             return -1
         for number in range(self.starts[container], self.starts[container + 1]):
             if self.columns[number].raw_kind == RAW_SKIPPED:
                 continue
             if self.melt_column(rows, <Tree> self.plan.layouts[container].tree, &self.columns[number], row, time_ns, received_ns, entity, source, quality) < 0:
                 return -1
-            if self.columns[number].depth and rows.reserve(self.starts[container + 1] - number) < 0:
+            if self.columns[number].depth and rows.reserve(self.rows_each * (self.starts[container + 1] - number)) < 0:
                 return -1
         return 0
 
@@ -132,7 +135,7 @@ cdef class Melter:
             if first >= inside.filled:
                 return 0
             first, end = inside.ends[first], inside.ends[min(end, inside.filled)]
-        if column.depth and rows.reserve(end - first) < 0:
+        if column.depth and rows.reserve(self.rows_each * (end - first)) < 0:
             return -1
         for item in range(first, end):
             if (tree.cells[column.cell].is_optional or tree.has_gaps) and not tree.cells[column.cell].valid[item]:
@@ -146,8 +149,6 @@ cdef class Melter:
         uint16_t quality,
     ) noexcept nogil:
         cdef Cells* cells = &tree.cells[column.cell]
-        cdef Column* out = rows.columns
-        cdef int64_t row = rows.length
         cdef int32_t text = -1
         cdef double value = 0
         cdef bint has_value = True
@@ -157,8 +158,6 @@ cdef class Melter:
             has_value = column.raw_kind != RAW_TEXT
             if has_value:
                 value = raw_number(cells, column.raw_kind, item)
-            elif text < 0:
-                return 0
         elif column.making == MAKE_TEXT:
             text = self.texts.intern(cells.value_data + cells.value_ends[item], cells.value_ends[item + 1] - cells.value_ends[item])
             has_value = False
@@ -172,17 +171,31 @@ cdef class Melter:
         elif cells.value_bytes < 0:
             value = raw_number(cells, column.raw_kind, item)
         elif (not cells.is_total or tree.has_gaps) and not cells.value_valid[item]:
-            return 0                                         # outside its calibration: no value
+            has_value = False                                # outside its calibration
         elif column.making == MAKE_TIME:
             value = <double> (<int64_t*> cells.value)[item] / 1e9
         else:
             value = (<double*> cells.value)[item]
+        if has_value or text >= 0:
+            self.write(rows, column, column.metric, has_value, value, text, time_ns, received_ns, entity, source, quality)
+        if column.raw_metric >= 0:
+            value = raw_number(cells, column.raw_kind, item)
+            self.write(rows, column, column.raw_metric, True, value, -1, time_ns, received_ns, entity, source, quality)
+        return 0
+
+    # There must be room for the row.
+    cdef void write(
+        self, Rows rows, const ColumnC* column, int metric, bint has_value, double value, int32_t text, int64_t time_ns,
+        int64_t received_ns, int32_t entity, int32_t source, uint16_t quality,
+    ) noexcept nogil:
+        cdef Column* out = rows.columns
+        cdef int64_t row = rows.length
         (<int64_t*> out[SAMPLE_TIME].values)[row] = time_ns
         if received_ns >= 0:
             (<int64_t*> out[SAMPLE_RECEIVED].values)[row] = received_ns
             out[SAMPLE_RECEIVED].valid[row] = 1
         (<int32_t*> out[SAMPLE_ENTITY].values)[row] = entity
-        (<int32_t*> out[SAMPLE_METRIC].values)[row] = column.metric
+        (<int32_t*> out[SAMPLE_METRIC].values)[row] = metric
         if has_value:
             (<double*> out[SAMPLE_VALUE].values)[row] = value
             out[SAMPLE_VALUE].valid[row] = 1
@@ -190,13 +203,12 @@ cdef class Melter:
             (<int32_t*> out[SAMPLE_TEXT].values)[row] = text
             out[SAMPLE_TEXT].valid[row] = 1
         (<int32_t*> out[SAMPLE_KIND].values)[row] = column.kind
-        if column.unit >= 0:
+        if column.unit >= 0 and metric == column.metric:
             (<int32_t*> out[SAMPLE_UNIT].values)[row] = column.unit
             out[SAMPLE_UNIT].valid[row] = 1
         (<int32_t*> out[SAMPLE_SOURCE].values)[row] = source
         (<uint16_t*> out[SAMPLE_QUALITY].values)[row] = quality
         rows.length += 1                                     # SAMPLES has no columns of bytes: nothing else to close
-        return 0
 
 
 cdef inline double raw_number(const Cells* cells, int kind, int64_t item) noexcept nogil:

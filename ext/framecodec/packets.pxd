@@ -57,6 +57,7 @@ cdef class SpacePacketDecoder:
     cdef bint needs_times
     cdef int64_t clock_limit_ns          # -1: none
     cdef str entity
+    cdef bint emits_raw
     cdef Rows samples
     cdef Rows derived
     cdef PacketTable packets
@@ -75,7 +76,8 @@ cdef class SpacePacketDecoder:
     cdef bint has_plan
     cdef Scratch scratch
     cdef int32_t gaps_metric
-    cdef int32_t gaps_unit
+    cdef int32_t packets_unit
+    cdef int32_t delay_unit
 
     cdef Sync sync_of(self, str name)
     cdef run_joined(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers)
@@ -92,9 +94,7 @@ cdef class SpacePacketDecoder:
     ) noexcept nogil
     cdef int write_samples(self, const Packet* packet, int32_t container, int64_t row, int64_t time_ns) noexcept nogil
     cdef int write_remarks(self, const Packet* packet, int32_t container, bint is_short) noexcept nogil
-    cdef int write_derived(
-        self, Rows rows, int metric, double value, int64_t time_ns, int64_t received_ns, int32_t source, int quality,
-    ) noexcept nogil
     cdef int write_reject(
         self, int reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
     ) noexcept nogil
+    cdef int write_events(self, const Packet* packet, int64_t stamp, int quality) noexcept nogil

@@ -10,7 +10,9 @@
 - `samples` (model.SAMPLES): one row a value; entity the spacecraft, metric the parameter's XTCE path; and `sequence_gaps` with
   the size of each gap.
 - `derived` (model.SAMPLES), for windows only: `packets_rx` 1 a packet, `packets_lost` the size of the gap before a packet, -1 for
-  one of a gap that comes late after all. Windows then do not depend on how the input was cut.
+  one of a gap that comes late after all; `one_way_delay_ms` the receive time minus the packet's own, where both are known and the
+  clock is to be believed; `packet_gaps` the size of each gap in a virtual channel. The last two are of `<spacecraft>/vc/<id>` for
+  packets that came in frames. Windows then do not depend on how the input was cut.
 - `rejects` (model.REJECTS): `garbage` and `truncated` tile the input together with the packets; `no_container` and
   `short_for_definition` are remarks of size 0 about a packet.
 - `packets`: a row each, `packet_table.FIELDS`, and with `payload` in `emit` the packet itself in a column of that name. `container` is an index into definition.containers, null where none matched.
@@ -31,8 +33,8 @@ A sample's time is the packet's own, if the definition says which it is and it i
 Encapsulation packets (CCSDS 133.1-B-3) are passed over by their length: no row, but counted in `counts`, so that the octets of packets,
 rejects and encapsulation packets together are those of the input.
 
-Sequence gaps are counted modulo 2**14 for each spacecraft id, virtual channel and APID; the same count again is no loss, and a
-packet up to 63 counts late is taken as reordered by the network. Nothing here knows Kafka, files or the time of day.
+Sequence gaps are counted modulo 2**14 for each spacecraft id, virtual channel and APID (idle packets, 2047, too: without `idle`
+not); the same count again is no loss, and a packet up to 63 counts late is taken as reordered by the network. Nothing here knows Kafka, files or the time of day.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -41,21 +43,19 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, memset
 
 import json
 
 from framecodec.arrow cimport ArrowArray, ArrowSchema
-from framecodec.columns cimport Column, Names, Rows
+from framecodec.columns cimport Names, Rows
 from framecodec.encapsulation cimport encapsulation_size
+from framecodec.link_rows cimport add_entities, entity_of, put_measure, put_reject
 from framecodec.melt cimport Melter
 from framecodec.layouts cimport NO_CONTAINER
 from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
-from framecodec.records cimport (
-    QUALITY_TIME_SUBSTITUTED, REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES, REJECT_SOURCE, REJECT_TIME, SAMPLE_ENTITY,
-    SAMPLE_KIND, SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TIME, SAMPLE_UNIT, SAMPLE_VALUE,
-)
+from framecodec.records cimport QUALITY_TIME_SUBSTITUTED
 from framecodec.segments cimport Joiner
 from framecodec.sync cimport (
     APIDS, IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Passed, Sync, Waste, free_found, new_packet, new_waste, pass_over,
@@ -89,12 +89,14 @@ cdef enum Reason:
 
 REASONS = ("garbage", "truncated", "partial_packet", "no_container", "short_for_definition")
 
+# Of derived samples.
 cdef enum Metric:
     PACKETS_RX
     PACKETS_LOST
-    SEQUENCE_GAPS
+    PACKET_GAPS
+    ONE_WAY_DELAY
 
-METRICS = ("packets_rx", "packets_lost", "sequence_gaps")
+METRICS = ("packets_rx", "packets_lost", "packet_gaps", "one_way_delay_ms")
 EMITTED = ("samples", "derived", "packets", "values", "payload")
 EMITTED_BY_DEFAULT = ("samples", "derived", "packets", "values")
 
@@ -116,6 +118,7 @@ cdef class SpacePacketDecoder:
     def __cinit__(
         self, definition=None, *, spacecraft="", link="", boundaries="frames", emit=EMITTED_BY_DEFAULT, parameters=None,
         clock_limit_ns=86_400_000_000_000, bint idle=True, int record_header_bytes=0, bint join_segments=False,
+        bint raw=False,
     ):
         unknown = set(emit) - set(EMITTED)
         if unknown or boundaries not in ("stream", "frames", "datagrams"):
@@ -127,7 +130,7 @@ cdef class SpacePacketDecoder:
         self.clock_limit_ns = -1 if clock_limit_ns is None else clock_limit_ns
         self.emits_samples, self.emits_derived = "samples" in emit, "derived" in emit
         self.emits_packets, self.emits_values = "packets" in emit or "payload" in emit, "values" in emit
-        self.emits_payload = "payload" in emit
+        self.emits_payload, self.emits_raw = "payload" in emit, raw
         if definition is not None:
             # Without samples and values only the packet's time is needed.
             wanted = parameters if self.emits_samples or self.emits_values else ()
@@ -155,18 +158,17 @@ cdef class SpacePacketDecoder:
         """Fresh rows and dictionaries."""
         cdef Names entities = Names(), derived_metrics = Names(), kinds = Names(), units = Names(), reasons = Names()
         self.sources = Names()
-        entities.add(self.entity)
+        add_entities(entities, self.entity)
         if self.plan is not None and self.emits_samples:
-            self.melter = Melter(self.plan)
+            self.melter = Melter(self.plan, self.emits_raw)
             metrics, kinds, units, texts = self.melter.metrics, self.melter.kinds, self.melter.units, self.melter.texts
         else:
             metrics, texts = Names(), Names()
             kinds.add("gauge")
         for metric in METRICS:
             derived_metrics.add(metric)
-        # sequence_gaps goes among the samples: its id there is not that among the derived.
         self.gaps_metric = metrics.add("sequence_gaps")
-        self.gaps_unit = units.add("packets")
+        self.packets_unit, self.delay_unit = units.add("packets"), units.add("ms")
         for reason in REASONS:
             reasons.add(reason)
         shared = {"entity": entities, "metric": metrics, "text": texts, "kind": kinds, "unit": units, "source": self.sources}
@@ -493,7 +495,7 @@ cdef class SpacePacketDecoder:
             channel.sequences[apid].packets += 1
             packet.input_bytes = packet.size
             packet.lost = 0
-            if apid != IDLE_APID:
+            if apid != IDLE_APID or self.keeps_idle:
                 packet.lost = note_count(&channel.sequences[apid], ((packet.data[2] & 0x3F) << 8) | packet.data[3])
             channel.gaps += packet.lost > 0
             channel.lost += packet.lost
@@ -540,19 +542,34 @@ cdef class SpacePacketDecoder:
         elif time_ns == NO_TIME:
             stamp, quality = 0, QUALITY_TIME_SUBSTITUTED
         if self.emits_derived:
-            if self.write_derived(self.derived, PACKETS_RX, packet.parts, stamp, packet.received_ns, packet.source, quality) < 0:
+            if self.write_events(packet, stamp, quality) < 0:
                 return -1
-            if packet.lost and self.write_derived(
-                self.derived, PACKETS_LOST, packet.lost, stamp, packet.received_ns, packet.source, quality,
+            if quality == 0 and packet.received_ns >= 0 and put_measure(
+                self.derived, entity_of(packet.vcid), ONE_WAY_DELAY, self.delay_unit, (packet.received_ns - time_ns) / 1e6, stamp,
+                packet.received_ns, packet.source, 0,
             ) < 0:
                 return -1
         if self.emits_samples:
-            if packet.lost > 0 and self.write_derived(
-                self.samples, self.gaps_metric, packet.lost, stamp, packet.received_ns, packet.source, quality,
+            if packet.lost > 0 and put_measure(
+                self.samples, 0, self.gaps_metric, self.packets_unit, packet.lost, stamp, packet.received_ns, packet.source, quality,
             ) < 0:
                 return -1
             if container != NO_CONTAINER:
                 return self.melter.melt(self.samples, container, row, stamp, packet.received_ns, 0, packet.source, <uint16_t> quality)
+        return 0
+
+    # That a packet came, and how many are missing before it.
+    cdef int write_events(self, const Packet* packet, int64_t stamp, int quality) noexcept nogil:
+        if put_measure(self.derived, 0, PACKETS_RX, self.packets_unit, packet.parts, stamp, packet.received_ns, packet.source, quality) < 0:
+            return -1
+        if packet.lost and put_measure(
+            self.derived, 0, PACKETS_LOST, self.packets_unit, packet.lost, stamp, packet.received_ns, packet.source, quality,
+        ) < 0:
+            return -1
+        if packet.lost > 0 and packet.vcid >= 0:
+            return put_measure(
+                self.derived, entity_of(packet.vcid), PACKET_GAPS, self.packets_unit, packet.lost, stamp, packet.received_ns, packet.source, quality,
+            )
         return 0
 
     cdef int write_remarks(self, const Packet* packet, int32_t container, bint is_short) noexcept nogil:
@@ -569,50 +586,11 @@ cdef class SpacePacketDecoder:
             return self.write_reject(SHORT_FOR_DEFINITION, packet.offset, 0, packet.received_ns, packet.source, detail)
         return 0
 
-    cdef int write_derived(
-        self, Rows rows, int metric, double value, int64_t time_ns, int64_t received_ns, int32_t source, int quality,
-    ) noexcept nogil:
-        cdef int64_t row = rows.length
-        cdef Column* out
-        if rows.reserve(1) < 0:
-            return -1
-        out = rows.columns
-        (<int64_t*> out[SAMPLE_TIME].values)[row] = time_ns
-        if received_ns >= 0:
-            (<int64_t*> out[SAMPLE_RECEIVED].values)[row] = received_ns
-            out[SAMPLE_RECEIVED].valid[row] = 1
-        (<int32_t*> out[SAMPLE_ENTITY].values)[row] = 0
-        (<int32_t*> out[SAMPLE_METRIC].values)[row] = metric
-        (<double*> out[SAMPLE_VALUE].values)[row] = value
-        out[SAMPLE_VALUE].valid[row] = 1
-        (<int32_t*> out[SAMPLE_KIND].values)[row] = 0
-        (<int32_t*> out[SAMPLE_UNIT].values)[row] = self.gaps_unit
-        out[SAMPLE_UNIT].valid[row] = 1
-        (<int32_t*> out[SAMPLE_SOURCE].values)[row] = source
-        (<uint16_t*> out[SAMPLE_QUALITY].values)[row] = <uint16_t> quality
-        rows.length += 1
-        return 0
-
     cdef int write_reject(
         self, int reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
     ) noexcept nogil:
-        cdef int64_t row = self.rejects.length
-        cdef Column* out
         self.reject_counts[reason] += 1
-        if self.rejects.reserve(1) < 0:
-            return -1
-        out = self.rejects.columns
-        if received_ns >= 0:
-            (<int64_t*> out[REJECT_TIME].values)[row] = received_ns
-            out[REJECT_TIME].valid[row] = 1
-        (<int32_t*> out[REJECT_SOURCE].values)[row] = source
-        (<int32_t*> out[REJECT_REASON].values)[row] = reason
-        (<int64_t*> out[REJECT_OFFSET].values)[row] = offset
-        (<int64_t*> out[REJECT_SIZE_BYTES].values)[row] = size
-        if self.rejects.put_bytes(REJECT_DETAIL, <const uint8_t*> detail, strlen(detail)) < 0:
-            return -1
-        self.rejects.next_row()
-        return 0
+        return put_reject(self.rejects, reason, offset, size, received_ns, source, detail)
 
     # -- counts and state ----------------------------------------------------------------------------------------------
     cdef Channel* channel_of(self, int32_t scid, int32_t vcid) noexcept nogil:
