@@ -12,7 +12,7 @@ help:
 	@echo "make test    the test suite, with a real Kafka and a real ClickHouse engine (TEST_ARGS=\"-k windows\")"
 	@echo "make check   lint, types, stubs, definitions"
 	@echo "make bench   speed, as ratios against other programs"
-	@echo "make fuzz    a minute of broken datagrams against the core under ASan and UBSan"
+	@echo "make fuzz    a minute each of broken datagrams, frames, packets and definitions against the core under ASan and UBSan"
 	@echo "make clean   remove the virtual environment and everything built"
 
 $(VENV)/.demo: pyproject.toml $(CORE)
@@ -46,7 +46,7 @@ bench: $(VENV)/.bench
 	for each in decode worker store queries collect; do each=benchmarks/bench_$$each.py; echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 fuzz: $(VENV)/.test
-	$(BIN)/python -m tests.fuzz.sanitized rack --seconds 60
+	for each in rack frames packets definitions; do $(BIN)/python -m tests.fuzz.sanitized $$each --seconds 60 || exit 1; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info ext/framecodec/*.c ext/framecodec/*.so orbitrack-data

@@ -33,7 +33,8 @@ class Output:
             for container, batch in piece.containers:
                 batch.validate(full=True)
                 for row in batch.to_pylist():
-                    self.values[base + row["packet"]] = container, row["raw"], row["values"]
+                    if row["packet"] >= 0:  # -1: of an idle packet that was asked to have no row
+                        self.values[base + row["packet"]] = container, row["raw"], row["values"]
 
     def tiles(self, size: int) -> bool:
         """Whether packets and rejects cover bytes 0 to size exactly once."""

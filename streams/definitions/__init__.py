@@ -16,6 +16,7 @@ from streams.definitions.compiler import compile_document
 from streams.definitions.document import Document
 from streams.definitions.model import Container, Definition, Parameter
 from streams.definitions.table import load_table
+from streams.errors import DefinitionError
 
 __all__ = ["Container", "Definition", "Parameter", "load"]
 
@@ -29,4 +30,7 @@ def load(path: str | Path, container: str | None = None) -> Definition:
     path = Path(path)
     if path.suffix.lower() == ".csv":
         return load_table(path)
-    return compile_document(Document(path), container)
+    try:
+        return compile_document(Document(path), container)
+    except RecursionError:
+        raise DefinitionError("elements are nested too deeply", file=path, line=1) from None

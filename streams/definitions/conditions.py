@@ -7,6 +7,7 @@ its PUS_Time depends on a constant that is never telemetered).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 from weakref import proxy
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Conditions"]
 
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=")
-SLOPE_MAX, INTERCEPT_MAX = 8192, 1 << 40
+# A packet has 524,336 bits; framecodec.plan multiplies with numbers below 10**15 and must stay inside int64.
+SLOPE_MAX, INTERCEPT_MAX = 8192, 1 << 32
 
 
 class Conditions:
@@ -132,7 +134,7 @@ class Conditions:
         self.document.expect(element, "FixedValue", "DynamicValue", "DiscreteLookupList")
         for child in element:
             if child.tag == "FixedValue":
-                return Expression(self.document.integer(child, child.text))
+                return Expression(self.document.integer(child, child.text, -INTERCEPT_MAX, INTERCEPT_MAX))
             if child.tag == "DynamicValue":
                 return self.dynamic(child, space)
             if child.tag == "DiscreteLookupList":
@@ -151,7 +153,6 @@ class Conditions:
         if adjustment is not None:
             intercept = self.whole(adjustment, "intercept", "0")
             slope = self.whole(adjustment, "slope", "1")
-            # framecodec.plan multiplies with numbers below 10**15 and must stay inside int64.
             if abs(slope) > SLOPE_MAX or abs(intercept) > INTERCEPT_MAX:
                 self.document.fail(
                     adjustment,
@@ -171,7 +172,7 @@ class Conditions:
         found = []
         for child in element:
             if child.tag == "DiscreteLookup":
-                value = self.document.integer(child, child.get("value"))
+                value = self.document.integer(child, child.get("value"), -INTERCEPT_MAX, INTERCEPT_MAX)
                 found.append((self.match(child, space), value))
         if not found:
             self.document.fail(element, "DiscreteLookupList is empty")
@@ -183,13 +184,19 @@ def is_calibrated(element: Element) -> bool:
 
 
 def number(text: str) -> int | float | None:
-    """A whole number (also 0x…), a real one, or None."""
-    for read in (int, lambda value: int(value, 0), float):
+    """A whole number (also 0x…) of at most 64 bits, a real one, or None."""
+    for read in (int, lambda value: int(value, 0)):
         try:
-            return read(text.strip())
+            whole = read(text.strip())
         except ValueError:
             continue
-    return {"true": 1, "false": 0}.get(text.strip().lower())
+        if -(1 << 63) <= whole < 1 << 64:
+            return whole
+    try:
+        real = float(text.strip())
+    except ValueError:
+        return {"true": 1, "false": 0}.get(text.strip().lower())
+    return real if math.isfinite(real) else None
 
 
 def without_earlier(field: Field, ranges: tuple[tuple[int, int], ...], label: str) -> tuple[tuple[int, int], ...]:

@@ -13,6 +13,8 @@ from streams.definitions.types import Aggregate, Array, Type
 
 __all__ = ["NESTING_MAX", "Chain", "Entries", "Tables", "field_size", "type_size", "varies"]
 
+ENTRIES_MAX = 100_000  # of one container with all that it includes: containers in containers double quickly
+BITS_MAX = 1 << 32  # where an entry can be: far more than a packet has, and sums of some stay inside int64
 NESTING_MAX = 32  # of containers in containers, loops in loops; framecodec.plan reserves as many
 EACH = ("LocationInContainerInBits", "RepeatEntry", "IncludeCondition")  # what any entry may hold
 ENTRIES = ("ParameterRefEntry", "ContainerRefEntry", "ArrayParameterRefEntry")
@@ -45,6 +47,7 @@ class Entries:
     def __init__(self, parameters: Parameters, tables: Tables) -> None:
         self.parameters, self.document, self.tables = parameters, parameters.document, tables
         self.listed: dict[Element, list[Element]] = {}
+        self.sizes: dict[Element, int | None] = {}  # of containers; occurring_repeatedly() has seen that there are no circles
         self.entered: dict[Element, tuple[str, Type]] = {}
         self.numbers: dict[tuple[str, int], int] = {}  # by path and the type's identity
         self.present: set[str] = set()  # paths of all parameters in the chain at hand
@@ -72,6 +75,8 @@ class Entries:
         size = self.size_of(entry, space)
         if size is None:
             self.document.fail(at, "an entry placed from behind needs a size that does not change")
+        if size > BITS_MAX:
+            self.document.fail(at, f"{size} bits are more than any packet has")
         return size
 
     def parameter_of(self, entry: Element, space: Space) -> tuple[str, Type]:
@@ -112,7 +117,7 @@ class Entries:
     def size_of(self, entry: Element, space: Space) -> int | None:
         """The bits of an entry where they never change; None where they do. Not counting its repeats."""
         if entry.tag == "ContainerRefEntry":
-            return self.container_size(entry, space, 0)
+            return self.container_size(entry, space)
         _, kind = self.parameter_of(entry, space)
         sizes: tuple[Expression, ...] = ()
         if isinstance(kind, Array):
@@ -120,35 +125,38 @@ class Entries:
             sizes = self.parameters.types.dimensions(listed, space) if listed is not None else kind.sizes
         return type_size(kind, sizes)
 
-    def container_size(self, entry: Element, space: Space, depth: int) -> int | None:
-        total = 0
+    def container_size(self, entry: Element, space: Space) -> int | None:
         chain = self.chain_of(entry, space)
-        bits = chain[-1][0].find("BinaryEncoding")
-        if bits is not None and (size := bits.find("SizeInBits")) is not None:
-            return self.parameters.conditions.integer(size, chain[-1][1]).constant
+        element = chain[-1][0]
+        if element not in self.sizes:
+            self.sizes[element] = self.add_sizes(chain)
+        return self.sizes[element]
+
+    def add_sizes(self, chain: Chain) -> int | None:
+        bits = chain[-1][0].find("BinaryEncoding/SizeInBits")
+        if bits is not None:
+            return self.parameters.conditions.integer(bits, chain[-1][1]).constant
+        total = 0
         for element, owner in chain:
             for inner in self.entry_list(element):
-                if depth > NESTING_MAX or any(
-                    inner.find(name) is not None for name in ("LocationInContainerInBits", "RepeatEntry", "IncludeCondition")
-                ):
+                size = None if any(inner.find(name) is not None for name in EACH) else self.size_of(inner, owner)
+                if size is None:
                     return None
-                size_bits = (
-                    self.container_size(inner, owner, depth + 1)
-                    if inner.tag == "ContainerRefEntry"
-                    else self.size_of(inner, owner)
-                )
-                if size_bits is None:
-                    return None
-                total += size_bits
+                total += size
         return total
 
     def occurring_repeatedly(self, chain: Chain) -> set[str]:
         """Parameters that occur more than once, or inside a repeat: they become lists."""
         seen: set[str] = set()
         repeated: set[str] = set()
+        left = ENTRIES_MAX
 
         def visit(parts: Chain, inside: bool, depth: int) -> None:
+            nonlocal left
             for element, space in parts:
+                left -= len(self.entry_list(element))
+                if left < 0:
+                    self.document.fail(element, f"with what it includes it has more than {ENTRIES_MAX} entries")
                 for entry in self.entry_list(element):
                     again = inside or entry.find("RepeatEntry") is not None
                     if entry.tag == "ContainerRefEntry":

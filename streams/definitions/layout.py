@@ -15,17 +15,20 @@ from collections import Counter
 from dataclasses import replace
 
 from streams.definitions.document import Element, Space
-from streams.definitions.entries import NESTING_MAX, Chain, Entries, field_size, type_size, varies
+from streams.definitions.entries import BITS_MAX, NESTING_MAX, Chain, Entries, field_size, type_size, varies
 from streams.definitions.model import Column, Expression, Field, Instruction, Layout
 from streams.definitions.packet_time import find_time
 from streams.definitions.types import Aggregate, Array, Type
 
 __all__ = ["LayoutBuilder"]
 
-INSTRUCTIONS_MAX = 200_000
+# Of a container, and of all: files of a few kilobytes can ask for billions.
+INSTRUCTIONS_MAX, ALL_INSTRUCTIONS_MAX = 200_000, 5_000_000
 
 
 class LayoutBuilder(Entries):
+    all_instructions = 0
+
     # -- what the walk keeps -------------------------------------------------------------------------------------------
     def build(self, chain: Chain) -> Layout:
         self.full: list[Instruction] = []
@@ -44,12 +47,14 @@ class LayoutBuilder(Entries):
         self.loops = 0
         self.present: set[str] = set()  # paths of all parameters in the chain
         self.repeated = self.occurring_repeatedly(chain)
+        self.at = chain[-1][0]  # the entry at hand
         for element, space in chain:
             self.entries(element, space)
         columns = self.columns()
         time_scalar, time_code = find_time(self.fixed, self.scalars, self.tables.fields)
-        if len(self.full) > INSTRUCTIONS_MAX:
-            self.document.fail(chain[-1][0], f"the container has more than {INSTRUCTIONS_MAX} instructions")
+        self.all_instructions += len(self.full)
+        if self.all_instructions > ALL_INSTRUCTIONS_MAX:
+            self.document.fail(chain[-1][0], f"all containers together take more than {ALL_INSTRUCTIONS_MAX} instructions")
         return Layout(
             columns,
             tuple(self.scalars),
@@ -80,7 +85,15 @@ class LayoutBuilder(Entries):
     def settle(self) -> None:
         """Make the run-time position agree with a known one, before something that moves it by what it finds."""
         if self.bit is not None:
-            self.emit("seek", self.bit)
+            self.emit("seek", self.known_bit())
+
+    def known_bit(self) -> int:
+        """Where the next entry begins, -1 if that is not known."""
+        if self.bit is None:
+            return -1
+        if self.bit > BITS_MAX:
+            self.document.fail(self.at, f"bit {self.bit} is in no packet")
+        return self.bit
 
     # -- entries -------------------------------------------------------------------------------------------------------
     def entries(self, container: Element, space: Space) -> None:
@@ -231,6 +244,9 @@ class LayoutBuilder(Entries):
             self.bit = None
 
     def body(self, entry: Element, space: Space) -> None:
+        if len(self.full) > INSTRUCTIONS_MAX:
+            self.document.fail(entry, f"the container takes more than {INSTRUCTIONS_MAX} instructions")
+        self.at = entry
         if entry.tag == "ContainerRefEntry":
             self.container(entry, space)
             return
@@ -337,7 +353,7 @@ class LayoutBuilder(Entries):
         number, domain, _ = self.scalars[scalar]
         field = self.tables.fields[number]
         size = field_size(field)
-        at = -1 if self.bit is None else self.bit
+        at = self.known_bit()
         self.full.append(("read", number, scalar, at))
         known = at >= 0 and self.depth == 0
         self.sites[field.path] = (number, at if known and size is not None else -1)

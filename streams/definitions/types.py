@@ -21,6 +21,7 @@ from streams.definitions.times import calibrated, time_scale
 __all__ = ["Aggregate", "Array", "Type", "Types"]
 
 NESTING_MAX = 32
+SCALARS_MAX = 65_536  # a space packet has no more octets (133.0-B-2 4.1.4.1); aggregates of aggregates double quickly
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 ENCODINGS = ("IntegerDataEncoding", "FloatDataEncoding", "StringDataEncoding", "BinaryDataEncoding")
 # What a type may hold that changes no value: alarms and ranges belong to whoever judges values, not to decoding.
@@ -45,6 +46,7 @@ SCALARS = {
 @dataclass(frozen=True, slots=True)
 class Aggregate:
     members: tuple[tuple[str, Type], ...]
+    scalars: int  # in it and in what it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Array:
     item: Type
     sizes: tuple[Expression, ...]  # one a dimension; empty where the entry says it
     dimensions: int
+    scalars: int  # of an item
 
 
 Type = Field | Aggregate | Array
@@ -227,7 +230,10 @@ class Types:
             members[name] = self.compile(self.document.attribute(member, "typeRef"), space, member)
         if not members:
             self.document.fail(listed, "MemberList is empty")
-        return Aggregate(tuple(members.items()))
+        scalars = sum(map(scalars_of, members.values()))
+        if scalars > SCALARS_MAX:
+            self.document.fail(listed, f"there are {scalars} values in one aggregate", f"{SCALARS_MAX} are possible")
+        return Aggregate(tuple(members.items()), scalars)
 
     def array(self, chain: Chain) -> Array:
         element, space = chain[0]
@@ -237,7 +243,8 @@ class Types:
         listed, listed_space = inherited_child(chain, "DimensionList")
         sizes = self.dimensions(listed, listed_space) if listed is not None else ()
         count = len(sizes) or self.document.integer(element, element.get("numberOfDimensions", "1"), 1, 8)
-        return Array(self.compile(reference, space, element), sizes, count)
+        item = self.compile(reference, space, element)
+        return Array(item, sizes, count, scalars_of(item))
 
     def dimensions(self, listed: Element, space: Space) -> tuple[Expression, ...]:
         """DimensionList: `Size` (1.1) or `Dimension` with StartingIndex and EndingIndex (1.2)."""
@@ -272,6 +279,10 @@ def inherited_child(chain: Chain, *names: str) -> tuple[Element | None, Space]:
             if child is not None:
                 return child, space
     return None, chain[0][1]
+
+
+def scalars_of(kind: Type) -> int:
+    return 1 if isinstance(kind, Field) else kind.scalars
 
 
 def appearance(element: Element) -> tuple[object, ...]:
