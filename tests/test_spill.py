@@ -150,7 +150,7 @@ def test_two_collectors_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_a_disk_without_room_is_no_room(tmp_path: Path) -> None:
     spill = opened(tmp_path)
     assert spill.append(parcel(1))
-    full = Path("/dev/full").open("rb+", buffering=0)
+    full = Path("/dev/full").open("rb+", buffering=0)      # noqa: SIM115  the spill closes it
     spill.segments[1].file.close()
     spill.segments[1].file = full
     assert not spill.append(parcel(2))

@@ -6,7 +6,7 @@
     unsent = await collector.finish()  # seals, flushes, counts what could not be sent
 
 Starts in any order: it listens at once and holds frames, up to `[collector] buffer_bytes`, until Kafka is there. With
-`[collector] spill`, datagrams go on to disk when a quarter of the buffer is full, and from there to Kafka before anything newer.
+`[collector] spill`, datagrams go on to disk when a quarter of the buffer is full, and from there to Kafka before newer ones.
 """
 
 from __future__ import annotations
