@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from framecodec.netflow import NetflowDecoder
 from framecodec.sflow import SflowDecoder
-from streams.model import FRAMES, NAME
+from streams.model import FLOWS, FRAMES, NAME, REJECTS, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,8 +78,8 @@ def decode(decoder: Any, frames: list[pa.RecordBatch]) -> int:
     rows = 0
     for batch in frames:
         out = decoder.decode(batch)
-        for core in (*out.flows, *out.samples, *out.derived, *out.rejects):
-            rows += pa.record_batch(core).num_rows
+        for cores, schema in ((out.flows, FLOWS), (out.samples, SAMPLES), (out.derived, SAMPLES), (out.rejects, REJECTS)):
+            rows += sum(core.take(schema).num_rows for core in cores)
     return rows
 
 

@@ -1,6 +1,7 @@
 # Growing rows and repeating names, shared by every decoder. See columns.pyx for how they are used.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from framecodec.arrow_out cimport Layout
 
 cdef enum Shape:
     SHAPE_FIXED          # item_bytes per row in `values`
@@ -54,7 +55,7 @@ cdef class Rows:
     cdef int column_count
     cdef readonly int64_t length
     cdef int64_t capacity
-    cdef list fields              # (name, format, nullable)
+    cdef Layout layout            # what the columns are
     cdef list names               # a Names or None for each column
     cdef bint clears_late         # cells are garbage until written; null ones are cleared by flush()
 

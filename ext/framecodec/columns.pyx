@@ -8,17 +8,19 @@ A decoder asks for room, writes into the columns by row index and closes the row
     rows.columns[RECEIVED].valid[rows.length] = 1
     rows.next_row()
 
-Afterwards, with the GIL, `pyarrow.record_batch(rows.flush())` takes the buffers over without a copy (Arrow C data
-interface, https://arrow.apache.org/docs/format/CDataInterface.html). pyarrow is not needed to build this.
+Afterwards, with the GIL, `pyarrow.record_batch(rows.flush())` takes the buffers over without a copy (arrow_out.pyx).
 
 `reserve` clears what it adds: values are 0 and nullable cells are null until written.
 """
-from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memchr, memcmp, memcpy, memset, strdup
+from libc.string cimport memchr, memcmp, memcpy, memset
 
-from framecodec.arrow cimport ArrowArray, ArrowSchema
+from framecodec.arrow cimport ArrowArray
+cimport framecodec.arrow_out as arrow_out
+from framecodec.arrow_out cimport Block, Layout, ZEROS, ZEROS_BYTES, append_child, new_array, new_block
+
+from framecodec.arrow_out import Batch
 
 cdef extern from *:
     """
@@ -35,22 +37,11 @@ cdef extern from *:
     """
     void keep_freed_memory "fc_keep_freed_memory"(int mmap_bytes, int trim_bytes) nogil
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    /* What columns without a single value hand out: most of the 48 of a flow. Read-only, like all that Arrow shares. */
-    #define FC_ZEROS_BYTES (1 << 20)
-    static uint8_t fc_zeros[FC_ZEROS_BYTES] __attribute__((aligned(64)));
-    """
-    const uint8_t* ZEROS "fc_zeros"
-    const int64_t ZEROS_BYTES "FC_ZEROS_BYTES"
-
 # Batches of some megabytes come and go hundreds of times a second. By default glibc gives each back to the kernel and takes
 # it anew, page by page: two thirds of a NetFlow decoder's time (benchmarks/bench_rack.py). 32 MiB is the most it allows.
 keep_freed_memory(32 << 20, 128 << 20)
 
 cdef enum:
-    ARROW_FLAG_NULLABLE = 2
     FIRST_CAPACITY_ROWS = 256
     FIRST_NAMES = 64
 
@@ -213,7 +204,7 @@ cdef class Rows:
         self.columns = <Column*> calloc(self.column_count, sizeof(Column))
         if self.columns == NULL:
             raise MemoryError
-        self.fields = [(field[0], field[1], field[2]) for field in fields]
+        self.layout = Layout(fields)
         self.names = []
         for index, field in enumerate(fields):
             column = &self.columns[index]
@@ -350,9 +341,8 @@ cdef class Rows:
 
     def flush(self) -> Batch:
         """All rows as a `Batch`; afterwards there are none here. Names stay, so ids stay valid."""
-        cdef Batch batch = Batch.__new__(Batch)
-        batch.length = self.length
-        export_schema(self, &batch.schema)
+        cdef arrow_out.Batch batch = arrow_out.Batch.__new__(arrow_out.Batch)
+        batch.length, batch.layout = self.length, self.layout
         try:
             export_array(self, &batch.array)
         except MemoryError:
@@ -360,48 +350,6 @@ cdef class Rows:
             raise
         restart(self)
         return batch
-
-
-cdef class Batch:
-    """A record batch on its way to an Arrow library: `pyarrow.record_batch(batch)`. It can be taken once."""
-
-    cdef ArrowSchema schema
-    cdef ArrowArray array
-    cdef readonly int64_t length
-
-    def __cinit__(self):
-        memset(&self.schema, 0, sizeof(ArrowSchema))
-        memset(&self.array, 0, sizeof(ArrowArray))
-
-    def __dealloc__(self):
-        if self.schema.release != NULL:
-            self.schema.release(&self.schema)
-        if self.array.release != NULL:
-            self.array.release(&self.array)
-
-    def __len__(self):
-        return self.length
-
-    def __arrow_c_array__(self, requested_schema=None):
-        """Capsules of the Arrow PyCapsule interface; ValueError when the batch was taken before."""
-        cdef ArrowSchema* schema
-        cdef ArrowArray* array
-        if self.array.release == NULL:
-            raise ValueError("this batch was taken before")
-        schema = <ArrowSchema*> malloc(sizeof(ArrowSchema))
-        array = <ArrowArray*> malloc(sizeof(ArrowArray))
-        if schema == NULL or array == NULL:
-            free(schema)
-            free(array)
-            raise MemoryError
-        memcpy(schema, &self.schema, sizeof(ArrowSchema))
-        memcpy(array, &self.array, sizeof(ArrowArray))
-        self.schema.release = NULL
-        self.array.release = NULL
-        return (
-            PyCapsule_New(schema, "arrow_schema", drop_schema_capsule),
-            PyCapsule_New(array, "arrow_array", drop_array_capsule),
-        )
 
 
 # After a flush: marks, and values that nobody wrote, stay for the next rows.
@@ -422,51 +370,28 @@ cdef void restart(Rows rows) noexcept nogil:
             free(column.valid)
             column.valid = NULL
             column.data2_capacity = 0
-        elif column.nullable and column.valid != NULL:
+        elif column.nullable and column.valid != NULL and column.values == NULL:   # else nobody wrote here, it is clear
             memset(column.valid, 0, rows.length)
     rows.length = rows.capacity = 0
-
-
-cdef export_schema(Rows rows, ArrowSchema* schema):
-    cdef ArrowSchema* child
-    new_schema(schema, b"+s", b"", 0, rows.column_count)
-    for index, (name, form, nullable) in enumerate(rows.fields):
-        child = schema.children[index]
-        flags = ARROW_FLAG_NULLABLE if nullable else 0
-        label = name.encode()
-        if form == "name":
-            new_schema(child, b"i", label, flags, 0)
-            child.dictionary = <ArrowSchema*> calloc(1, sizeof(ArrowSchema))
-            if child.dictionary == NULL:
-                raise MemoryError
-            new_schema(child.dictionary, b"u", b"", 0, 0)
-        elif form.startswith("list:"):
-            new_schema(child, b"+l", label, flags, 1)
-            new_schema(child.children[0], form[5:].encode(), b"item", 0, 0)
-        elif form.startswith("map:"):
-            key, value = form[4:].split(",")
-            new_schema(child, b"+m", label, flags, 1)
-            new_schema(child.children[0], b"+s", b"entries", 0, 2)
-            new_schema(child.children[0].children[0], key.encode(), b"key", 0, 0)
-            new_schema(child.children[0].children[1], value.encode(), b"value", 0, 0)
-        else:
-            new_schema(child, form.encode(), label, flags, 0)
 
 
 cdef export_array(Rows rows, ArrowArray* array):
     cdef Column* column
     cdef ArrowArray* child
+    cdef ArrowArray* entries
     cdef int64_t items
-    new_array(array, rows.length, 1, rows.column_count)
+    cdef Block* block = new_block(1 + 4 * rows.column_count, 1 + 12 * rows.column_count)
+    array[0] = new_array(block, rows.length, 1, rows.column_count)[0]
     for index in range(rows.column_count):
         column = &rows.columns[index]
-        child = array.children[index]
         if column.shape == SHAPE_FIXED or column.shape == SHAPE_NAME:
-            new_array(child, rows.length, 2, 0)
+            child = new_array(block, rows.length, 2, 0)
+            append_child(array, child)
             if column.nullable and rows.length:
                 child.buffers[0] = bitmap(column.valid, rows.length, &child.null_count)
             if column.shape == SHAPE_NAME:
-                export_dictionary(rows, column, <Names> rows.names[index], child)
+                child.dictionary = new_array(block, 0, 3, 0)
+                export_dictionary(rows, column, <Names> rows.names[index], child.dictionary)
             if rows.length and child.null_count == rows.length and rows.length * column.item_bytes <= ZEROS_BYTES:
                 child.buffers[1] = ZEROS
                 continue
@@ -475,30 +400,32 @@ cdef export_array(Rows rows, ArrowArray* array):
             child.buffers[1] = column.values
             column.values = NULL
             continue
-        elif column.shape == SHAPE_BYTES:
-            new_array(child, rows.length, 3, 0)
+        if column.shape == SHAPE_BYTES:
+            child = new_array(block, rows.length, 3, 0)
+            append_child(array, child)
             child.buffers[1] = take_ends(column)
             child.buffers[2] = take_data(&column.data)
         else:
-            new_array(child, rows.length, 2, 1)
+            child = new_array(block, rows.length, 2, 1)
+            append_child(array, child)
             child.buffers[1] = take_ends(column)
             items = column.data_used // column.item_bytes
+            entries = new_array(block, items, 2 if column.shape == SHAPE_LIST else 1, 2)
+            append_child(child, entries)
             if column.shape == SHAPE_LIST:
-                new_array(child.children[0], items, 2, 0)
-                child.children[0].buffers[1] = take_data(&column.data)
+                entries.buffers[1] = take_data(&column.data)
             else:
-                new_array(child.children[0], items, 1, 2)
-                new_array(child.children[0].children[0], items, 2, 0)
-                child.children[0].children[0].buffers[1] = take_data(&column.data)
-                new_array(child.children[0].children[1], items, 2, 0)
-                child.children[0].children[1].buffers[1] = take_data(&column.data2)
+                append_child(entries, new_array(block, items, 2, 0))
+                entries.children[0].buffers[1] = take_data(&column.data)
+                append_child(entries, new_array(block, items, 2, 0))
+                entries.children[1].buffers[1] = take_data(&column.data2)
         if column.nullable and rows.length:
             child.buffers[0] = bitmap(column.valid, rows.length, &child.null_count)
 
 
 # Turns ids of the long-lived Names into indices of a dictionary that holds only what these rows use, so that a batch
 # costs what it holds and not what the process has seen.
-cdef export_dictionary(Rows rows, Column* column, Names names, ArrowArray* child):
+cdef export_dictionary(Rows rows, Column* column, Names names, ArrowArray* dictionary):
     cdef int32_t* ids = <int32_t*> column.values
     cdef int32_t* order = NULL
     cdef int32_t used = 0
@@ -506,10 +433,6 @@ cdef export_dictionary(Rows rows, Column* column, Names names, ArrowArray* child
     cdef int32_t number, last = -1, last_local = 0
     cdef int32_t* ends
     cdef uint8_t* text
-    cdef ArrowArray* dictionary
-    child.dictionary = dictionary = <ArrowArray*> calloc(1, sizeof(ArrowArray))
-    if dictionary == NULL:
-        raise MemoryError
     order = <int32_t*> malloc((<size_t> names.count + 1) * sizeof(int32_t))
     if order == NULL:
         raise MemoryError
@@ -530,7 +453,7 @@ cdef export_dictionary(Rows rows, Column* column, Names names, ArrowArray* child
                 bytes_used += names.starts[number + 1] - names.starts[number]
             last, last_local = number, names.local_id[number]
             ids[row] = last_local
-        new_array(dictionary, used, 3, 0)
+        dictionary.length = used
         ends = <int32_t*> malloc((<size_t> used + 1) * sizeof(int32_t))
         dictionary.buffers[1] = ends
         text = <uint8_t*> malloc(bytes_used + 1)
@@ -621,91 +544,3 @@ cdef const void* bitmap(const uint8_t* valid, int64_t length, int64_t* null_coun
             bits[row >> 3] |= <uint8_t> (valid[row] << (row & 7))
     null_count[0] = length - present
     return bits
-
-
-cdef new_schema(ArrowSchema* schema, bytes form, bytes name, int64_t flags, int64_t children):
-    cdef int64_t index
-    memset(schema, 0, sizeof(ArrowSchema))
-    schema.release = release_schema
-    schema.format = strdup(form)
-    schema.name = strdup(name)
-    schema.flags = flags
-    if schema.format == NULL or schema.name == NULL:
-        raise MemoryError
-    if children:
-        schema.children = <ArrowSchema**> calloc(children, sizeof(ArrowSchema*))
-        if schema.children == NULL:
-            raise MemoryError
-        for index in range(children):
-            schema.children[index] = <ArrowSchema*> calloc(1, sizeof(ArrowSchema))
-            if schema.children[index] == NULL:
-                raise MemoryError
-            schema.n_children += 1
-
-
-cdef new_array(ArrowArray* array, int64_t length, int64_t buffers, int64_t children):
-    cdef int64_t index
-    memset(array, 0, sizeof(ArrowArray))
-    array.release = release_array
-    array.length = length
-    array.buffers = <const void**> calloc(buffers, sizeof(void*))
-    if array.buffers == NULL:
-        raise MemoryError
-    array.n_buffers = buffers
-    if children:
-        array.children = <ArrowArray**> calloc(children, sizeof(ArrowArray*))
-        if array.children == NULL:
-            raise MemoryError
-        for index in range(children):
-            array.children[index] = <ArrowArray*> calloc(1, sizeof(ArrowArray))
-            if array.children[index] == NULL:
-                raise MemoryError
-            array.n_children += 1
-
-
-cdef void release_schema(ArrowSchema* schema) noexcept:
-    cdef int64_t index
-    free(<void*> schema.format)
-    free(<void*> schema.name)
-    for index in range(schema.n_children):
-        if schema.children[index].release != NULL:
-            schema.children[index].release(schema.children[index])
-        free(schema.children[index])
-    free(schema.children)
-    if schema.dictionary != NULL:
-        if schema.dictionary.release != NULL:
-            schema.dictionary.release(schema.dictionary)
-        free(schema.dictionary)
-    schema.release = NULL
-
-
-cdef void release_array(ArrowArray* array) noexcept:
-    cdef int64_t index
-    for index in range(array.n_buffers):
-        if array.buffers[index] != ZEROS:
-            free(<void*> array.buffers[index])
-    free(array.buffers)
-    for index in range(array.n_children):
-        if array.children[index].release != NULL:
-            array.children[index].release(array.children[index])
-        free(array.children[index])
-    free(array.children)
-    if array.dictionary != NULL:
-        if array.dictionary.release != NULL:
-            array.dictionary.release(array.dictionary)
-        free(array.dictionary)
-    array.release = NULL
-
-
-cdef void drop_schema_capsule(object capsule) noexcept:
-    cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsule, "arrow_schema")
-    if schema.release != NULL:
-        schema.release(schema)
-    free(schema)
-
-
-cdef void drop_array_capsule(object capsule) noexcept:
-    cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsule, "arrow_array")
-    if array.release != NULL:
-        array.release(array)
-    free(array)

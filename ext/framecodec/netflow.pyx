@@ -182,7 +182,6 @@ cdef class NetflowDecoder(NetflowSets):
         read_v5_records(
             self.flows.columns, first_row, p + V5_HEADER_BYTES, count, self.message.export_ns, self.message.uptime_ms,
         )
-        self.fill_ethertype(first_row, 0x0800, count)
         if interval:
             fill32(<uint32_t*> self.flows.columns[FLOW_SAMPLING_RATE].values + first_row, interval, count)
             memset(self.flows.columns[FLOW_SAMPLING_RATE].valid + first_row, 1, count)

@@ -27,6 +27,24 @@ cdef void read_uptimes(
 ) noexcept nogil
 
 
+# Marks `count` cells as present: often thirty of them, for which memset is a long way round.
+cdef extern from *:
+    """
+    #ifndef FRAMECODEC_MARK_VALID
+    #define FRAMECODEC_MARK_VALID
+    #include <string.h>
+    static inline void fc_mark_valid(uint8_t* valid, int64_t count) {
+        const uint64_t ones = 0x0101010101010101ULL;
+        int64_t i = 0;
+        if (count < 8 || count > 64) { memset(valid, 1, (size_t)count); return; }
+        for (; i + 8 < count; i += 8) memcpy(valid + i, &ones, 8);
+        memcpy(valid + count - 8, &ones, 8);
+    }
+    #endif
+    """
+    void mark_valid "fc_mark_valid"(uint8_t* valid, int64_t count) noexcept nogil
+
+
 cdef inline void fill32(uint32_t* cells, uint32_t value, int64_t count) noexcept nogil:
     cdef int64_t index
     for index in range(count):

@@ -5,7 +5,7 @@ Functions on one Column and `count` records that begin at `p`, `stride` octets a
 octets and the rows are there; nothing here knows templates.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from framecodec.columns cimport Column
 from framecodec.rack cimport be16, be32, be64, write_ipv4
@@ -59,7 +59,7 @@ cdef void read_numbers(
     else:
         read_other_numbers(column, row, width, p, stride, length, count)
         return
-    memset(column.valid + row, 1, count)
+    mark_valid(column.valid + row, count)
 
 
 cdef void read_other_numbers(
@@ -91,7 +91,7 @@ cdef void read_ipv4_addresses(Column* column, int64_t row, const uint8_t* p, int
     cdef int64_t index
     for index in range(count):
         write_ipv4(cells + 16 * index, p + stride * index)
-    memset(column.valid + row, 1, count)
+    mark_valid(column.valid + row, count)
 
 
 cdef void read_addresses(
@@ -123,4 +123,4 @@ cdef void read_uptimes(
     cdef int64_t index
     for index in range(count):
         cells[index] = uptime_time(export_ns, uptime_ms, be32(p + stride * index))
-    memset(column.valid + row, 1, count)
+    mark_valid(column.valid + row, count)

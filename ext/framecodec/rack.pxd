@@ -20,12 +20,27 @@ cdef extern from *:
         return ((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | p[3];
     }
     static inline uint64_t fc_be64(const uint8_t* p) { return ((uint64_t)fc_be32(p) << 32) | fc_be32(p + 4); }
+    /* The last eight octets of ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2), of an address in the order of the wire. */
+    #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    #define FC_V4_MAPPED(address) ((uint64_t)(address) << 32 | 0xFFFF0000u)
+    #else
+    #define FC_V4_MAPPED(address) (0x0000FFFF00000000u | (address))
+    #endif
+    static inline void fc_write_ipv4(uint8_t* cell, const uint8_t* address) {
+        uint64_t halves[2] = {0, 0};
+        uint32_t word;
+        memcpy(&word, address, 4);
+        halves[1] = FC_V4_MAPPED(word);
+        memcpy(cell, halves, 16);
+    }
     #endif
     """
     # Network byte order; the caller has checked that the octets are there.
     uint16_t be16 "fc_be16"(const uint8_t* bytes) noexcept nogil
     uint32_t be32 "fc_be32"(const uint8_t* bytes) noexcept nogil
     uint64_t be64 "fc_be64"(const uint8_t* bytes) noexcept nogil
+    # IPv4 leaves as ::ffff:a.b.c.d.
+    void write_ipv4 "fc_write_ipv4"(uint8_t* cell, const uint8_t* address) noexcept nogil
 
 
 # The order of REASONS in rack.pyx.
@@ -226,16 +241,6 @@ cdef inline void put64(Column* columns, int column, int64_t row, uint64_t value)
 
 cdef inline bint is_set(Column* columns, int column, int64_t row) noexcept nogil:
     return columns[column].valid[row]
-
-
-# IPv4 leaves as ::ffff:a.b.c.d, RFC 4291 section 2.5.5.2.
-cdef inline void write_ipv4(uint8_t* cell, const uint8_t* address) noexcept nogil:
-    cdef uint8_t low[8]
-    memset(cell, 0, 8)
-    low[0] = low[1] = 0
-    low[2] = low[3] = 0xFF
-    memcpy(low + 4, address, 4)
-    memcpy(cell + 8, low, 8)
 
 
 cdef inline void put_ipv4(Column* columns, int column, int64_t row, const uint8_t* address) noexcept nogil:
