@@ -122,12 +122,11 @@ class OwnSamplesDecoder:
 
 
 def as_arrow(core_output: Any) -> Decoded:
-    """A core decoder's output as pyarrow batches with exactly the model's schemas (metadata included)."""
+    """A core decoder's output as pyarrow batches with exactly the model's schemas."""
     decoded = Decoded()
     for name, schema in (("samples", "samples"), ("derived", "samples"), ("flows", "flows"), ("rejects", "rejects")):
-        batches = [pa.record_batch(batch) for batch in getattr(core_output, name, ())]
-        named = [pa.RecordBatch.from_arrays(batch.columns, schema=SCHEMAS[schema]) for batch in batches if batch.num_rows]
-        setattr(decoded, name, named)
+        rows = [batch.take(SCHEMAS[schema]) for batch in getattr(core_output, name, ()) if len(batch)]
+        setattr(decoded, name, rows)
     return decoded
 
 
