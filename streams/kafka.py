@@ -23,20 +23,22 @@ import pyarrow as pa
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.helpers import create_ssl_context
 
 from streams.clock import NS
-from streams.errors import DependencyError
+from streams.errors import ConfigError, DependencyError
 from streams.repeats import Stamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from ssl import SSLContext
 
     from streams.config import Kafka
 
 __all__ = [
-    "ARROW_HEADERS", "BatchError", "KafkaError", "Producer", "Topics", "committed_offsets", "create_topics", "decode", "encode",
-    "is_arrow", "log_start", "read_batch", "read_partition", "retry_visibly", "stamp_of", "transactional_producer",
-    "wait_for_broker", "wait_for_topics",
+    "ARROW_HEADERS", "BatchError", "KafkaError", "Producer", "Topics", "committed_offsets", "connection", "create_topics",
+    "decode", "encode", "is_arrow", "log_start", "read_batch", "read_partition", "retry_visibly", "stamp_of", "tls_context",
+    "transactional_producer", "wait_for_broker", "wait_for_topics",
 ]
 
 log = logging.getLogger(__name__)
@@ -128,6 +130,28 @@ def stamp_of(headers: Any) -> Stamp | None:
     return Stamp.parse(text) if text else None
 
 
+def connection(kafka: Kafka) -> dict[str, Any]:
+    """How to reach the brokers and who we are, for any client of aiokafka. ConfigError for certificates that cannot be read."""
+    protocol = ("SASL_" if kafka.user else "") + ("SSL" if kafka.tls else "PLAINTEXT")
+    arguments: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap, "security_protocol": protocol}
+    if kafka.tls:
+        arguments["ssl_context"] = tls_context(kafka)
+    if kafka.user and kafka.password:
+        arguments["sasl_mechanism"] = kafka.mechanism
+        arguments |= {"sasl_plain_username": kafka.user, "sasl_plain_password": kafka.password.reveal()}
+    return arguments
+
+
+def tls_context(kafka: Kafka) -> SSLContext:
+    """Verifies the brokers' names and certificates. ConfigError for files that hold none."""
+    try:
+        context: SSLContext = create_ssl_context(cafile=kafka.ca, certfile=kafka.certificate, keyfile=kafka.key)
+    except OSError as error:                              # ssl.SSLError is one, and so is a file that cannot be read
+        files = ", ".join(str(each) for each in (kafka.ca, kafka.certificate, kafka.key) if each is not None)
+        raise ConfigError(f"[kafka] {files}: no certificates that can be used: {error}") from error
+    return context
+
+
 class Producer:
     """An idempotent producer of Arrow batches: what `send` acknowledged is in Kafka once and in order.
 
@@ -141,7 +165,7 @@ class Producer:
 
     async def start(self) -> None:
         self.producer = AIOKafkaProducer(
-            bootstrap_servers=self.kafka.bootstrap, enable_idempotence=True, acks="all", linger_ms=2,
+            **connection(self.kafka), enable_idempotence=True, acks="all", linger_ms=2,
             max_request_size=MESSAGE_BYTES_MAX, max_batch_size=1 << 20, retry_backoff_ms=20,
             request_timeout_ms=self.request_timeout_ms,
         )
@@ -189,7 +213,7 @@ class Producer:
 def transactional_producer(kafka: Kafka, transactional_id: str) -> AIOKafkaProducer:
     """A producer for one source partition. Its start() fences every older owner and ends their open transaction."""
     return AIOKafkaProducer(
-        bootstrap_servers=kafka.bootstrap, transactional_id=transactional_id, transaction_timeout_ms=30_000,
+        **connection(kafka), transactional_id=transactional_id, transaction_timeout_ms=30_000,
         max_request_size=MESSAGE_BYTES_MAX, max_batch_size=1 << 20,
         # The broker's check of a transaction shows as "NotEnoughReplicas"; harmless, but worth a quick retry.
         retry_backoff_ms=20,
@@ -198,7 +222,7 @@ def transactional_producer(kafka: Kafka, transactional_id: str) -> AIOKafkaProdu
 
 def partition_consumer(kafka: Kafka, group: str | None = None) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
-        bootstrap_servers=kafka.bootstrap, group_id=group, isolation_level="read_committed", auto_offset_reset="earliest",
+        **connection(kafka), group_id=group, isolation_level="read_committed", auto_offset_reset="earliest",
         enable_auto_commit=False, max_partition_fetch_bytes=FETCH_BYTES_MAX, fetch_max_wait_ms=50,
     )
 
@@ -248,7 +272,7 @@ async def log_start(kafka: Kafka, topic: str, partition: int) -> int:
 
 async def create_topics(kafka: Kafka) -> None:
     """Creates what is missing. A topic that is there keeps its settings and its number of partitions."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    admin = AIOKafkaAdminClient(**connection(kafka))
     await admin.start()
     try:
         existing = set(await admin.list_topics())
@@ -300,7 +324,7 @@ async def wait_for_broker(kafka: Kafka, deadline_s: float | None = None) -> None
     """
 
     async def ask() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+        admin = AIOKafkaAdminClient(**connection(kafka))
         try:
             await admin.start()
             await admin.list_topics()

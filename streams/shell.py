@@ -25,15 +25,19 @@ from mode.loop import use
 use("uvloop")
 
 import faust  # noqa: E402
+from faust.auth import SASLCredentials, SSLCredentials  # noqa: E402
 from faust.transport.drivers import aiokafka as driver  # noqa: E402
 
 from streams.errors import OrbitrackError  # noqa: E402
 from streams.folders import make_folder  # noqa: E402
+from streams.kafka import tls_context  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from streams.config import Config
+    from faust.types.auth import CredentialsT
+
+    from streams.config import Config, Kafka
 
 __all__ = ["EXIT_FAILED", "die_on_failure", "make_app", "run_app"]
 
@@ -63,6 +67,7 @@ def make_app(config: Config, name: str, **settings: Any) -> faust.App:
     app = faust.App(
         f"{config.kafka.prefix}{name}",
         broker=[f"kafka://{server}" for server in config.kafka.bootstrap.split(",")],
+        broker_credentials=credentials(config.kafka),
         datadir=str(data_dir),
         topic_partitions=config.kafka.partitions,
         topic_allow_declare=False,
@@ -83,6 +88,16 @@ def make_app(config: Config, name: str, **settings: Any) -> faust.App:
     )
     app.transport.Consumer = CommittedConsumer
     return app
+
+
+def credentials(kafka: Kafka) -> CredentialsT | None:
+    """Faust's form of `streams.kafka.connection`."""
+    context = tls_context(kafka) if kafka.tls else None
+    if kafka.user and kafka.password:
+        return SASLCredentials(
+            username=kafka.user, password=kafka.password.reveal(), ssl_context=context, mechanism=kafka.mechanism
+        )
+    return SSLCredentials(context) if context else None
 
 
 def run_app(app: faust.App, log_level: str = "WARNING") -> None:
