@@ -54,8 +54,8 @@ def tally(tried: Slo, *, sli: float = 1.0, **bad: float | None) -> Tally:
 
 
 def burn_rule(**settings: Any) -> Rule:
-    rule = Rule("Burn", "burn_rate", "burn_rate", poll=Levels("burn_rate", pairs=(Pair("1h", "5m", 14.4), Pair("6h", "30m", 6))))
-    return replace(rule, **settings)
+    pairs = (Pair("1h", "5m", 14.4), Pair("6h", "30m", 6))
+    return replace(Rule("Burn", "burn_rate", "burn_rate", poll=Levels("burn_rate", pairs=pairs)), **settings)
 
 
 # --- what a rule is made of ---
@@ -74,7 +74,9 @@ def test_rule_on_slos_is_one_rule_for_each_that_it_names() -> None:
 def test_objectives_of_one_slo_are_rules_of_their_own() -> None:
     latency = load([DEFINITIONS / "good" / "slo_everything.yaml"])[0]
 
-    assert [rule.name for rule in bind([burn_rule()], [latency])] == ["Burn:uplink-latency:contract", "Burn:uplink-latency:internal"]
+    names = [rule.name for rule in bind([burn_rule()], [latency])]
+
+    assert names == ["Burn:uplink-latency:contract", "Burn:uplink-latency:internal"]
 
 
 def test_alert_policies_are_rules() -> None:
@@ -358,7 +360,8 @@ def test_engine_without_polls_knows_none() -> None:
 
 def test_file_with_all_kinds_is_read() -> None:
     burn, own, credit, odd, errors = load_rules([DEFINITIONS / "good" / "rules_polls.yaml"])
-    assert (burn.severity, burn.poll) == ("critical", Levels("burn_rate", "*", (Pair("1h", "5m", 14.4), Pair("6h", "30m", 6.0))))
+    page = (Pair("1h", "5m", 14.4), Pair("6h", "30m", 6.0))
+    assert (burn.severity, burn.poll) == ("critical", Levels("burn_rate", "*", page))
     assert (own.severity, own.poll) == ("warning", Levels("burn_rate", "uplink-*", (Pair("6h", "1h", 4.0),)))
     assert own.threshold() == "4 over 6h and 1h"
     assert (credit.value, credit.poll) == (10.0, Levels("credit", "rack-*"))

@@ -46,8 +46,9 @@ def client(database_server: str, month: Month) -> Iterator[Any]:
     with connect(dsn) as client:
         # Hours from minutes, revisions resolved: what the store's roll-ups would be.
         client.command(
-            "INSERT INTO windows_1h (bucket, entity, metric, rev, cnt, vsum, vsumsq) SELECT toStartOfHour(bucket), entity, metric,"
-            " max(rev), sum(cnt), sum(vsum), sum(vsum * vsum / cnt) FROM v_1m WHERE metric = 'latency_ms' GROUP BY ALL"
+            "INSERT INTO windows_1h (bucket, entity, metric, rev, cnt, vsum, vsumsq)"
+            " SELECT toStartOfHour(bucket), entity, metric, max(rev), sum(cnt), sum(vsum), sum(vsum * vsum / cnt)"
+            " FROM v_1m WHERE metric = 'latency_ms' GROUP BY ALL"
         )
         yield client
 
@@ -68,7 +69,8 @@ def test_burn_rates_are_those_of_pandas(client: Any, month: Month, now: str) -> 
     planned = month.maintenance.query("cancelled == 0 and reason == 'planned' and start < end")
     expected = {}
     for entity, part in own(month, "latency_ms").groupby("entity"):
-        idle = {m for row in planned[planned["entity"] == entity].itertuples() for m in range(row.start // 60 * 60, row.end, 60)}
+        kept = planned[planned["entity"] == entity].itertuples()
+        idle = {minute for row in kept for minute in range(row.start // 60 * 60, row.end, 60)}
         part = part[~part["bucket"].isin(idle)]
 
         def rate(seconds: int, part: Any = part) -> float | None:
@@ -82,9 +84,8 @@ def test_burn_rates_are_those_of_pandas(client: Any, month: Month, now: str) -> 
     assert set(answer.entities) == set(expected)
     for entity, value, verdict in zip(answer.entities, answer.values, answer.verdicts, strict=True):
         hour, six, days = expected[entity].values()
-        exceeded = [
-            [each is not None and each > limit for each in windows] for windows, limit in (((six, hour), 1.0), ((days, six), 1.5))
-        ]
+        pairs_of = (((six, hour), 1.0), ((days, six), 1.5))
+        exceeded = [[each is not None and each > limit for each in windows] for windows, limit in pairs_of]
         assert (verdict == BREACH) == any(all(each) for each in exceeded)
         told = six if all(exceeded[0]) or verdict == CLEAR or not all(exceeded[1]) else days
         assert value == (None if told is None else pytest.approx(told, rel=1e-9))
