@@ -1,7 +1,7 @@
 """The serve role: service levels for people and programs, over HTTP.
 
     GET /                          the page (streams/web/page.html)
-    GET /api/v1/slo                what `orbitrack slo report --format json` prints; ?window=1h
+    GET /api/v1/slo                what `orbitrack slo report --format json` prints; ?slo=NAME, ?window=1h or ?month=2026-10
     GET /api/v1/alerts             present alerts
     GET /api/v1/queries            the named queries; /api/v1/queries/NAME?from=...&to=... asks one
     GET /metrics /healthz /readyz  of this role
@@ -13,9 +13,12 @@ behind a proxy that has.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
+import re
 import signal
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +33,12 @@ from streams.clickhouse.queries import catalogue, named
 from streams.clock import NS, parse_duration_ns, wall_clock_ns
 from streams.errors import DependencyError, InputError, OrbitrackError, UsageError
 from streams.resources import schemas
-from streams.slo import Slo, Span, load, parse
+from streams.slo import Slo, Span, load, month_span, parse, so_far
 from streams.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clickhouse_connect.driver.client import Client
 
     from streams.clock import Clock
@@ -47,13 +52,22 @@ PAGE = Path(__file__).parent / "web" / "page.html"
 ROWS_MAX = 10_000
 WATCH_S = 5.0
 STATUS = {UsageError: 400, InputError: 422, DependencyError: 503}
-# Nothing on the page comes from elsewhere, and nothing may.
-SECURITY = {
-    "Content-Security-Policy":
-        "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+
+
+def security_headers(page: str) -> dict[str, str]:
+    """Nothing on the page comes from elsewhere, and nothing runs that is not in the file: script and style by their hash."""
+    hashes = {
+        tag: b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for tag, text in re.findall(r"<(script|style)>(.*?)</\1>", page, re.S)
+    }
+    policy = [
+        "default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'",
+        "frame-ancestors 'none'", *(f"{tag}-src 'sha256-{each}'" for tag, each in hashes.items()),
+    ]
+    return {
+        "Content-Security-Policy": "; ".join(policy), "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
 
 
 class Server:
@@ -65,6 +79,8 @@ class Server:
         self.requests = telemetry.counter("http_requests_total", "Answered requests.", ["path", "status"])
         files = config.slo.files
         self.slos: list[Slo] = load(files) if files else parse([("demo.yaml", (schemas("slo") / "demo.yaml").read_text())])
+        self.text = PAGE.read_text(encoding="utf-8")
+        self.headers = security_headers(self.text)
         self.client: Client | None = None
         self.watch = Watch(lambda: connect(config.database.dsn, **config.database.login))
         self.one_at_a_time = asyncio.Lock()
@@ -112,7 +128,7 @@ class Server:
             response = as_json({"error": error.reason}, error.status)
         route = request.match_info.route.resource
         self.requests.labels(route.canonical if route else "unknown", response.status).inc()
-        response.headers.update(SECURITY)
+        response.headers.update(self.headers)
         return response
 
     async def ask(self, question: Any) -> Any:
@@ -148,19 +164,44 @@ class Server:
             self.database.up()
 
     async def page(self, request: web.Request) -> web.Response:
-        return web.Response(text=PAGE.read_text(), content_type="text/html")
+        return web.Response(text=self.text, content_type="text/html")
 
     async def levels(self, request: web.Request) -> web.Response:
+        questions = self.asked(request.query)
+        lines = await self.ask(lambda client: service_levels(client, questions))
+        return as_json([line.as_dict() for line in lines])
+
+    def asked(self, query: Mapping[str, str]) -> list[tuple[Slo, Span]]:
+        """Which SLOs over which time. UsageError where the parameters make no sense."""
+        for name in query:
+            if name not in ("slo", "window", "month"):
+                raise UsageError(f"there is no parameter '{name}'\n  hint: slo, window or month")
+        known = {slo.name: slo for slo in self.slos}
+        wanted, window, month = query.get("slo"), query.get("window"), query.get("month")
+        if wanted is not None and wanted not in known:
+            raise UsageError(f"there is no SLO '{wanted}'\n  hint: there are {' '.join(known)}")
+        if window and month:
+            raise UsageError("window and month exclude each other")
         now_s = self.clock() // NS // 60 * 60
-        window = request.query.get("window")
         try:
             length_s = parse_duration_ns(window) // NS // 60 * 60 if window else 0
         except ValueError as error:
             raise UsageError(f"window: {error}") from error
-        spans = [Span(now_s - length_s, now_s) if length_s else slo.window.span(now_s) for slo in self.slos]
-        questions = list(zip(self.slos, spans, strict=True))
-        lines = await self.ask(lambda client: service_levels(client, questions))
-        return as_json([line.as_dict() for line in lines])
+        if window and not 0 < length_s <= now_s:
+            raise UsageError(f"window: {window} is not between a minute and the time since 1970")
+        return [
+            (slo, self.span_of(slo, month, Span(now_s - length_s, now_s) if length_s else None))
+            for slo in ([known[wanted]] if wanted is not None else self.slos)
+        ]
+
+    def span_of(self, slo: Slo, month: str | None, window: Span | None) -> Span:
+        now_s = self.clock() // NS
+        if not month:
+            return window or slo.window.span(now_s)
+        try:
+            return so_far(month_span(month, slo.window.zone), now_s)
+        except ValueError:
+            raise UsageError(f"month: {month} is not a month\n  hint: write for example 2026-10") from None
 
     async def alerts(self, request: web.Request) -> web.Response:
         names, rows = await self.ask(lambda _: Records(self.config.database).present())

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import re
+from base64 import b64encode
+from html.parser import HTMLParser
 from typing import Any
 
 import aiohttp
@@ -11,7 +15,7 @@ import pytest
 
 from streams.clickhouse.client import connect
 from streams.config import Config
-from streams.serve import Server
+from streams.serve import PAGE, Server, security_headers
 from streams.telemetry import Telemetry
 
 
@@ -87,3 +91,113 @@ def test_readiness_is_known_before_anybody_asks(database: str, is_there: bool) -
 
     wrong = asyncio.run(run())
     assert not wrong if is_there else "127.0.0.1:1" in wrong["database"]
+
+
+@pytest.mark.parametrize(("query", "message"), [
+    ("window=soon", "window: 'soon' is not a duration"), ("window=10s", "window: 10s is not between a minute"),
+    ("month=October", "month: October is not a month"), ("month=2026-10&window=1h", "window and month exclude each other"),
+    ("slo=satellite", "there is no SLO 'satellite'"), ("windw=1h", "there is no parameter 'windw'"),
+])
+def test_wrong_parameters_are_named(query: str, message: str) -> None:
+    ((status, body),) = ask("http://127.0.0.1:1/orbitrack", f"/api/v1/slo?{query}")
+    assert status == 400
+    assert message in body["error"]
+
+
+def test_month_and_name_choose_what_is_asked(database: str) -> None:
+    ((status, lines),) = ask(database, "/api/v1/slo?slo=rack-interface-error-free&month=2026-09", now_s=1_790_000_600)
+    assert status == 200
+    (line,) = lines
+    assert line["slo"] == "rack-interface-error-free"
+    assert (line["from"], line["to"]) == ("2026-08-31T22:00:00Z", "2026-09-21T14:23:00Z")         # Stockholm's, so far
+
+
+class Outline(HTMLParser):
+    """Elements with their attributes, in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def test_page_loads_nothing_from_elsewhere() -> None:
+    outline = Outline(PAGE.read_text())
+    links = [value for _, attributes in outline.found for key, value in attributes.items() if key in ("src", "href", "action")]
+    assert all(value and value.startswith(("/api/", "data:")) for value in links)
+    assert "@import" not in PAGE.read_text() and "url(" not in PAGE.read_text()
+
+
+def test_page_may_run_only_what_is_in_its_file(database: str) -> None:
+    page = PAGE.read_text()
+    policy = security_headers(page)["Content-Security-Policy"]
+    assert "unsafe" not in policy and "default-src 'none'" in policy
+    for tag in ("script", "style"):
+        text = page.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+        assert f"{tag}-src 'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" in policy
+    # Inline handlers and style attributes have no hash: the policy would stop them.
+    assert not [key for _, attributes in Outline(page).found for key in attributes if key == "style" or key.startswith("on")]
+
+
+def test_page_is_readable_by_machines_and_in_the_dark() -> None:
+    page = PAGE.read_text()
+    outline = Outline(page)
+    assert outline.all("html") == [{"lang": "en"}]
+    assert [len(outline.all(tag)) for tag in ("title", "main", "h1", "noscript")] == [1, 1, 1, 1]
+    assert len(outline.all("caption")) == len(outline.all("table")) == 2
+    assert {attributes.get("role") for _, attributes in outline.found} >= {"status", "region"}
+    titles = {attributes["aria-labelledby"] for _, attributes in outline.found if "aria-labelledby" in attributes}
+    assert titles == {attributes["id"] for attributes in outline.all("h2")}
+    assert "prefers-color-scheme: dark" in page and "color-scheme: light dark" in page
+    themes = [dict(re.findall(r"--(\w+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", page, re.S)]
+    assert len(themes) == 2
+    for theme in themes:
+        for name in ("ink", "quiet", "ok", "warn", "bad", "none"):
+            for ground in ("paper", "card"):
+                assert contrast(theme[name], theme[ground]) >= 4.5, (name, theme)       # WCAG 2.1 1.4.3
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.1: (lighter + 0.05) / (darker + 0.05) of relative luminances."""
+    def luminance(color: str) -> float:
+        digits = color[1:] if len(color) == 7 else "".join(2 * digit for digit in color[1:])
+        channels = [int(digits[at:at + 2], 16) / 255 for at in (0, 2, 4)]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_state_of_the_report_and_of_alerts_has_words_on_the_page() -> None:
+    page = PAGE.read_text()
+    for state in ("ok", "at_risk", "breached", "no_data", "firing", "pending", "suppressed"):
+        assert re.search(rf'\b{state}: "', page), state
+        assert re.search(rf"\.{state}\b", page), state
+
+
+def test_alerts_are_those_that_are_present(database: str) -> None:
+    with connect(database) as client:
+        names = ["at", "rule", "fingerprint", "seq", "state", "labels", "annotations", "value", "starts_at", "reason"]
+        rows = [
+            [time_, "Hot", 7, seq, state, {"entity": "a", "severity": "critical"}, {"summary": "a is hot"}, 9.0, time_, None]
+            for time_, seq, state in (("2026-10-01 10:00:00", 1, "pending"), ("2026-10-01 10:01:00", 2, "firing"))
+        ]
+        client.command(
+            f"INSERT INTO alert_events ({', '.join(names)}) VALUES " + ", ".join(
+                f"('{t}', '{r}', {f}, {n}, '{s}', {labels}, {notes}, {value}, '2026-10-01 10:00:00', NULL)"
+                for t, r, f, n, s, labels, notes, value, _, _ in rows
+            )
+        )
+    ((status, alerts),) = ask(database, "/api/v1/alerts")
+    assert status == 200
+    assert alerts == [{
+        "state": "firing", "rule": "Hot", "entity": "a", "severity": "critical", "value": 9.0, "since": "2026-10-01T10:00:00Z",
+        "why": "", "summary": "a is hot",
+    }]

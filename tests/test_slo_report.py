@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from streams.cli.slo import so_far
 from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.client import connect
 from streams.slo import (
@@ -30,6 +29,7 @@ from streams.slo import (
     judge,
     month_span,
     parse,
+    so_far,
 )
 from streams.slo.maintenance import MaintenanceWindow
 from tests.sla_month import START, Month, at, load, make

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -107,7 +106,7 @@ def chosen(names: Sequence[str], files: Sequence[Path]) -> list[Slo]:
 
 def span_of(slo: Slo, window: str | None, month: str | None, start: str | None, end: str | None) -> Span:
     """The span that the options ask for. UsageError when they do not fit together."""
-    from streams.slo import Span, month_span
+    from streams.slo import Span, month_span, so_far
 
     asked = [option for option, value in (("--window", window), ("--month", month), ("--from", start)) if value]
     if len(asked) > 1 or (month and end):
@@ -137,11 +136,6 @@ def span_of(slo: Slo, window: str | None, month: str | None, start: str | None, 
     if span.minutes <= 0:
         raise UsageError(f"the span is empty: --from {start} --to {end}")
     return so_far(span, now_s)
-
-
-def so_far(span: Span, now_s: int) -> Span:
-    """A span that is under way ends now: what has not happened yet is not unknown."""
-    return replace(span, end_s=now_s - now_s % 60) if span.start_s < now_s - 60 and now_s < span.end_s else span
 
 
 def local_time(option: str, text: str, zone: str) -> int:

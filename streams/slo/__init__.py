@@ -20,11 +20,11 @@ from streams.slo.maintenance import MaintenancePolicy
 from streams.slo.objects import BURN_PAIRS, BURN_WINDOWS, AlertCondition, AlertPolicy, Objective, Slo, burn_label
 from streams.slo.openslo import examine, load, parse
 from streams.slo.report import Line, Tally, burn_rates, judge, unknown_slices
-from streams.slo.spans import Span, TimeWindow, month_span
+from streams.slo.spans import Span, TimeWindow, month_span, so_far
 from streams.slo.sql import Question, compile_objective
 
 __all__ = [
     "BURN_PAIRS", "BURN_WINDOWS", "AlertCondition", "AlertPolicy", "Line", "MaintenancePolicy", "Objective", "Question", "Slo",
     "Span", "Tally", "TimeWindow", "burn_label", "burn_rates", "compile_objective", "examine", "judge", "load", "month_span",
-    "parse", "unknown_slices",
+    "parse", "so_far", "unknown_slices",
 ]

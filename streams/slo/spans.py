@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-__all__ = ["MINUTE_S", "UNIT_S", "Span", "TimeWindow", "month_span", "seconds"]
+__all__ = ["MINUTE_S", "UNIT_S", "Span", "TimeWindow", "month_span", "seconds", "so_far"]
 
 MINUTE_S = 60
 UNIT_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -96,3 +96,10 @@ def month_span(month: str, zone: str) -> Span:
     """`2026-10` as seen in `zone`: October in Europe/Stockholm has 745 hours. ValueError for anything else."""
     first = datetime.strptime(month, "%Y-%m")
     return Span(seconds(first, ZoneInfo(zone)), seconds(shift(first, 1, "M"), ZoneInfo(zone)))
+
+
+def so_far(span: Span, now_s: int) -> Span:
+    """A span that is under way ends now: what has not happened yet is not unknown."""
+    if span.start_s < now_s - MINUTE_S and now_s < span.end_s:
+        return Span(span.start_s, now_s - now_s % MINUTE_S)
+    return span
