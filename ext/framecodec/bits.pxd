@@ -11,9 +11,17 @@ cdef extern from *:
     #endif
         return word;
     }
+    static inline uint32_t framecodec_be32(const unsigned char* at) {
+        uint32_t word; __builtin_memcpy(&word, at, 4);
+    #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        word = __builtin_bswap32(word);
+    #endif
+        return word;
+    }
     static inline uint64_t framecodec_swap64(uint64_t word) { return __builtin_bswap64(word); }
     """
     uint64_t load_be64 "framecodec_be64"(const uint8_t* at) noexcept nogil
+    uint32_t load_be32 "framecodec_be32"(const uint8_t* at) noexcept nogil
     uint64_t swap64 "framecodec_swap64"(uint64_t word) noexcept nogil
 
 

@@ -35,7 +35,7 @@ cdef class PacketTable:
     cdef PacketColumn columns[PACKET_COLUMNS]
     cdef readonly int64_t length
     cdef int64_t capacity
-    cdef int64_t expected    # rows of the last batch
+    cdef int64_t slices      # the next append() is the first of about as many: so much room is made
     cdef bint has_payload
     cdef Names sources
     cdef int32_t* ends       # of the payloads
@@ -47,6 +47,9 @@ cdef class PacketTable:
     cdef int append(
         self, const Packet* packets, int64_t count, const int64_t* numbers, const int64_t* times, const int32_t* containers,
     ) noexcept nogil
+    cdef int put_times(self, int64_t row, const int64_t* numbers, const int64_t* times, int64_t count) noexcept nogil
+    cdef int put_containers(self, int64_t row, const int64_t* numbers, const int32_t* containers, int64_t count) noexcept nogil
+    cdef int put_payloads(self, int64_t row, const Packet* packets, int64_t count, const int64_t* numbers) noexcept nogil
     cdef int extra(self, int64_t row, const Packet* packet) noexcept nogil
     cdef int put_number(self, int number, int64_t row, int32_t value) noexcept nogil
     cdef int room(self, int64_t rows) noexcept nogil

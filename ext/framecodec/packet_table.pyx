@@ -11,7 +11,7 @@ cimport cython
 
 from framecodec.arrow cimport ArrowArray, ArrowSchema
 from framecodec.columns cimport Names
-from framecodec.sync cimport Packet
+from framecodec.sync cimport Packet, apid_of, count_of, flags_of
 from framecodec.timecodes cimport NO_TIME
 from framecodec.trees cimport (
     ARROW_FLAG_NULLABLE, TreeBatch, bitmap, drop_block, export_labels, new_array, new_schema, resized, shared_zeros, zeroed_block,
@@ -56,8 +56,6 @@ cdef class PacketTable:
         drop_block(self.ends)
         drop_block(self.data)
         self.ends, self.data = NULL, NULL
-        if self.length:
-            self.expected = self.length
         self.length = self.capacity = self.data_used = self.data_capacity = 0
 
     # Memory for a column that was all zeros, or all null.
@@ -70,7 +68,7 @@ cdef class PacketTable:
         return -1 if column.values == NULL or (column.is_nullable and column.valid == NULL) else 0
 
     cdef int room(self, int64_t rows) noexcept nogil:
-        cdef int64_t capacity = self.capacity if self.capacity else max(FIRST_ROWS, self.expected)
+        cdef int64_t capacity = self.capacity if self.capacity else max(FIRST_ROWS, rows * self.slices)
         cdef int number
         cdef PacketColumn* column
         cdef void* moved
@@ -109,61 +107,88 @@ cdef class PacketTable:
     cdef int append(
         self, const Packet* packets, int64_t count, const int64_t* numbers, const int64_t* times, const int32_t* containers,
     ) noexcept nogil:
-        cdef int64_t index, row = self.length, used
+        cdef int64_t index, begin = self.length, row = self.length
         cdef const Packet* packet
+        cdef bint has_extras = False
         cdef int64_t* offset
+        cdef int32_t* size
         cdef uint16_t* apid
         cdef uint16_t* sequence
         cdef uint8_t* kind
         cdef uint8_t* flags
-        cdef int32_t* size
-        cdef uint8_t* at
-        cdef void* moved
         if self.room(count) < 0:
             return -1
         offset, size = <int64_t*> self.columns[PACKET_OFFSET].values, <int32_t*> self.columns[PACKET_SIZE_BYTES].values
         apid, sequence = <uint16_t*> self.columns[PACKET_APID].values, <uint16_t*> self.columns[PACKET_SEQUENCE_COUNT].values
         kind, flags = self.columns[PACKET_TYPE].values, self.columns[PACKET_SEQUENCE_FLAGS].values
+        for index in range(count):                   # one that is left out is written, too, and then overwritten
+            packet = &packets[index]
+            offset[row] = packet.offset
+            size[row] = <int32_t> packet.input_bytes
+            apid[row] = <uint16_t> apid_of(packet.head)
+            kind[row] = (packet.head >> 28) & 1
+            flags[row] = <uint8_t> flags_of(packet.head)
+            sequence[row] = <uint16_t> count_of(packet.head)
+            has_extras |= packet.scid >= 0 or packet.received_ns >= 0 or packet.lost != 0 or packet.source != 0
+            row += numbers[index] >= 0
+        self.length = row
+        row = begin
+        if has_extras:
+            for index in range(count):
+                if numbers[index] >= 0:
+                    if self.extra(row, &packets[index]) < 0:
+                        return -1
+                    row += 1
+        if times != NULL and self.put_times(begin, numbers, times, count) < 0:
+            return -1
+        if containers != NULL and self.put_containers(begin, numbers, containers, count) < 0:
+            return -1
+        return self.put_payloads(begin, packets, count, numbers) if self.has_payload else 0
+
+    cdef int put_times(self, int64_t row, const int64_t* numbers, const int64_t* times, int64_t count) noexcept nogil:
+        cdef PacketColumn* column = &self.columns[PACKET_TIME]
+        cdef int64_t index
+        if self.open_column(PACKET_TIME) < 0:
+            return -1
+        for index in range(count):
+            if numbers[index] >= 0:
+                (<int64_t*> column.values)[row] = times[index] if times[index] != NO_TIME else 0
+                column.valid[row] = times[index] != NO_TIME
+                column.present += column.valid[row]
+                row += 1
+        return 0
+
+    cdef int put_containers(self, int64_t row, const int64_t* numbers, const int32_t* containers, int64_t count) noexcept nogil:
+        cdef PacketColumn* column = &self.columns[PACKET_CONTAINER]
+        cdef int64_t index
+        if self.open_column(PACKET_CONTAINER) < 0:
+            return -1
+        for index in range(count):
+            if numbers[index] >= 0:
+                (<int32_t*> column.values)[row] = max(containers[index], 0)
+                column.valid[row] = containers[index] >= 0
+                column.present += column.valid[row]
+                row += 1
+        return 0
+
+    cdef int put_payloads(self, int64_t row, const Packet* packets, int64_t count, const int64_t* numbers) noexcept nogil:
+        cdef int64_t index, used
+        cdef void* moved
         for index in range(count):
             if numbers[index] < 0:
                 continue
-            packet = &packets[index]
-            at = <uint8_t*> packet.data
-            offset[row] = packet.offset
-            size[row] = <int32_t> packet.input_bytes
-            apid[row] = <uint16_t> (((at[0] & 7) << 8) | at[1])
-            kind[row] = (at[0] >> 4) & 1
-            flags[row] = at[2] >> 6
-            sequence[row] = <uint16_t> (((at[2] & 0x3F) << 8) | at[3])
-            if packet.scid >= 0 or packet.received_ns >= 0 or packet.lost or packet.source:
-                if self.extra(row, packet) < 0:
+            used = self.data_used + packets[index].size
+            if used > DATA_BYTES_MAX:
+                return -1
+            if used > self.data_capacity:
+                moved = resized(self.data, 2 * used)
+                if moved == NULL:
                     return -1
-            if times != NULL and times[index] != NO_TIME:
-                if self.columns[PACKET_TIME].values == NULL and self.open_column(PACKET_TIME) < 0:
-                    return -1
-                (<int64_t*> self.columns[PACKET_TIME].values)[row] = times[index]
-                self.columns[PACKET_TIME].valid[row] = 1
-                self.columns[PACKET_TIME].present += 1
-            if containers != NULL and containers[index] >= 0:
-                if self.columns[PACKET_CONTAINER].values == NULL and self.open_column(PACKET_CONTAINER) < 0:
-                    return -1
-                (<int32_t*> self.columns[PACKET_CONTAINER].values)[row] = containers[index]
-                self.columns[PACKET_CONTAINER].valid[row] = 1
-                self.columns[PACKET_CONTAINER].present += 1
-            if self.has_payload:
-                used = self.data_used + packet.size
-                if used > DATA_BYTES_MAX:
-                    return -1
-                if used > self.data_capacity:
-                    moved = resized(self.data, 2 * used)
-                    if moved == NULL:
-                        return -1
-                    self.data, self.data_capacity = <uint8_t*> moved, 2 * used
-                memcpy(self.data + self.data_used, at, packet.size)
-                self.data_used = used
-                self.ends[row + 1] = <int32_t> used
+                self.data, self.data_capacity = <uint8_t*> moved, 2 * used
+            memcpy(self.data + self.data_used, packets[index].data, packets[index].size)
+            self.data_used = used
             row += 1
-        self.length = row
+            self.ends[row] = <int32_t> used
         return 0
 
     # What packets of a file usually do not have.
@@ -200,6 +225,7 @@ cdef class PacketTable:
         cdef PacketColumn* column
         cdef ArrowArray* array
         cdef int count = PACKET_COLUMNS + self.has_payload
+        self.slices = 1
         if self.room(1) < 0:
             raise MemoryError
         new_schema(&batch.schema, b"+s", b"", 0, count)

@@ -1,27 +1,13 @@
 # Space packets to rows. See packets.pyx.
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from framecodec.columns cimport Names, Rows
 from framecodec.melt cimport Melter
 from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
+from framecodec.sequences cimport Sequences
 from framecodec.sync cimport Found, Packet, Passed, Sync
-
-# What has been seen of one APID in one virtual channel.
-cdef struct Sequence:
-    int32_t last             # -1: nothing yet
-    uint64_t seen            # bit n: the count `last` - n was received, or was before the first
-    int64_t packets
-
-cdef struct Channel:
-    int32_t scid             # -1: unknown, the packets did not come in frames
-    int32_t vcid
-    int64_t packets
-    int64_t bytes
-    int64_t gaps
-    int64_t lost
-    Sequence* sequences      # owned; one for each APID
 
 # What is known of each packet of a slice. Kept from slice to slice, owned by the decoder.
 cdef struct Scratch:
@@ -63,9 +49,8 @@ cdef class SpacePacketDecoder:
     cdef PacketTable packets
     cdef Rows rejects
     cdef Names sources
-    cdef Channel* channels
-    cdef int channel_count
-    cdef int channel_capacity
+    cdef Sequences sequences
+    cdef int64_t slices                  # what process() is given is the first of about as many like it in this input
     cdef int64_t input_bytes
     cdef int64_t reject_counts[5]
     cdef Passed passed                   # encapsulation packets
@@ -84,8 +69,6 @@ cdef class SpacePacketDecoder:
     cdef run_slices(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found)
     cdef run_sync(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers)
 
-    cdef Channel* channel_of(self, int32_t scid, int32_t vcid) noexcept nogil
-    cdef int count_packets(self, Found* found) noexcept nogil
     cdef int process(self, Found* found) noexcept nogil
     cdef finish_input(self, Found* found)
     cdef void number_packets(self, Found* found, int64_t* numbers) noexcept nogil

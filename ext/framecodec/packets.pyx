@@ -40,14 +40,15 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 import json
 
 from framecodec.arrow cimport ArrowArray, ArrowSchema
+from framecodec.bits cimport load_be32
 from framecodec.columns cimport Names, Rows
 from framecodec.encapsulation cimport encapsulation_size
 from framecodec.link_rows cimport add_entities, entity_of, put_measure, put_reject
@@ -57,8 +58,9 @@ from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
 from framecodec.records cimport QUALITY_TIME_SUBSTITUTED
 from framecodec.segments cimport Joiner
+from framecodec.sequences cimport Sequences
 from framecodec.sync cimport (
-    APIDS, IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Passed, Sync, Waste, free_found, new_packet, new_waste, pass_over,
+    IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Passed, Sync, Waste, apid_of, count_of, free_found, new_packet, new_waste, pass_over,
 )
 from framecodec.timecodes cimport NO_TIME
 
@@ -68,16 +70,13 @@ __all__ = ["Decoded", "SpacePacketDecoder"]
 
 cdef enum:
     HEADER_BYTES = 6
-    COUNTS = 16384                       # 4.1.3.4.3: the sequence count's modulus
-    # A packet that comes after packets with up to 63 higher counts was overtaken; further back the counter has jumped.
-    LATE_COUNTS = 64
     SOURCES_MAX = 1024
     # The dictionary of senders starts anew with the next batch when it has more than this.
     SOURCE_NAMES_MAX = 65536
     # Packets that are found, counted, decoded and written before the next ones are looked for: they stay in the cache.
     SLICE_PACKETS = 512
-    # The longest packet and the header after it: mostly enough to decide on what was kept.
-    HEAD_BYTES = 65554
+    # Of new bytes, looked at to decide on what was kept: mostly enough. If not, 32 times as much.
+    HEAD_BYTES = 2048
 
 # The first ones are framecodec.sync's WasteKind.
 cdef enum Reason:
@@ -136,16 +135,12 @@ cdef class SpacePacketDecoder:
             wanted = parameters if self.emits_samples or self.emits_values else ()
             self.plan = Plan(definition, wanted)
             self.has_plan = True
-        self.syncs = {}
+        self.syncs, self.sequences, self.slices = {}, Sequences(), 1
         if join_segments:
             self.joiner, self.is_joining = Joiner(), True
         self.open_rows()
 
     def __dealloc__(self):
-        cdef int index
-        for index in range(self.channel_count):
-            free(self.channels[index].sequences)
-        free(self.channels)
         free(self.scratch.packets)
         free(self.scratch.sizes)
         free(self.scratch.containers)
@@ -287,6 +282,7 @@ cdef class SpacePacketDecoder:
                     packet = new_packet(&found)
                     if packet == NULL:
                         raise MemoryError
+                    packet.head = load_be32(header)
                     packet.data, packet.size, packet.source, packet.offset = header, <int32_t> size, number, offsets[row]
                     packet.received_ns = received_at(received, array.offset + row)
                     packet.scid = number_at(array.children[4], array.offset + row)
@@ -311,7 +307,6 @@ cdef class SpacePacketDecoder:
         """The end of the input: what is undecided is decided, and everything but the counts is forgotten."""
         cdef Found found
         cdef Sync sync
-        cdef int index, apid
         cdef list buffers = []
         self.begin()
         memset(&found, 0, sizeof(Found))
@@ -324,9 +319,7 @@ cdef class SpacePacketDecoder:
             free_found(&found)
         self.is_final = False
         self.syncs = {}
-        for index in range(self.channel_count):
-            for apid in range(APIDS):
-                self.channels[index].sequences[apid].last = -1
+        self.sequences.forget()
         return self.hand_over()
 
     cdef Sync sync_of(self, str name):
@@ -343,22 +336,19 @@ cdef class SpacePacketDecoder:
 
     # `buffers` keeps what the packets in `found` point into until they are processed.
     cdef run_sync(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers):
-        cdef int64_t kept = sync.kept_size
-        cdef int64_t head = min(size, HEAD_BYTES)
-        cdef int64_t begin = sync.position
-        cdef int64_t done
-        if kept:
-            # Only as much is copied as the kept bytes need to be decided on; then the data is read where it lies.
-            self.run_joined(sync, data, head, is_final and head == size, source, found, buffers)
-            done = sync.position - begin - kept
-            if head == size:
+        cdef int64_t taken = 0, head = HEAD_BYTES
+        cdef int64_t begin = sync.position + sync.kept_size
+        # Only as much is copied as the kept bytes need to be decided on, which is mostly little; then the data is read where it lies.
+        while sync.kept_size and sync.position < begin:
+            head = min(head, size - taken)
+            self.run_joined(sync, data + taken, head, is_final and taken + head == size, source, found, buffers)
+            taken += head
+            if taken == size:
                 return
-            if done < 0:
-                self.run_joined(sync, data + head, size - head, is_final, source, found, buffers)
-                return
-            sync.kept_size = 0
-            data, size = data + done, size - done
-        self.run_slices(sync, data, size, is_final, source, found)
+            head *= 32
+        sync.kept_size = 0
+        taken = sync.position - begin
+        self.run_slices(sync, data + taken, size - taken, is_final, source, found)
 
     # The kept bytes and `data` in one piece.
     cdef run_joined(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers):
@@ -383,9 +373,11 @@ cdef class SpacePacketDecoder:
                     status = sync.keep(data + done, size - done)
                     break
                 if status > 0:
+                    self.slices = (size - done) // (sync.position - begin - done) + 1
                     status = self.process(found)
                 if status < 0:
                     break
+        self.slices = 1
         if status < 0:
             raise MemoryError
 
@@ -418,7 +410,7 @@ cdef class SpacePacketDecoder:
     # Decodes what was found and writes its rows; `found` is empty afterwards. 0 or -1.
     cdef int process(self, Found* found) noexcept nogil:
         cdef int64_t count, index
-        cdef int status = self.count_packets(found)
+        cdef int status = self.sequences.count(found.packets, found.packet_count, self.keeps_idle)
         cdef Scratch* scratch = &self.scratch
         if status == 0 and self.is_joining:
             with gil:
@@ -430,11 +422,13 @@ cdef class SpacePacketDecoder:
         if status < 0 or fit(scratch, count) < 0:
             return -1
         self.number_packets(found, scratch.numbers)
+        self.packets.slices = self.slices
         if self.has_plan:
+            self.plan.slices = self.slices
             for index in range(count):
                 scratch.packets[index] = found.packets[index].data
                 # Idle packets carry nothing (4.1.3.3.4.4): an empty packet is no container.
-                scratch.sizes[index] = 0 if is_idle(found.packets[index].data) else found.packets[index].size
+                scratch.sizes[index] = 0 if is_idle(&found.packets[index]) else found.packets[index].size
             if self.plan.decode_packets(
                 scratch.packets, scratch.sizes, count, scratch.containers, scratch.rows, scratch.shorts, scratch.numbers,
             ) < 0:
@@ -464,7 +458,7 @@ cdef class SpacePacketDecoder:
     cdef void number_packets(self, Found* found, int64_t* numbers) noexcept nogil:
         cdef int64_t index
         for index in range(found.packet_count):
-            if not self.keeps_idle and is_idle(found.packets[index].data):
+            if not self.keeps_idle and is_idle(&found.packets[index]):
                 numbers[index] = -1
                 continue
             numbers[index] = self.packet_rows
@@ -476,30 +470,6 @@ cdef class SpacePacketDecoder:
             status = self.process(found)
         if status < 0:
             raise MemoryError
-
-    # What every single packet adds to the counts, before segments are joined.
-    cdef int count_packets(self, Found* found) noexcept nogil:
-        cdef int64_t index
-        cdef Packet* packet
-        cdef Channel* channel = NULL
-        cdef int apid
-        for index in range(found.packet_count):
-            packet = &found.packets[index]
-            apid = ((packet.data[0] & 7) << 8) | packet.data[1]
-            if channel == NULL or channel.scid != packet.scid or channel.vcid != packet.vcid:
-                channel = self.channel_of(packet.scid, packet.vcid)
-                if channel == NULL:
-                    return -1
-            channel.packets += 1
-            channel.bytes += packet.size
-            channel.sequences[apid].packets += 1
-            packet.input_bytes = packet.size
-            packet.lost = 0
-            if apid != IDLE_APID or self.keeps_idle:
-                packet.lost = note_count(&channel.sequences[apid], ((packet.data[2] & 0x3F) << 8) | packet.data[3])
-            channel.gaps += packet.lost > 0
-            channel.lost += packet.lost
-        return 0
 
     cdef int write(
         self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts, const int64_t* times,
@@ -593,45 +563,12 @@ cdef class SpacePacketDecoder:
         return put_reject(self.rejects, reason, offset, size, received_ns, source, detail)
 
     # -- counts and state ----------------------------------------------------------------------------------------------
-    cdef Channel* channel_of(self, int32_t scid, int32_t vcid) noexcept nogil:
-        cdef int index
-        cdef void* moved
-        cdef Channel* channel
-        for index in range(self.channel_count):
-            if self.channels[index].scid == scid and self.channels[index].vcid == vcid:
-                return &self.channels[index]
-        if self.channel_count == self.channel_capacity:
-            moved = realloc(self.channels, (2 * self.channel_capacity + 4) * sizeof(Channel))
-            if moved == NULL:
-                return NULL
-            self.channels = <Channel*> moved
-            self.channel_capacity = 2 * self.channel_capacity + 4
-        channel = &self.channels[self.channel_count]
-        memset(channel, 0, sizeof(Channel))
-        channel.scid, channel.vcid = scid, vcid
-        channel.sequences = <Sequence*> calloc(APIDS, sizeof(Sequence))
-        if channel.sequences == NULL:
-            return NULL
-        for index in range(APIDS):
-            channel.sequences[index].last = -1
-        self.channel_count += 1
-        return channel
-
     @property
     def counts(self) -> dict:
         """Totals since the start or the last reset_counts(), as `decode --summary` wants them."""
-        cdef int index, apid
-        links = []
-        for index in range(self.channel_count):
-            channel = &self.channels[index]
-            if channel.packets:
-                links.append({
-                    "scid": None if channel.scid < 0 else channel.scid, "vcid": None if channel.vcid < 0 else channel.vcid,
-                    "packets": channel.packets, "packet_bytes": channel.bytes, "sequence_gaps": channel.gaps, "packets_lost": channel.lost,
-                    "apids": {apid: channel.sequences[apid].packets for apid in range(APIDS) if channel.sequences[apid].packets},
-                })
+        cdef int index
         totals = {
-            "input_bytes": self.input_bytes, "links": links,
+            "input_bytes": self.input_bytes, "links": self.sequences.links(),
             "rejects": {reason: self.reject_counts[index] for index, reason in enumerate(REASONS) if self.reject_counts[index]},
         }
         if self.passed.packets:
@@ -639,27 +576,15 @@ cdef class SpacePacketDecoder:
         return totals
 
     def reset_counts(self) -> None:
-        cdef int index, apid
         self.input_bytes = 0
         memset(self.reject_counts, 0, sizeof(self.reject_counts))
         memset(&self.passed, 0, sizeof(Passed))
-        for index in range(self.channel_count):
-            self.channels[index].packets = self.channels[index].bytes = self.channels[index].gaps = self.channels[index].lost = 0
-            for apid in range(APIDS):
-                self.channels[index].sequences[apid].packets = 0
+        self.sequences.reset_totals()
 
     def snapshot(self) -> bytes:
         """All state that later batches depend on."""
-        cdef int index, apid
         cdef Sync sync
-        channels = []
-        for index in range(self.channel_count):
-            channel = &self.channels[index]
-            channels.append([
-                channel.scid, channel.vcid,
-                {apid: [channel.sequences[apid].last, channel.sequences[apid].seen] for apid in range(APIDS) if channel.sequences[apid].last >= 0},
-            ])
-        state = {"version": 1, "sources": [[name, sync.state()] for name, sync in self.syncs.items()], "channels": channels}
+        state = {"version": 1, "sources": [[name, sync.state()] for name, sync in self.syncs.items()], "channels": self.sequences.state()}
         if self.boundaries == BOUNDARIES_DATAGRAMS:
             state["sources"] = []
         if self.joiner is not None:
@@ -668,7 +593,6 @@ cdef class SpacePacketDecoder:
 
     def restore(self, state: bytes) -> None:
         """Go on where `snapshot` was taken. ValueError for a state of another version."""
-        cdef Channel* channel
         cdef Sync sync
         read = json.loads(state) if state else {"version": 1, "sources": [], "channels": []}
         if read["version"] != 1:
@@ -679,12 +603,7 @@ cdef class SpacePacketDecoder:
             sync.set_state(inner)
         if self.joiner is not None:
             (<Joiner> self.joiner).set_state(read.get("groups", []), self.sources)
-        for scid, vcid, sequences in read["channels"]:
-            channel = self.channel_of(scid, vcid)
-            if channel == NULL:
-                raise MemoryError
-            for apid, (last, seen) in sequences.items():
-                channel.sequences[int(apid)].last, channel.sequences[int(apid)].seen = last, seen
+        self.sequences.set_state(read["channels"])
 
 
 # Room for `count` packets; 0 or -1.
@@ -716,28 +635,8 @@ cdef int fit(Scratch* scratch, int64_t count) noexcept nogil:
     return 0
 
 
-cdef inline bint is_idle(const uint8_t* header) noexcept nogil:
-    return ((header[0] & 7) << 8 | header[1]) == IDLE_APID
-
-
-# How many packets are missing before this one; -1: it is one that was missing.
-cdef int note_count(Sequence* sequence, int count) noexcept nogil:
-    cdef int ahead, behind
-    if sequence.last < 0:
-        sequence.last, sequence.seen = count, 0xFFFFFFFFFFFFFFFFULL
-        return 0
-    ahead = (count - sequence.last) & (COUNTS - 1)
-    if ahead == 0:
-        return 0
-    behind = COUNTS - ahead
-    if behind < LATE_COUNTS:
-        if (sequence.seen >> behind) & 1:
-            return 0
-        sequence.seen |= <uint64_t> 1 << behind
-        return -1
-    sequence.seen = 1 if ahead >= 64 else (sequence.seen << ahead) | 1
-    sequence.last = count
-    return ahead - 1
+cdef inline bint is_idle(const Packet* packet) noexcept nogil:
+    return apid_of(packet.head) == IDLE_APID
 
 
 cdef inline int64_t received_at(const ArrowArray* column, int64_t row) noexcept nogil:

@@ -35,6 +35,7 @@ cdef class Plan:
     cdef Value* slots
     cdef int slot_count
     cdef uint64_t stamp
+    cdef int64_t slices                  # decode_packets() is given the first of about as many lots like it: so much room is made
     cdef int32_t* memory                 # container + 2 by the first 16 bits of a packet, 0 unknown
     cdef int64_t consulted_bits
     cdef uint8_t* scratch

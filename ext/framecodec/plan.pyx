@@ -133,7 +133,7 @@ cdef class Plan:
         self.definition = definition
         self.texts = []
         self.trees = []
-        self.stamp = 1
+        self.stamp = self.slices = 1
         self.memory = <int32_t*> calloc(MEMORY_ITEMS, sizeof(int32_t))
         self.scratch = <uint8_t*> malloc(SCRATCH_BYTES)
         self.slot_count = len(definition.slots)
@@ -678,7 +678,9 @@ cdef class Plan:
                     first = (<Tree> tree).items(step.domain, number)
                     if first < 0:
                         return OUT_OF_MEMORY
-                    if field.is_plain and (cursor & 7) == 0:
+                    if number == 0:
+                        pass                                 # an empty list: there may be no memory yet to write to
+                    elif field.is_plain and (cursor & 7) == 0:
                         framecodec_run(
                             (<Tree> tree).cells[step.cell].raw + first * (field.width >> 3), field.width >> 3, packet + (cursor >> 3), number)
                         if (<Tree> tree).tracks_valid:
@@ -878,6 +880,7 @@ cdef class Plan:
         begin = 0
         for container in range(self.container_count):
             layout = &self.layouts[container]
+            (<Tree> layout.tree).domains[0].expected = self.slices * (begins[container] - begin)
             first = (<Tree> layout.tree).add(0, begins[container] - begin)
             if first < 0:
                 status = OUT_OF_MEMORY
@@ -921,6 +924,7 @@ cdef class Plan:
             least = min(least, sizes[index])
         if least < layout.fixed_bytes:
             return SHORT
+        (<Tree> layout.tree).domains[0].expected = self.slices * count
         first = (<Tree> layout.tree).add(0, count)
         if first < 0:
             return OUT_OF_MEMORY

@@ -9,8 +9,9 @@ up as a whole. Groups are bounded in size, and all of them together.
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
+from framecodec.bits cimport load_be32
 from framecodec.columns cimport Names
-from framecodec.sync cimport WASTE_PARTIAL, Found, Packet, Waste, new_waste
+from framecodec.sync cimport WASTE_PARTIAL, Found, Packet, Waste, apid_of, count_of, flags_of, new_waste
 
 cdef enum:
     HEADER_BYTES = 6
@@ -45,9 +46,8 @@ cdef class Joiner:
         self.whole = []
         for index in range(found.packet_count):
             packet = found.packets[index]
-            flags = packet.data[2] >> 6
-            count = ((packet.data[2] & 0x3F) << 8) | packet.data[3]
-            key = (packet.scid, packet.vcid, ((packet.data[0] & 7) << 8) | packet.data[1])
+            flags, count = flags_of(packet.head), count_of(packet.head)
+            key = (packet.scid, packet.vcid, apid_of(packet.head))
             group = self.groups.get(key)
             if group is not None and (
                 flags in (FIRST, UNSEGMENTED) or count != (group.count + 1) % 16384
@@ -81,6 +81,7 @@ cdef class Joiner:
                 self.whole.append(group.data)
                 finish_header(group.data)
                 packet.data, packet.size = <const uint8_t*> <char*> group.data, <int32_t> len(group.data)
+                packet.head = load_be32(packet.data)
                 packet.offset, packet.parts, packet.lost, packet.input_bytes = group.offset, group.parts, group.lost, group.input_bytes
                 found.packets[kept] = packet
                 kept += 1

@@ -1,6 +1,6 @@
 # Where space packets begin and end in a stream of bytes. See sync.pyx.
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from framecodec.encapsulation cimport encapsulation_is_idle
 
@@ -13,6 +13,7 @@ cdef struct Packet:
     const uint8_t* data
     int64_t offset           # of its first byte: in the stream, or in the frame in which it begins (frames, datagrams)
     int64_t received_ns      # of the frame that completed it, -1 unknown
+    uint32_t head            # its first four octets, most significant first: version, type, APID, sequence flags and count
     int32_t size
     int32_t source           # what the caller gave
     int32_t scid             # -1 unknown
@@ -70,6 +71,19 @@ cdef inline void pass_over(Passed* passed, const uint8_t* packet, int64_t size) 
         passed.idle_bytes += size
 
 
+# What `head` says (133.0-B-2 4.1.3).
+cdef inline int apid_of(uint32_t head) noexcept nogil:
+    return (head >> 16) & 0x7FF
+
+
+cdef inline int count_of(uint32_t head) noexcept nogil:
+    return head & 0x3FFF
+
+
+cdef inline int flags_of(uint32_t head) noexcept nogil:
+    return (head >> 14) & 3
+
+
 cdef void free_found(Found* found) noexcept nogil
 cdef Packet* new_packet(Found* found) noexcept nogil
 cdef Waste* new_waste(Found* found) noexcept nogil
@@ -108,6 +122,9 @@ cdef class Sync:
     # are `limit` packets in `found` and more to come: call again with what is left; -1 (memory).
     cdef int run(self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, int64_t limit) noexcept nogil
     cdef int64_t run_chain(self, int64_t at, int32_t source, Found* found, int64_t limit) noexcept nogil
+    cdef void place(
+        self, int64_t at, int64_t after, int64_t* whole_from, int64_t* whole_to, int64_t* origin, int64_t* received_ns,
+    ) noexcept nogil
     cdef int accept(self, int64_t at, int32_t source, Found* found) noexcept nogil
     cdef int close_garbage(self, int32_t source, Found* found) noexcept nogil
     cdef int waste(self, int64_t start, int64_t size, bint is_truncated, int32_t source, Found* found) noexcept nogil

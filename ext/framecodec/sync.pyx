@@ -16,11 +16,23 @@ a live link does not lag by a packet. Every byte ends in a packet, in one that w
 over, or in a `Waste`.
 """
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
+from framecodec.bits cimport load_be32
 from framecodec.encapsulation cimport ENCAPSULATION, encapsulation_size
+
+cdef extern from *:
+    """
+    /* `value`, through a branch on its being `guess`: the processor goes on with the guess while the value is still being loaded.
+       Packets of a channel are mostly of one size, and where the next header stands otherwise waits for this one's. */
+    static inline int64_t framecodec_likely(int64_t value, int64_t guess) {
+        if (__builtin_expect(value == guess, 1)) { __asm__ volatile("" : "+r"(guess)); return guess; }
+        return value;
+    }
+    """
+    int64_t likely "framecodec_likely"(int64_t value, int64_t guess) noexcept nogil
 
 cdef enum:
     HEADER_BYTES = 6             # 133.0-B-2 4.1.3
@@ -43,18 +55,13 @@ cdef enum:
     # The length of an encapsulation packet may say 4 GiB, and all of it would have to be kept until what follows is seen.
     ENCAPSULATION_BYTES_MAX = 1 << 20
 
+cdef enum:
+    VERSION_AND_APID = 0xE7FF0000
+
 
 cdef inline int64_t packet_size(const uint8_t* header) noexcept nogil:
     # 4.1.3.5: the length field counts the octets after the header, minus one.
     return HEADER_BYTES + 1 + ((<int64_t> header[4] << 8) | header[5])
-
-
-cdef inline int apid_of(const uint8_t* header) noexcept nogil:
-    return ((header[0] & 7) << 8) | header[1]
-
-
-cdef inline int count_of(const uint8_t* header) noexcept nogil:
-    return ((header[2] & 0x3F) << 8) | header[3]
 
 
 cdef void free_found(Found* found) noexcept nogil:
@@ -63,18 +70,24 @@ cdef void free_found(Found* found) noexcept nogil:
     memset(found, 0, sizeof(Found))
 
 
-cdef Packet* new_packet(Found* found) noexcept nogil:
+# Room for `count` more packets; the place of the first, or NULL. They count when the caller says so.
+cdef Packet* new_packets(Found* found, int64_t count) noexcept nogil:
     cdef void* moved
-    cdef Packet* packet
-    if found.packet_count == found.packet_capacity:
-        moved = realloc(found.packets, (2 * found.packet_capacity + 256) * sizeof(Packet))
+    cdef int64_t capacity = found.packet_capacity
+    if found.packet_count + count > capacity:
+        capacity = max(2 * capacity, found.packet_count + count + 64)
+        moved = realloc(found.packets, capacity * sizeof(Packet))
         if moved == NULL:
             return NULL
-        found.packets = <Packet*> moved
-        found.packet_capacity = 2 * found.packet_capacity + 256
-    packet = &found.packets[found.packet_count]
-    found.packet_count += 1
-    packet.parts, packet.lost, packet.scid, packet.vcid = 1, 0, -1, -1
+        found.packets, found.packet_capacity = <Packet*> moved, capacity
+    return &found.packets[found.packet_count]
+
+
+cdef Packet* new_packet(Found* found) noexcept nogil:
+    cdef Packet* packet = new_packets(found, 1)
+    if packet != NULL:
+        found.packet_count += 1
+        packet.parts, packet.lost, packet.scid, packet.vcid = 1, 0, -1, -1
     return packet
 
 
@@ -208,7 +221,7 @@ cdef class Sync:
                     # Less than a header: what is left of a packet if it begins like one.
                     here = data + (at - self.base) + header
                     inside = self.end - at - header
-                    if self.waste(at, self.end - at, inside < 1 or (here[0] >> 5 == self.version and (inside < 2 or self.known_count == 0 or self.known[apid_of(here)])), source, found) < 0:
+                    if self.waste(at, self.end - at, inside < 1 or (here[0] >> 5 == self.version and (inside < 2 or self.known_count == 0 or self.known[apid_of(load_be32(here))])), source, found) < 0:
                         return -1
                     at = self.end
                     break
@@ -220,7 +233,7 @@ cdef class Sync:
                     if verdict == WAIT:
                         break
                 if here[0] >> 5 == self.version:
-                    verdict = self.judge(at, packet_size(here), self.known[apid_of(here)])
+                    verdict = self.judge(at, packet_size(here), self.known[apid_of(load_be32(here))])
                     if verdict == WAIT:
                         break
                 if verdict == ACCEPT:
@@ -239,7 +252,7 @@ cdef class Sync:
                 verdict = REJECT
                 if self.end - at >= header + HEADER_BYTES:
                     here = data + (at - self.base) + header
-                    if here[0] >> 5 == self.version and (self.known_count == 0 or self.known[apid_of(here)]):
+                    if here[0] >> 5 == self.version and (self.known_count == 0 or self.known[apid_of(load_be32(here))]):
                         verdict = self.score(at, False)
                 elif not is_final:
                     self.needed = at + header + HEADER_BYTES
@@ -273,58 +286,69 @@ cdef class Sync:
     cdef int64_t run_chain(self, int64_t at, int32_t source, Found* found, int64_t limit) noexcept nogil:
         cdef int64_t header = self.record_header
         cdef int64_t last = self.end - header - HEADER_BYTES
-        cdef int64_t size, after
+        cdef int64_t size = 0, after, count, whole_from = 0, whole_to = -1, received_ns = -1, origin = 0
         cdef const uint8_t* here
-        cdef const uint8_t* following
         cdef const uint8_t* known = self.known
-        cdef int version = self.version
-        cdef Segment* segment = NULL
+        cdef uint32_t version = self.version
+        cdef uint32_t head, following
         cdef Packet* packet
-        cdef int apid
         if at > last:
             return at
         here = self.data + (at - self.base) + header
-        if here[0] >> 5 != version or not known[apid_of(here)]:
+        head = load_be32(here)
+        if head >> 29 != version or not known[apid_of(head)]:
             return at
-        while found.packet_count < limit:
-            size = packet_size(here)
+        # Room for all that there can be; a packet has 7 octets at least.
+        count = min(limit - found.packet_count, (self.end - at) // (header + HEADER_BYTES + 1) + 1)
+        packet = new_packets(found, count)
+        if packet == NULL:
+            return -1
+        while count > 0:
+            size = likely(packet_size(here), size)
             after = at + header + size
             if after > last:
                 break
-            following = here + header + size
-            if following[0] >> 5 != version or not known[apid_of(following)]:
+            following = load_be32(here + header + size)
+            if ((following ^ head) & VERSION_AND_APID) and (following >> 29 != version or not known[apid_of(following)]):
                 break
-            packet = new_packet(found)
-            if packet == NULL:
-                return -1
-            packet.data, packet.size, packet.source = here, <int32_t> size, source
-            packet.offset, packet.received_ns = at + header, -1
-            if segment == NULL or segment.end < after or segment.start > at:
-                if self.segment_count:
-                    if self.uses_frames:
-                        packet.offset -= self.segment_of(at).start
-                    segment = self.segment_of(after - 1)
-                    packet.received_ns = segment.received_ns
-            else:
-                packet.received_ns = segment.received_ns
-                if self.uses_frames:
-                    packet.offset -= segment.start
-            apid = apid_of(here)
-            self.last[apid] = count_of(here)
-            at, here = after, following
+            if at < whole_from or after > whole_to:          # not inside the segment of the packets before
+                self.place(at, after, &whole_from, &whole_to, &origin, &received_ns)
+            packet.data, packet.head, packet.size, packet.source = here, head, <int32_t> size, source
+            packet.offset, packet.received_ns = at + header - origin, received_ns
+            packet.parts, packet.lost, packet.scid, packet.vcid = 1, 0, -1, -1
+            self.last[apid_of(head)] = count_of(head)
+            packet += 1
+            count -= 1
+            at, here, head = after, here + header + size, following
+        found.packet_count = packet - found.packets
         return at
+
+    # What holds for a packet at [at, after), and for all others in [whole_from, whole_to): where offsets begin, and the receive time.
+    cdef void place(
+        self, int64_t at, int64_t after, int64_t* whole_from, int64_t* whole_to, int64_t* origin, int64_t* received_ns,
+    ) noexcept nogil:
+        cdef Segment* segment
+        if self.segment_count == 0:
+            whole_from[0], whole_to[0] = 0, INT64_MAX
+            return
+        origin[0] = self.segment_of(at).start if self.uses_frames else 0
+        segment = self.segment_of(after - 1)
+        received_ns[0] = segment.received_ns
+        whole_from[0], whole_to[0] = segment.start, segment.end
+        if at < segment.start:                               # it began in an earlier one: this is true of it alone
+            whole_from[0], whole_to[0] = at, after
 
     cdef int accept(self, int64_t at, int32_t source, Found* found) noexcept nogil:
         cdef const uint8_t* header = self.data + (at - self.base) + self.record_header
         cdef Packet* packet
         cdef Segment* segment
-        cdef int apid = apid_of(header)
+        cdef int apid = apid_of(load_be32(header))
         if self.close_garbage(source, found) < 0:
             return -1
         packet = new_packet(found)
         if packet == NULL:
             return -1
-        packet.data = header
+        packet.data, packet.head = header, load_be32(header)
         packet.size = <int32_t> packet_size(header)
         packet.source = source
         packet.offset = at + self.record_header
@@ -337,7 +361,7 @@ cdef class Sync:
         if not self.known[apid]:
             self.known[apid] = 1
             self.known_count += 1
-        self.last[apid] = count_of(header)
+        self.last[apid] = count_of(load_be32(header))
         return 0
 
     cdef int close_garbage(self, int32_t source, Found* found) noexcept nogil:
@@ -372,9 +396,9 @@ cdef class Sync:
                 self.needed = place + self.record_header + HEADER_BYTES
                 return REJECT if self.is_final else WAIT
             header = self.data + (place - self.base) + self.record_header
-            if header[0] >> 5 != version or (depth and (apid_of(header) != apid or count_of(header) != (count + 1) & (SEQUENCE_COUNTS - 1))):
+            if header[0] >> 5 != version or (depth and (apid_of(load_be32(header)) != apid or count_of(load_be32(header)) != (count + 1) & (SEQUENCE_COUNTS - 1))):
                 return REJECT
-            apid, count = apid_of(header), count_of(header)
+            apid, count = apid_of(load_be32(header)), count_of(load_be32(header))
             place += self.record_header + packet_size(header)
         self.version = version
         return ACCEPT
@@ -389,7 +413,7 @@ cdef class Sync:
             return ACCEPT
         if after + self.record_header + HEADER_BYTES <= self.end:
             following = self.data + (after - self.base) + self.record_header
-            if is_known and following[0] >> 5 == self.version and self.known[apid_of(following)]:
+            if is_known and following[0] >> 5 == self.version and self.known[apid_of(load_be32(following))]:
                 return ACCEPT
         elif not self.is_final:
             self.needed = after + self.record_header + HEADER_BYTES
@@ -435,7 +459,7 @@ cdef class Sync:
             if place + self.record_header + HEADER_BYTES > self.end:
                 break
             header = self.data + (place - self.base) + self.record_header
-            if header[0] >> 5 != self.version or (self.known_count and not self.known[apid_of(header)]):
+            if header[0] >> 5 != self.version or (self.known_count and not self.known[apid_of(load_be32(header))]):
                 continue
             verdict = self.score(place, False)
             if verdict == WAIT:
@@ -494,7 +518,7 @@ cdef class Sync:
 
     # What the APID and the count of a chain's header at `depth` are worth; notes them for the headers after it.
     cdef int points_of(self, const uint8_t* header, int* apids, int* counts, int depth) noexcept nogil:
-        cdef int apid = apid_of(header)
+        cdef int apid = apid_of(load_be32(header))
         cdef int last = self.last[apid]
         cdef int points = 0
         cdef int index, ahead
@@ -506,12 +530,12 @@ cdef class Sync:
         if self.known[apid] or is_in_chain:
             points += APID_KNOWN
         if last >= 0:
-            ahead = (count_of(header) - last) & (SEQUENCE_COUNTS - 1)
+            ahead = (count_of(load_be32(header)) - last) & (SEQUENCE_COUNTS - 1)
             if 1 <= ahead <= COUNT_AHEAD_MAX:
                 points += COUNT_GOES_ON
             elif ahead == 0 and is_in_chain:
                 points += COUNT_STANDS_STILL
-        apids[depth], counts[depth] = apid, count_of(header)
+        apids[depth], counts[depth] = apid, count_of(load_be32(header))
         return points
 
     def state(self) -> dict:

@@ -32,7 +32,7 @@ cdef struct Domain:
     int parent
     int64_t length
     int64_t capacity
-    int64_t expected         # length of the last batch
+    int64_t expected         # how many there will be, about
     int64_t current          # the item being written
     int32_t* ends            # of the list, one more than the parent has items
     int64_t filled

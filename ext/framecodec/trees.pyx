@@ -93,6 +93,8 @@ cdef extern from *:
 cdef enum:
     COUNT_BYTES = 16
     FIRST_ITEMS = 64
+    FIRST_DATA_BYTES = 1024
+    FIRST_DATA_BYTES_MAX = 4194304
     # Arrow's offsets are int32; no batch of ours comes near them.
     DATA_BYTES_MAX = 0x7FFFFFFF
 
@@ -190,8 +192,7 @@ cdef class Tree:
         for index in range(self.domain_count):
             framecodec_drop(self.domains[index].ends)
             self.domains[index].ends = NULL
-            if self.domains[index].length:
-                self.domains[index].expected = self.domains[index].length
+            self.domains[index].expected = max(self.domains[index].length, self.domains[index].expected // 8 * 7)
             self.domains[index].length = self.domains[index].capacity = self.domains[index].filled = 0
         framecodec_drop(self.packets)
         self.packets = NULL
@@ -200,7 +201,7 @@ cdef class Tree:
     cdef int reserve(self, int domain, int64_t wanted) noexcept nogil:
         cdef Domain* items = &self.domains[domain]
         cdef Cells* cells
-        # A batch is usually about as large as the last one: no growing step by step.
+        # Of packets the caller knows about how many are to come, of lists there are usually about as many items as last time.
         cdef int64_t capacity = items.capacity if items.capacity else max(FIRST_ITEMS, items.expected)
         cdef int64_t before = items.capacity
         cdef int index
@@ -293,6 +294,8 @@ cdef class Tree:
         cdef Cells* cells = &self.cells[cell]
         cdef int64_t row = self.domains[cells.domain].current
         fill_ends(cells.ends, &cells.filled, row, cells.data_used)
+        if cells.data == NULL and open_data(&cells.data, &cells.data_capacity, size * self.domains[cells.domain].capacity) < 0:
+            return -1
         if append(&cells.data, &cells.data_used, &cells.data_capacity, data, size) < 0:
             return -1
         cells.ends[row + 1] = <int32_t> cells.data_used
@@ -452,6 +455,12 @@ cdef int append(uint8_t** data, int64_t* data_used, int64_t* capacity, const uin
     memcpy(data[0] + data_used[0], more, size)
     data_used[0] += size
     return 0
+
+
+# The first of a column's data: as much as there will be if all items are like this one.
+cdef int open_data(uint8_t** data, int64_t* capacity, int64_t size) noexcept nogil:
+    capacity[0] = min(max(size, FIRST_DATA_BYTES), FIRST_DATA_BYTES_MAX)
+    return grow(<void**> data, capacity[0])
 
 
 cdef int grow_if_null(uint8_t** data) noexcept:
