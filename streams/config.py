@@ -39,15 +39,19 @@ from streams.errors import ConfigError, nearest
 from streams.settings import KeyPath, RawSettings, read_settings
 
 __all__ = [
-    "CODECS", "Alert", "Collector", "Config", "Database", "Kafka", "Link", "Metrics", "Network", "Objective", "Secret",
-    "Slo", "Web", "Webhook", "Windows", "describe_error", "find_config", "load_config", "read_config",
+    "CODECS", "Alert", "Collector", "Config", "Database", "Kafka", "Link", "Metrics", "Network", "Objective", "Reference",
+    "Secret", "Slo", "Web", "Webhook", "Windows", "describe_error", "find_config", "load_config", "read_config",
 ]
 
-Codec = Literal["sflow", "netflow", "ccsds-packets", "tm", "aos", "uslp", "cadu"]
-CODECS: tuple[str, ...] = get_args(Codec)
+Codec = Literal["sflow", "netflow", "rack", "ccsds-packets", "tm", "aos", "uslp", "cadu"]
+# Those of `orbitrack decode`, where one says what a file holds. "rack" is sFlow and NetFlow on one port, by content.
+CODECS: tuple[str, ...] = tuple(codec for codec in get_args(Codec) if codec != "rack")
 Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
 Role = Literal["collect", "worker", "store", "alert", "serve", "gateway"]
-Table = Literal["samples", "flows", "windows_10s", "windows_1m", "windows_1h", "windows_1d", "rejects"]
+Table = Literal[
+    "samples", "flows", "windows_10s", "windows_1m", "windows_1h", "windows_1d", "rejects", "alert_events", "deliveries",
+    "dead_letters",
+]
 METRICS_LISTEN: dict[Role, str] = {role: f"127.0.0.1:{9101 + number}" for number, role in enumerate(get_args(Role))}
 WAIT = "how long a role that starts waits for it; then exit status 3"
 
@@ -182,7 +186,7 @@ class Link(Section):
 
     @property
     def is_rack(self) -> bool:
-        return self.codec in ("sflow", "netflow")
+        return self.codec in ("sflow", "netflow", "rack")
 
     @model_validator(mode="after")
     def check_fit(self) -> Link:
@@ -211,6 +215,10 @@ class Objective(Section):
 
 class Slo(Section):
     files: FilePaths = Field(default=[], description="OpenSLO v1 and MaintenancePolicy")
+
+
+class Reference(Section):
+    files: FilePaths = Field(default=[], description="entities, maintenance and contacts, YAML or CSV")
 
 
 class Alert(Section):
@@ -263,6 +271,7 @@ class Config(Section):
     links: list[Link] = Field(default=[], alias="link")
     objectives: list[Objective] = Field(default=[], alias="objective")
     slo: Slo = Slo()
+    reference: Reference = Reference()
     alert: Alert = Alert()
     webhooks: list[Webhook] = Field(default=[], alias="webhook")
     web: Web = Web()

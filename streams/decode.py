@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streams.errors import ConfigError
 from streams.model import SAMPLES, SCHEMAS
@@ -30,6 +31,7 @@ __all__ = ["OWN_SAMPLES", "Decoded", "Decoder", "TransferFrameDecoder", "frame_d
 
 # Frames that a collector makes about itself: each is an Arrow IPC stream of SAMPLES (drops, sheds, skew).
 OWN_SAMPLES = "orbitrack-samples"
+SFLOW_BEGIN = pa.scalar(b"\0\0\0\5", pa.binary())
 
 
 @dataclass
@@ -101,6 +103,32 @@ class TransferFrameDecoder:
         self.packets.restore(state[end:])
 
 
+class RackDecoder:
+    """sFlow and NetFlow on one port: a decoder of each, and every datagram to the one whose version it begins with."""
+
+    def __init__(self, sflow: CoreDecoder, netflow: CoreDecoder) -> None:
+        self.sflow, self.netflow = sflow, netflow
+
+    def decode(self, frames: pa.RecordBatch) -> Decoded:
+        # sFlow version 5 begins with a 32-bit 5, NetFlow and IPFIX with their version in 16 bits.
+        is_sflow = pc.equal(pc.binary_slice(frames["frame"], 0, 4), SFLOW_BEGIN)
+        decoded = Decoded()
+        for decoder, mine in ((self.sflow, is_sflow), (self.netflow, pc.invert(is_sflow))):
+            part = frames.filter(mine)
+            if part.num_rows:
+                decoded.extend(decoder.decode(part))
+        return decoded
+
+    def snapshot(self) -> bytes:
+        sflow, netflow = self.sflow.snapshot(), self.netflow.snapshot()
+        return len(sflow).to_bytes(8, "big") + sflow + netflow
+
+    def restore(self, state: bytes) -> None:
+        end = 8 + int.from_bytes(state[:8], "big")
+        self.sflow.restore(state[8:end])
+        self.netflow.restore(state[end:])
+
+
 class OwnSamplesDecoder:
     """Takes the collectors' own samples out of their frames. Keeps no state."""
 
@@ -168,6 +196,13 @@ def open_netflow(link: Link) -> Decoder:
     return CoreDecoder(NetflowDecoder())
 
 
+def open_rack(link: Link) -> Decoder:
+    from framecodec.netflow import NetflowDecoder
+    from framecodec.sflow import SflowDecoder
+
+    return RackDecoder(CoreDecoder(SflowDecoder()), CoreDecoder(NetflowDecoder()))
+
+
 def open_space_packets(link: Link) -> Decoder:
     datagrams = bool(link.listen and link.listen.startswith("udp"))
     return CoreDecoder(open_packets(link, "datagrams" if datagrams else "frames", link.record_header))
@@ -217,6 +252,7 @@ def frame_decoder(link: Link, *, boundaries: str, emit: tuple[str, ...]) -> Any:
 OPENERS: Mapping[str, Callable[[Link], Decoder]] = {
     "sflow": open_sflow,
     "netflow": open_netflow,
+    "rack": open_rack,
     "ccsds-packets": open_space_packets,
     "tm": open_transfer_frames,
     "aos": open_transfer_frames,

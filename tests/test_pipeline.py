@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from typing import Any
 
 import pyarrow as pa
@@ -70,6 +71,30 @@ def test_a_batch_of_several_links_is_told_apart() -> None:
     pipeline.feed(both.combine_chunks().to_batches()[0], NOW)
     output = everything(pipeline.close(NOW, 1))
     assert output["samples"] and [row["reason"] for row in output["rejects"]] == ["unknown_link"]
+
+
+def netflow5(sequence: int, octets: int) -> bytes:
+    """A NetFlow version 5 message with one record."""
+    header = struct.pack(">HHIIIIBBH", 5, 1, 1000, NOW // NS, 0, sequence, 0, 0, 0)
+    return header + struct.pack(">IIIHHIIIIHHBBBBHHBBH", 1, 2, 0, 1, 2, 7, octets, 0, 0, 80, 443, 0, 0, 6, 0, 0, 0, 0, 0, 0)
+
+
+def test_sflow_and_netflow_of_one_link_are_told_apart_by_content_also_after_a_restart() -> None:
+    settings = Config.model_validate({"link": [{"name": "racks", "codec": "rack"}], "windows": {"lateness": "0"}})
+    datagrams = [each for n in range(1, 5) for each in (counters(n, 1000 * n), netflow5(n, 100 * n), b"", b"\0")]
+    before = Pipeline(settings)
+    before.feed(frames(datagrams[:8]), NOW)
+    first = before.close(NOW, 1)
+    after = Pipeline(settings)
+    after.load(before.delta(), NOW)
+    after.feed(frames(datagrams[8:]), NOW)
+    last = after.close(FOREVER, 2)
+
+    samples = rows(first.samples) + rows(last.samples)
+    assert [row["value"] for row in samples if row["metric"] == "if_in_octets"] == [1000, 2000, 3000, 4000]
+    assert [row["bytes"] for row in rows(first.flows) + rows(last.flows)] == [100, 200, 300, 400]
+    assert {row["metric"] for row in samples}.isdisjoint({"sequence_gaps", "sequence_resets"})
+    assert len(rows(first.rejects) + rows(last.rejects)) == 8
 
 
 def test_a_record_without_frames_is_one_reject() -> None:
