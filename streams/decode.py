@@ -153,9 +153,17 @@ def as_arrow(core_output: Any) -> Decoded:
     """A core decoder's output as pyarrow batches with exactly the model's schemas."""
     decoded = Decoded()
     for name, schema in (("samples", "samples"), ("derived", "samples"), ("flows", "flows"), ("rejects", "rejects")):
-        rows = [batch.take(SCHEMAS[schema]) for batch in getattr(core_output, name, ()) if len(batch)]
+        rows = [as_model(batch, SCHEMAS[schema]) for batch in getattr(core_output, name, ()) if len(batch)]
         setattr(decoded, name, rows)
     return decoded
+
+
+def as_model(batch: Any, schema: pa.Schema) -> pa.RecordBatch:
+    """Satellite decoders give pyarrow's batches, those of racks the core's own."""
+    if isinstance(batch, pa.RecordBatch):
+        return pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+    taken: pa.RecordBatch = batch.take(schema)
+    return taken
 
 
 def reject(frames: pa.RecordBatch, reason: str, detail: str) -> pa.RecordBatch:
