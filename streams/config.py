@@ -162,6 +162,8 @@ class Link(Section):
     listen: ListenFrames | None = None
     allow: Networks = Field(default=[], description="senders that are taken; empty: everybody")
     rate: int | None = Field(default=None, ge=1, description="datagrams a second of each sender; more are dropped and counted")
+    elements: FilePath | None = Field(default=None, description="enterprise elements of IPFIX, beside those orbitrack knows (YAML)")
+    unknown_elements: Literal["skip", "keep"] = Field(default="skip", description="keep: other enterprise elements as text samples")
     frame_length: int | None = Field(default=None, ge=7, le=65_536, description="bytes of a transfer frame")
     fecf: bool | None = Field(default=None, description="frames end in a CRC-16")
     randomized: bool | None = Field(default=None, description="CADUs are pseudo-randomized")
@@ -194,8 +196,13 @@ class Link(Section):
             for key in ("definition", "container", "spacecraft", "frame_length", "rs", "fecf"):
                 if getattr(self, key) is not None:
                     raise KeyProblem(key, f"means nothing for codec {self.codec}")
-            if self.listen and not self.listen.startswith("udp://"):
+            # IPFIX alone has a way to say in a stream where a message ends (RFC 7011 section 10.4).
+            if self.listen and not self.listen.startswith("udp://") and self.codec != "netflow":
                 raise KeyProblem("listen", f"is not udp://HOST:PORT, but {self.codec} comes in datagrams")
+        if self.codec not in ("netflow", "rack"):
+            for key in ("elements", "unknown_elements"):
+                if key in self.model_fields_set and getattr(self, key) not in (None, "skip"):
+                    raise KeyProblem(key, f"means nothing for codec {self.codec}")
         if self.rate and self.listen and not self.listen.startswith("udp://"):
             raise KeyProblem("rate", "is for datagrams; a TCP sender is held back instead")
         if self.container and not self.definition:

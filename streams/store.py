@@ -21,24 +21,23 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from streams.clickhouse.client import Watch, connect
-from streams.clickhouse.migrate import migrate
+from streams.clickhouse.client import Watch
 from streams.clickhouse.native import TABLES
 from streams.clickhouse.rollup import Rollup
 from streams.clickhouse.sink import DeadLetter, Held, Place, Sink
-from streams.clock import NS, Clock, wall_clock_ns
+from streams.clock import Clock, wall_clock_ns
+from streams.database import load_reference_files, open_client, wait_for_database
 from streams.errors import DependencyError
 from streams.folders import make_folder
-from streams.kafka import BatchError, Topics, read_batch, retry_visibly, wait_for_topics
+from streams.kafka import BatchError, Topics, read_batch, wait_for_topics
 from streams.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import faust
-    from clickhouse_connect.driver.client import Client
 
-    from streams.config import Config, Database
+    from streams.config import Config
 
-__all__ = ["Offsets", "Store", "create_app", "run", "wait_for_database"]
+__all__ = ["Offsets", "Store", "create_app", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -258,23 +257,6 @@ class StoreCounts:
         self.database.down(detail)
 
 
-def open_client(database: Database) -> Client:
-    return connect(database.dsn, **database.login)
-
-
-async def wait_for_database(database: Database) -> list[str]:
-    """Returns, when the tables are as they should be, the migrations that were applied.
-
-    DependencyError (exit status 3) when there is no database within `[database] wait`, or it does not let us in.
-    """
-
-    async def bring_up_to_date() -> list[str]:
-        return await asyncio.to_thread(migrate, database.dsn, **database.login, ttl=database.ttl)
-
-    applied: list[str] = await retry_visibly("ClickHouse", bring_up_to_date, (DependencyError,), database.wait_ns / NS)
-    return applied
-
-
 def create_app(config: Config) -> faust.App:
     """The Faust app of the store role, ready to run."""
     from faust.types import TP
@@ -336,6 +318,7 @@ def run(config: Config, log_level: str = "WARNING") -> None:
     async def prepare() -> None:
         await wait_for_topics(config.kafka)
         await wait_for_database(config.database)
+        await load_reference_files(config)
 
     asyncio.run(prepare())
     run_app(create_app(config), log_level)

@@ -53,16 +53,16 @@ def test_every_column_says_its_unit_and_meaning(database: str) -> None:
 def test_everything_named_in_the_design_is_there(database: str) -> None:
     expected = {
         "samples", "flows", "windows_10s", "windows_1m", "windows_1h", "windows_1d", "rejects", "entities", "maintenance",
-        "contacts", "alert_events", "deliveries", "dead_letters", "schema_migrations",
+        "contacts", "alert_events", "deliveries", "dead_letters", "schema_migrations", "reference_rows",
         "v_samples", "v_flows", "v_10s", "v_1m", "v_1h", "v_1d",
     }
 
     with connect(database) as client:
         found = {name for (name,) in client.query("SHOW TABLES").result_rows}
-        functions = {name for (name,) in client.query("SELECT name FROM system.functions WHERE name LIKE 'sk\\_%'").result_rows}
+        functions = client.query("SELECT name FROM system.functions WHERE origin = 'SQLUserDefined'").result_columns[0]
 
     assert found == expected
-    assert functions == {"sk_key", "sk_val", "sk_quantile", "sk_le"}
+    assert set(functions) == {"sk_key", "sk_val", "sk_quantile", "sk_le", "mac_text"}
 
 
 def test_second_run_applies_nothing(database: str) -> None:
@@ -133,6 +133,12 @@ def test_rows_inserted_by_hand_are_told_apart_by_content(database: str) -> None:
         assert client.query("SELECT bytes, partition, offset, position FROM v_flows ORDER BY bytes").result_rows == [
             (1, 0, 0, 0), (2, 0, 0, 0)
         ]
+
+
+def test_macs_are_text_in_the_view(database: str) -> None:
+    with connect(database) as client:
+        client.command("INSERT INTO flows (exporter, src_mac) VALUES ('e', unhex('AABBCC0102FF'))")
+        assert client.query("SELECT src_mac, dst_mac FROM v_flows").result_rows == [("aa:bb:cc:01:02:ff", None)]
 
 
 def test_last_inserted_row_with_an_id_is_the_valid_one(database: str) -> None:

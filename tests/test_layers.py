@@ -15,10 +15,10 @@ from tests.processes import REPOSITORY
 LAYERS = [
     ["errors", "clock", "model", "addresses", "resources", "folders", "repeats"],
     ["settings", "config_types", "config", "yamlfile", "toml", "telemetry"],
-    ["definitions", "decode", "rules", "slo", "checkpoint", "captures", "rows", "web"],
+    ["definitions", "elements", "decode", "rules", "slo", "reference", "checkpoint", "captures", "rows", "web"],
     ["pipeline", "offline", "outputs"],
     ["kafka", "clickhouse", "collectors", "webhooks", "gateway", "replay", "simulate", "inspect"],
-    ["partition", "shell"],
+    ["database", "partition", "shell"],
     ["worker", "store", "alert", "serve", "embedded"],
     ["cli"],
 ]

@@ -77,6 +77,8 @@ def check_config(findings: Findings, file: Path | None, name: str, *, dump: bool
     slos = check_slos(findings, "SLOs", named.slo.files, webhooks) if named.slo.files else []
     if named.alert.rules:
         check_rules(findings, "rules", named.alert.rules, webhooks, slos)
+    if named.reference.files:
+        check_reference(findings, "reference", named.reference.files)
     check_secrets(findings, config)
 
 
@@ -84,7 +86,7 @@ def usable_parts(file: Path | None) -> Config:
     """Of a configuration with mistakes, the links, SLO files and rule files that are right: they can be looked at."""
     from pydantic import BaseModel, ValidationError
 
-    from streams.config import Alert, Config, Link, Slo, find_config
+    from streams.config import Alert, Config, Link, Reference, Slo, find_config
     from streams.settings import read_settings
 
     found = find_config(file, os.environ)
@@ -102,6 +104,7 @@ def usable_parts(file: Path | None) -> Config:
     return Config.model_construct(
         links=[link for each in (links if isinstance(links, list) else []) for link in usable(Link, each)],
         slo=next(usable(Slo, values.get("slo", {})), Slo()), alert=next(usable(Alert, values.get("alert", {})), Alert()),
+        reference=next(usable(Reference, values.get("reference", {})), Reference()),
     )
 
 
@@ -126,6 +129,8 @@ def check_files(findings: Findings, files: Sequence[Path]) -> None:
     for file in files:
         if file.suffix == ".toml":
             check_config(findings, file, str(file))
+        elif is_reference(file):
+            check_reference(findings, str(file), [file])
         elif file.suffix in (".xml", ".csv"):
             check_definition(findings, file, None)
         elif file.suffix not in (".yaml", ".yml"):
@@ -140,12 +145,37 @@ def check_files(findings: Findings, files: Sequence[Path]) -> None:
 
 def is_slo(file: Path) -> bool:
     """Enough of a YAML file to see its apiVersion."""
+    text = start_of(file)
+    return "apiVersion" in text or "openslo" in text
+
+
+def is_reference(file: Path) -> bool:
+    """A CSV named after a table, or YAML whose first key is one."""
+    from streams.reference import KEYS
+
+    if file.suffix == ".csv":
+        return file.stem.lower().startswith(tuple(KEYS))
+    if file.suffix not in (".yaml", ".yml"):
+        return False
+    keys = (line.partition(":")[0] for line in start_of(file).splitlines() if line[:1].isalpha())
+    return next(keys, None) in KEYS
+
+
+def start_of(file: Path) -> str:
     try:
         with file.open(encoding="utf-8", errors="replace") as stream:
-            text = stream.read(65_536)
+            return stream.read(65_536)
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error
-    return "apiVersion" in text or "openslo" in text
+
+
+def check_reference(findings: Findings, name: str, files: Sequence[Path]) -> None:
+    from streams.reference import read_reference
+    from streams.yamlfile import Mistakes
+
+    mistakes = Mistakes()
+    tables = read_reference(files, mistakes)
+    findings.add(name, ", ".join(f"{len(rows)} {table}" for table, rows in tables.items()) or "nothing", mistakes.found())
 
 
 def check_definition(findings: Findings, file: Path, container: str | None) -> None:

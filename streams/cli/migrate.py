@@ -19,10 +19,12 @@ __all__ = ["command"]
 @click.option("--print", "print_only", is_flag=True, help="Print the statements and change nothing.")
 @pass_config
 def command(config: Config, cluster: str | None, print_only: bool) -> None:
-    """Bring the database's tables up to date. Safe to repeat, and while everything runs."""
-    from streams.clickhouse.client import database_of
+    """Bring the database's tables up to date, and what `[reference] files` list. Safe to repeat, and while everything runs."""
+    from streams.clickhouse.client import connect, database_of
     from streams.clickhouse.cluster import render
     from streams.clickhouse.migrate import load_migrations, migrate
+    from streams.clickhouse.reference import load_reference
+    from streams.reference import read_reference
 
     database = config.database
     if print_only:
@@ -31,7 +33,12 @@ def command(config: Config, cluster: str | None, print_only: bool) -> None:
             for statement in render(migration.statements, database_of(database.dsn), cluster):
                 click.echo(statement + ";\n")
         return
+    tables = read_reference(config.reference.files)
     applied = migrate(database.dsn, **database.login, ttl=database.ttl, cluster=cluster)
     for name in applied:
         click.echo(f"applied {name}")
+    if tables:
+        with connect(database.dsn, **database.login) as client:
+            for change in load_reference(client, tables):
+                click.echo(f"loaded {change}")
     click.echo(f"database '{database_of(database.dsn)}' is up to date")

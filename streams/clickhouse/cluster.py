@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["local", "on_cluster", "render"]
+__all__ = ["cluster_of", "local", "on_cluster", "render"]
 
 TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\s*\n\((.*)\n\)\nENGINE = (\w+)(?:\((\w+)\))?\n(.*)", re.S)
-OTHER = re.compile(r"CREATE (VIEW|FUNCTION) IF NOT EXISTS (\w+)")
+OTHER = re.compile(r"CREATE (?:OR REPLACE VIEW|(?:VIEW|FUNCTION) IF NOT EXISTS) \w+")
+DISTRIBUTED = re.compile(r"Distributed\('([^']+)'")
 
 # All rows that one FINAL, one GROUP BY key or one join must see together.
 SHARDING_KEYS = {
     "flows": "cityHash64(exporter)", "rejects": "cityHash64(source)", "alert_events": "fingerprint",
     "deliveries": "cityHash64(webhook_id)", "dead_letters": "cityHash64(topic, partition)",
-    "maintenance": "id", "contacts": "id", "schema_migrations": "cityHash64(name)",
+    "maintenance": "id", "contacts": "id", "schema_migrations": "cityHash64(name)", "reference_rows": "cityHash64(key)",
 }
 
 
@@ -34,6 +35,12 @@ def local(table: str, cluster: str | None) -> str:
     return f"{table}_local" if cluster else table
 
 
+def cluster_of(engine: str) -> str | None:
+    """The cluster that a table of this engine (`engine_full` in system.tables) is spread over, if it is."""
+    found = DISTRIBUTED.match(engine)
+    return found[1] if found else None
+
+
 def render(statements: list[str], database: str, cluster: str | None) -> list[str]:
     """The statements as they are to be sent."""
     if cluster is None:
@@ -44,9 +51,9 @@ def render(statements: list[str], database: str, cluster: str | None) -> list[st
 def render_one(statement: str, database: str, cluster: str) -> list[str]:
     table = TABLE.fullmatch(statement)
     if not table:
-        rendered, found = OTHER.subn(rf"CREATE \1 IF NOT EXISTS \2{on_cluster(cluster)}", statement, count=1)
-        assert found, f"a statement that the cluster variant does not know: {statement[:80]}"
-        return [rendered]
+        other = OTHER.match(statement)
+        assert other, f"a statement that the cluster variant does not know: {statement[:80]}"
+        return [f"{other[0]}{on_cluster(cluster)}{statement[other.end():]}"]
     name, columns, engine, version, rest = table.groups()
     # ON CLUSTER inserts retried after a lost answer are recognised by their token for a week (the default of the window).
     rest = rest.replace("non_replicated_deduplication_window", "replicated_deduplication_window")

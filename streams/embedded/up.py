@@ -20,11 +20,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
+from streams.database import wait_for_database
 from streams.embedded.broker import CONTROLLER_PORT_STEP, fetch_jars, wait_until_listening
 from streams.embedded.supervisor import Supervisor
 from streams.errors import ConfigError, DependencyError, UsageError, nearest
 from streams.kafka import wait_for_topics
-from streams.store import wait_for_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable

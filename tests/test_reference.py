@@ -1,0 +1,184 @@
+"""Entities, maintenance and contacts in files, and the database made to say the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from streams.cli import main
+from streams.clickhouse.client import connect
+from streams.clickhouse.cluster import cluster_of
+from streams.clickhouse.reference import load_reference
+from streams.errors import DefinitionError
+from streams.reference import read_reference
+from streams.yamlfile import Mistakes
+
+SITES = """
+entities:
+  - entity: link-1
+    kind: link
+    site: Kiruna
+    customer: acme
+    zone: Europe/Stockholm
+    attrs: {latency_target_ms: 45, note: "north"}
+  - entity: 7
+maintenance:
+  - {id: 3, entity: link-1, start: 2026-10-03T02:00:00+02:00, end: 2026-10-03 04:00:00, cancelled: true}
+  - {entity: link-1, start: 2026-10-04, end: 2026-10-05}
+"""
+CONTACTS = """\
+spacecraft,station,aos,los,required_snr_db
+sat-1,"Kiruna, north",2026-10-01T00:00:00Z,2026-10-01T00:10:00Z,8.5
+
+sat-1,Svalbard,2026-10-01T01:40:00Z,2026-10-01T01:50:00Z,
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(name: str, text: str) -> Path:
+        file = tmp_path / name
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def refused(file: Path) -> str:
+    with pytest.raises(DefinitionError) as error:
+        read_reference([file])
+    return str(error.value).replace(str(file), file.name)
+
+
+def test_yaml_lists_tables_and_csv_is_one(write) -> None:
+    tables = read_reference([write("sites.yaml", SITES), write("contacts-2026-10.csv", CONTACTS)])
+
+    assert tables["entities"]["link-1"] == {
+        "entity": "link-1", "kind": "link", "site": "Kiruna", "customer": "acme", "zone": "Europe/Stockholm",
+        "attrs": {"latency_target_ms": "45", "note": "north"},
+    }
+    assert tables["entities"]["7"]["zone"] == "UTC"
+    assert tables["maintenance"][3] == {
+        "id": 3, "entity": "link-1", "start": datetime(2026, 10, 3, tzinfo=UTC), "end": datetime(2026, 10, 3, 4, tzinfo=UTC),
+        "reason": "planned", "cancelled": 1,
+    }
+    assert [(row["station"], row["required_snr_db"]) for row in tables["contacts"].values()] == [
+        ("Kiruna, north", 8.5), ("Svalbard", 0)
+    ]
+
+
+def test_csv_columns_of_attrs_become_attributes(write) -> None:
+    text = "\ufeffentity,attrs.latency_target_ms,attrs.note\na,45,\nb,,\n"
+
+    entities = read_reference([write("entities.csv", text)])["entities"]
+
+    assert [row["attrs"] for row in entities.values()] == [{"latency_target_ms": "45"}, {}]
+
+
+def test_row_without_id_has_the_same_one_every_time_and_another_when_it_moves(write) -> None:
+    first = list(read_reference([write("contacts.csv", CONTACTS)])["contacts"])
+    again = list(read_reference([write("contacts.csv", CONTACTS.replace("8.5", "9"))])["contacts"])
+    moved = list(read_reference([write("contacts.csv", CONTACTS.replace("00:00:00Z", "00:01:00Z"))])["contacts"])
+
+    assert first == again
+    assert [id_ in first for id_ in moved] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.yaml", "entities:\n  - entity: a\n    sight: b\n",
+         "a.yaml:3: unknown key 'sight'\n  at entities[0].sight\n  hint: did you mean 'site'?"),
+        ("a.yaml", "entity:\n  - entity: a\n", "a.yaml:1: unknown key 'entity'\n  at entity\n  hint: did you mean 'entities'?"),
+        ("a.yaml", "entities: a\n", "a.yaml:1: 'entities' must be a list, not 'a'\n  at entities\n"
+         "  hint: write '- ' before each entry of entities"),
+        ("a.yaml", "entities:\n- kind: link\n", "a.yaml:2: 'entity' is missing\n  at entities[0]"),
+        ("a.yaml", "entities:\n- {entity: a}\n- {entity: b}\n- {entity: a}\n",
+         "a.yaml:4: 'a' is listed twice\n  at entities[2]\n  hint: it stands in a.yaml:2 too"),
+        ("a.yaml", "entities:\n- {entity: a, zone: Europe/Stokholm}\n",
+         "a.yaml:2: 'zone' cannot be 'Europe/Stokholm'\n  at entities[0].zone\n  hint: did you mean 'Europe/Stockholm'?"),
+        ("a.yaml", "maintenance:\n- {entity: a, start: tomorrow, end: 2026-10-01}\n",
+         "a.yaml:2: 'start' must be a time, not 'tomorrow'\n  at maintenance[0].start\n  hint: for example 2026-10-01"),
+        ("a.yaml", "maintenance:\n- {entity: a, start: 2026-10-02, end: 2026-10-01}\n",
+         "a.yaml:2: 'end' is before 'start'\n  at maintenance[0].end\n  hint: times without an offset are UTC"),
+        ("a.yaml", "maintenance:\n- {id: -1, entity: a, start: 2026-10-01, end: 2026-10-01}\n",
+         "a.yaml:2: 'id' must be a whole number from 0, not '-1'\n  at maintenance[0].id\n  hint: leave it out to get one"),
+        ("a.yaml", "contacts:\n- {spacecraft: a, station: b, aos: 1912-04-14, los: 2026-10-01}\n",
+         "a.yaml:2: 'aos' is 1912-04-14\n  at contacts[0].aos\n  hint: the database holds times from 1970 to 2106"),
+        ("contacts.csv", CONTACTS.replace("8.5", "strong"),
+         "contacts.csv:2: 'required_snr_db' must be a number, not 'strong'\n  at required_snr_db"),
+        ("contacts.csv", CONTACTS.replace('"Kiruna, north"', "Kiruna, north"),
+         "contacts.csv:2: has 6 cells under a header of 5\n  hint: quote cells with commas"),
+        ("contacts.csv", 'spacecraft\n"sat', "contacts.csv:2: is not CSV: unexpected end of data"),
+        ("passes.csv", "a\n", "passes.csv: is no table by its name\n  hint: a CSV file is named entities, maintenance"),
+        ("a.yaml", "entities: [", "a.yaml:1: is not YAML: expected the node content, but found '<stream end>'"),
+    ],
+)  # fmt: skip
+def test_mistake_is_named_with_file_line_and_hint(write, name: str, text: str, expected: str) -> None:
+    file = write(name, text)
+
+    assert refused(file).replace(str(file.parent) + "/", "").startswith(expected)
+
+
+def test_every_mistake_is_found_at_once(write) -> None:
+    mistakes = Mistakes()
+    rows = read_reference([write("a.yaml", "entities:\n- {}\n- {entity: a}\n- {entity: b, zone: x}\n")], mistakes)
+
+    assert list(rows["entities"]) == ["a"]
+    assert [error.line for error in mistakes.found()] == [2, 4]
+
+
+def test_absent_or_binary_file_is_a_mistake(tmp_path: Path, write) -> None:
+    assert refused(tmp_path / "none.yaml") == "none.yaml: cannot be read: No such file or directory"
+    (tmp_path / "latin.csv").write_bytes(b"entity\n\xe9\n")
+    assert refused(tmp_path / "latin.csv") == "latin.csv:2: is not UTF-8"
+
+
+def test_loading_again_changes_nothing_and_removal_is_visible(database: str, write) -> None:
+    tables = read_reference([write("sites.yaml", SITES), write("contacts.csv", CONTACTS)])
+    with connect(database) as client:
+        client.command("INSERT INTO entities (entity, kind) VALUES ('by-hand', 'rack')")
+
+        changes = load_reference(client, tables)
+        assert [str(change) for change in changes] == [
+            "entities: 2 new, 0 changed, 0 deleted", "maintenance: 2 new, 0 changed, 0 deleted",
+            "contacts: 2 new, 0 changed, 0 deleted",
+        ]
+        versions = client.query("SELECT entity, version FROM entities FINAL ORDER BY entity").result_rows
+        assert load_reference(client, tables) == []
+        assert client.query("SELECT entity, version FROM entities ORDER BY entity").result_rows == versions
+
+        fewer = read_reference([write("entities.csv", "entity,site\nlink-1,Esrange\n")])
+        assert [str(change) for change in load_reference(client, fewer)] == ["entities: 0 new, 1 changed, 1 deleted (7)"]
+        found = client.query("SELECT entity, site, attrs FROM entities FINAL ORDER BY entity").result_rows
+        assert found == [("by-hand", "", {}), ("link-1", "Esrange", {})]
+        assert client.command("SELECT count() FROM contacts FINAL") == 2       # no file lists that table any more: left alone
+
+        nothing = read_reference([write("none.yaml", "entities: []\ncontacts:\n")])
+        load_reference(client, nothing)
+        assert client.query("SELECT entity FROM entities FINAL").result_rows == [("by-hand",)]
+        assert client.command("SELECT count() FROM contacts FINAL") == 0
+        assert [str(change) for change in load_reference(client, tables)][:1] == ["entities: 2 new, 0 changed, 0 deleted"]
+
+
+def test_migrate_loads_what_the_configuration_names_and_check_judges_it(database: str, write, tmp_path: Path) -> None:
+    write("sites.yaml", SITES)
+    config = write("orbitrack.toml", f'[database]\ndsn = "{database}"\n[reference]\nfiles = ["*.yaml"]\n')
+
+    first = CliRunner().invoke(main, ["--config", str(config), "migrate"])
+    again = CliRunner().invoke(main, ["--config", str(config), "migrate"])
+    check = CliRunner().invoke(main, ["--config", str(config), "check"])
+    alone = CliRunner().invoke(main, ["check", str(tmp_path / "sites.yaml")])
+
+    assert "loaded entities: 2 new, 0 changed, 0 deleted\nloaded maintenance: 2 new" in first.output
+    assert "loaded" not in again.output
+    assert "reference: 2 entities, 2 maintenance" in check.output
+    assert f"{tmp_path / 'sites.yaml'}: 2 entities, 2 maintenance" in alone.output
+
+
+def test_rows_of_a_cluster_are_deleted_where_they_lie() -> None:
+    assert cluster_of("Distributed('main', 'orbitrack', 'entities_local', cityHash64(entity))") == "main"
+    assert cluster_of("ReplacingMergeTree(version) ORDER BY entity") is None
