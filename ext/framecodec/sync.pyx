@@ -218,10 +218,10 @@ cdef class Sync:
                         break
                     if self.close_garbage(source, found) < 0:
                         return -1
-                    # Less than a header: what is left of a packet if it begins like one.
+                    # Less than a header, perhaps two octets: what is left of a packet if it begins like one.
                     here = data + (at - self.base) + header
                     inside = self.end - at - header
-                    if self.waste(at, self.end - at, inside < 1 or (here[0] >> 5 == self.version and (inside < 2 or self.known_count == 0 or self.known[apid_of(load_be32(here))])), source, found) < 0:
+                    if self.waste(at, self.end - at, inside < 1 or (here[0] >> 5 == self.version and (inside < 2 or self.known_count == 0 or self.known[(here[0] & 7) << 8 | here[1]])), source, found) < 0:
                         return -1
                     at = self.end
                     break
