@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ from jsonschema import Draft202012Validator
 from streams.clock import NS
 from streams.config import Secret
 from streams.errors import ConfigError
-from streams.rules import RuleEngine, fingerprint
+from streams.rules import Rule, RuleEngine, fingerprint
+from streams.rules.alert import Event
 from streams.webhooks import check_webhooks
 from streams.webhooks.messages import make_messages
 from streams.webhooks.payloads import PAYLOADS, Notice, notices
-from tests.alert_scenario import Scenario, windows_batch
+from tests.alert_scenario import Scenario, seconds, windows_batch
 from tests.test_rules import FAN, HOT, SILENT
+from tests.webhook_consumers import AlertmanagerApi, PagerDuty, Slack, WebhookV4
 from tests.webhook_server import webhook
 
 SCHEMAS = Path(__file__).parents[1] / "schemas" / "webhook"
@@ -50,6 +53,58 @@ def test_bodies_are_valid_against_their_schema(form):
     assert len(found) >= 4
     for body in found:
         Draft202012Validator(schema).validate(body)
+
+
+def open_alerts():
+    """What is firing after the day, by what was told."""
+    firing = set()
+    for notice in (notice for batch in DAY for notice in notices(batch)):
+        (firing.add if notice.state == "firing" else firing.discard)((notice.rule, notice.labels["entity"]))
+    return firing
+
+
+def test_every_receiver_ends_with_the_alerts_that_are_firing():
+    assert open_alerts() == {("Silent", "rack-7"), ("TooHot", '<b>"&\\ü\n')}
+    hook, pager, alertmanager = WebhookV4(), PagerDuty(), AlertmanagerApi()
+    for body in bodies("alertmanager"):
+        hook.take(body)
+    for body in bodies("pagerduty", secret=Secret("0123456789abcdef" * 2)):
+        pager.take(body)
+    for body in bodies("alertmanager-api"):
+        alertmanager.take(body)
+    assert hook.open == pager.open == alertmanager.open_at(seconds("10:07:00")) == open_alerts()
+
+
+def test_slack_shows_every_change_in_its_colour():
+    slack = Slack()
+    for body in bodies("slack"):
+        slack.take(body)
+    told = [notice.state for batch in DAY for notice in notices(batch)]
+    lines = [line for _, text in slack.shown for line in text.splitlines()]
+    assert sum("[FIRING]" in line for line in lines) == told.count("firing")
+    assert sum("[RESOLVED]" in line for line in lines) == told.count("resolved")
+    assert all((color == "#2e9e4f") == ("[FIRING]" not in text) for color, text in slack.shown)
+
+
+def test_rule_on_an_slo_is_told_under_its_own_name_and_within_the_limits():
+    name = "Burn:" + "an-slo-with-a-long-name/" * 12
+    rule = Rule(name, "threshold", "up", op="<", value=1.0, resolve=1.0, alertname="Burn", labels={"slo": name[5:]})
+    story = Scenario([rule]).samples("link-1", up=0).at("10:00:10")
+    (batch,) = [story.engine.batch([(rule, Event("link-1", 1, "firing", 9.0, 10**18, None, None))], 10**18)]
+    (v4,) = make_messages(batch, {name: rule}, [webhook(URL)])
+    (page,) = make_messages(batch, {name: rule}, [webhook(URL, format="pagerduty", secret=Secret("k" * 32))])
+    hook, pager = WebhookV4(), PagerDuty()
+    hook.take(json.loads(v4.body))
+    pager.take(json.loads(page.body))
+    assert hook.open == pager.open == {("Burn", "link-1")}
+    assert json.loads(v4.body)["groupLabels"] == {"alertname": "Burn"}
+
+
+@pytest.mark.parametrize(("tells", "states"), [(("firing",), ["firing"]), (("resolved",), ["resolved"]), ((), [])])
+def test_policy_decides_which_states_are_told(tells, states):
+    rules = {HOT.name: replace(HOT, tells=tells)}
+    found = [message for batch in batches(HOT) for message in make_messages(batch, rules, [webhook(URL)])]
+    assert {alert["status"] for message in found for alert in json.loads(message.body)["alerts"]} == set(states)
 
 
 def test_every_format_has_a_schema():
@@ -133,6 +188,11 @@ def test_template_that_is_not_json_is_refused_at_start(tmp_path, text, message):
     (tmp_path / "own.json").write_text(text)
     with pytest.raises(ConfigError, match=message):
         check_webhooks([webhook(URL, format="template", template=str(tmp_path / "own.json"))])
+
+
+def test_pagerduty_without_a_routing_key_is_refused_at_start():
+    with pytest.raises(ConfigError, match=r"webhook 'ops' has no secret\n  hint: .* routing key"):
+        check_webhooks([webhook(URL, format="pagerduty", secret=None)])
 
 
 def test_webhook_ids_are_the_same_for_the_same_events_and_unlike_for_others():

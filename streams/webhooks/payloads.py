@@ -32,6 +32,7 @@ NO_TIME = "0001-01-01T00:00:00Z"
 # Alertmanager resolves by itself what is not sent again by `endsAt`. We send once, so we say a week; `resolved` comes before.
 ALERTMANAGER_HOLD_NS = 7 * 86_400 * NS
 PAGERDUTY_SUMMARY_MAX = 1024            # Events API v2: payload.summary
+PAGERDUTY_RULE_MAX = 230                # of the 255 of dedup_key; the fingerprint tells the rest apart
 SLACK_LINES_MAX = 20
 SLACK_TEXT_MAX = 2900                   # of 3000 that Slack shows
 COLORS = {"critical": "#d00000", "warning": "#e8a200", "info": "#3070c0", "resolved": "#2e9e4f"}
@@ -133,7 +134,7 @@ def annotations_of(notice: Notice) -> dict[str, str]:
 
 
 def alertmanager_api(webhook: Webhook, group: Sequence[Notice]) -> bytes:
-    """POST /api/v2/alerts of an Alertmanager (its openapi.yaml, postableAlerts; from memory)."""
+    """POST /api/v2/alerts of an Alertmanager (its api/v2/openapi.yaml, postableAlerts)."""
     return dump([
         {
             "labels": notice.labels, "annotations": annotations_of(notice), "startsAt": time(notice.starts_ns),
@@ -169,7 +170,7 @@ def pagerduty(webhook: Webhook, group: Sequence[Notice]) -> bytes:
     (notice,) = group
     body: dict[str, Any] = {
         "routing_key": webhook.secret.reveal() if webhook.secret else "",
-        "dedup_key": f"{notice.rule}/{notice.fingerprint:016x}",
+        "dedup_key": f"{notice.rule[:PAGERDUTY_RULE_MAX]}/{notice.fingerprint:016x}",
         "event_action": "trigger" if notice.state == "firing" else "resolve", "client": "orbitrack",
     }
     if notice.state == "firing":

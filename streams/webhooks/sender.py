@@ -22,6 +22,7 @@ import aiohttp
 from yarl import URL
 
 from streams.clock import NS, Clock
+from streams.errors import ConfigError
 from streams.webhooks.guard import AddressRefused, GuardedResolver, check_literal
 from streams.webhooks.payloads import load_template
 from streams.webhooks.retry import circuit_pause_ns, is_permanent, retry_after_ns, retry_pause_ns
@@ -47,8 +48,12 @@ class Answer:
 
 
 def check_webhooks(webhooks: Sequence[Webhook]) -> None:
-    """ConfigError where a secret cannot sign or a template is not JSON."""
+    """ConfigError where a secret cannot sign or is missing, or a template is not JSON."""
     for webhook in webhooks:
+        if webhook.format == "pagerduty" and not webhook.secret:
+            raise ConfigError(
+                f"webhook '{webhook.name}' has no secret", hint='format = "pagerduty" takes the routing key from there'
+            )
         if webhook.secret and webhook.format != "pagerduty":
             check_secret(webhook.secret.reveal(), webhook.name)
         if webhook.template is not None:
