@@ -1,4 +1,4 @@
-"""One packet or datagram, bit by bit.
+"""One packet or datagram, bit by bit; streams.inspect_frames does transfer frames.
 
     report = inspect_packet(packet_bytes, definition)      # Report: title, spans, problems
     for line in text_lines(report): print(line)
@@ -61,6 +61,7 @@ class Report:
     spans: list[Span] = field(default_factory=list)
     unplaced: list[Span] = field(default_factory=list)         # values whose place was not looked for
     problems: list[str] = field(default_factory=list)          # of no field in particular
+    title: str = ""                                            # instead of the container, for what has none
 
 
 def inspect_packet(data: bytes, definition: Definition | None) -> Report:
@@ -275,7 +276,7 @@ def text_lines(report: Report) -> Iterator[str]:
     rows += [("?", "", "", span.name, span.raw, span.value if span.value != span.raw else "") for span in report.unplaced]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     blamed = {(place(span.bit), span.name): span.problem for span in report.spans if span.problem}
-    yield f"container: {report.container}" if report.container else "container: none"
+    yield report.title or f"container: {report.container or 'none'}"
     for row in rows:
         problem = blamed.get((row[0], row[3]), "")
         line = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()

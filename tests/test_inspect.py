@@ -139,7 +139,7 @@ def test_datagram_has_its_rejected_octets_marked(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--codec", "ccsds-packets", "--index", "1", "--offset", "2"], "--index and --offset: one of them names what to show"),
-        (["--codec", "uslp"], "--codec: inspect shows "),
+        (["--codec", "tm"], "--frame-length: tm frames are told apart by their length only"),
     ],
 )
 def test_wrong_use_gives_status_2(tmp_path: Path, arguments: list[str], message: str) -> None:

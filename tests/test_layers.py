@@ -17,7 +17,7 @@ LAYERS = [
     ["settings", "config_types", "config", "yamlfile", "toml", "telemetry"],
     ["definitions", "elements", "decode", "rules", "slo", "reference", "checkpoint", "captures", "rows", "web"],
     ["pipeline", "offline", "outputs"],
-    ["kafka", "clickhouse", "collectors", "webhooks", "gateway", "replay", "simulate", "inspect"],
+    ["kafka", "clickhouse", "collectors", "webhooks", "gateway", "replay", "simulate", "inspect", "inspect_frames"],
     ["database", "partition", "shell"],
     ["worker", "store", "alert", "serve", "embedded"],
     ["cli"],

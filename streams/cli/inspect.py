@@ -1,4 +1,4 @@
-"""`orbitrack inspect`: one packet or datagram of a file, bit by bit against its definition, what fails marked."""
+"""`orbitrack inspect`: one packet, frame or datagram of a file, bit by bit against its definition, what fails marked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.frame_report import show_frame
 from streams.cli.links import link_from_options, link_options
 from streams.cli.tables import printable
 from streams.errors import InputError, UsageError
@@ -18,22 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-SUPPORTED = ("sflow", "netflow", "ccsds-packets")
-
-
 @click.command()
 @link_options
-@click.option("--index", type=click.IntRange(0), metavar="N", help="The packet or datagram number N, from 0; default 0.")
+@click.option("--index", type=click.IntRange(0), metavar="N", help="The packet, frame or datagram number N, from 0; default 0.")
 @click.option("--offset", type=click.IntRange(0), metavar="BYTE", help="The one that holds this byte of FILE (see rejects).")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 def command(index: int | None, offset: int | None, file: Path, port: int | None, **options: Any) -> None:
-    """Show one packet or datagram of FILE: every field with its place, bits, raw value and value."""
-    if options["codec"] not in SUPPORTED:
-        raise UsageError(f"--codec: inspect shows {', '.join(SUPPORTED)}")
+    """Show one packet, transfer frame or datagram of FILE: every field with its place, bits, raw value and value."""
     if index is not None and offset is not None:
         raise UsageError("--index and --offset: one of them names what to show")
     link = link_from_options(options)
-    show = show_datagram if link.is_rack else show_packet
+    show = show_datagram if link.is_rack else show_packet if link.codec == "ccsds-packets" else show_frame
     for line in show(link, file, port or 0, index or 0, offset):
         click.echo(printable(line))
 
