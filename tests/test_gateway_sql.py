@@ -121,3 +121,18 @@ def test_lexer_takes_anything(source: bytes) -> None:
     assert sum(token.end - token.start for token in tokens(source)) <= len(source)
     read_statement(b"INSERT INTO " + source)
     read_statement(source)
+
+
+@pytest.mark.parametrize("piece", [b"\\'", b"\\`", b"$%d$", b"$a$", b"/*", b"'`\"", b"$", b"--", b"("])
+def test_lexer_reads_nothing_twice(piece: bytes) -> None:
+    pieces = b"".join(piece % number if b"%" in piece else piece for number in range(100_000))
+
+    for opening in (b"'", b"`", b""):
+        found = [token.text for token in tokens(opening + pieces)]
+        assert sum(map(len, found)) <= len(opening + pieces)
+
+
+def test_unclosed_heredoc_is_a_mark_and_a_closed_one_a_token() -> None:
+    assert [(token.kind, token.text) for token in tokens(b"$a$ x $b$ ' $b$")] == [
+        ("mark", b"$"), ("word", b"a$"), ("word", b"x"), ("heredoc", b"$b$ ' $b$"),
+    ]  # fmt: skip

@@ -7,6 +7,7 @@ from_engine(error)     # chDB's "Code: 60. DB::Exception: ... (UNKNOWN_TABLE)", 
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 __all__ = ["GatewayError", "from_engine"]
 
@@ -25,6 +26,7 @@ HTTP_STATUS = {code: status for status, codes in STATUS_OF_CODE.items() for code
 
 CODE = re.compile(r"Code: (\d+)\. ")
 UNKNOWN_EXCEPTION = 1002
+NESTED_MAX = 10  # the binding nests two or three; a message may quote any number
 
 
 class GatewayError(Exception):
@@ -52,7 +54,7 @@ def from_engine(error: BaseException, version: str = "") -> GatewayError:
     """The engine's error, without what its Python binding put around it, ending like a server's."""
     # The binding cannot decode messages that quote bytes of the statement; then its error has them.
     text = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
-    codes = list(CODE.finditer(text))
+    codes = list(islice(CODE.finditer(text), NESTED_MAX))
     if not codes:
         return EngineError(UNKNOWN_EXCEPTION, f"Code: {UNKNOWN_EXCEPTION}. DB::Exception: {text} (UNKNOWN_EXCEPTION)")
     # The binding repeats the prefix when it wraps: "Code: 164. DB::Exception: Code: 164. DB::Exception: ...".

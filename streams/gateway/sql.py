@@ -27,19 +27,23 @@ __all__ = [
 ]
 
 # Src/Parsers/Lexer.cpp of ClickHouse: `--`, `//` and `#!`/`# ` start comments, a heredoc is $tag$...$tag$ (from memory).
+# What is not closed reaches to the end, and nothing is tried twice: a megabyte of `\'` must not hold up the process for hours.
 TOKEN = re.compile(
     rb"""
       (?P<space>   (?: [ \t\r\n\f\v] | \xc2\xa0 | \xef\xbb\xbf )+ )
     | (?P<comment> --[^\n]* | //[^\n]* | \#[ !][^\n]* | /\*.*?(?:\*/|\Z) )
-    | (?P<heredoc> \$(?P<tag>\w*)\$ .*? \$(?P=tag)\$ )
-    | (?P<string>  '(?: [^'\\] | \\. | '' )*' )
-    | (?P<quoted>  `(?: [^`\\] | \\. | `` )*` | "(?: [^"\\] | \\. | "" )*" )
+    | (?P<heredoc> \$\w*\$ )
+    | (?P<string>  '(?: [^'\\]++ | \\.? | '' )*+(?:'|\Z) )
+    | (?P<quoted>  `(?: [^`\\]++ | \\.? | `` )*+(?:`|\Z) | "(?: [^"\\]++ | \\.? | "" )*+(?:"|\Z) )
     | (?P<word>    [A-Za-z_][A-Za-z0-9_$]* )
     | (?P<number>  [0-9][0-9A-Za-z_.]* )
     | (?P<mark>    . )
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+# Overlapping: the `$` that ends one may start the next.
+HEREDOC_TAG = re.compile(rb"(?=(\$\w*\$))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +98,23 @@ def names(text: str) -> frozenset[str]:
 
 def tokens(source: bytes) -> Iterator[Token]:
     """The tokens of `source` without space and comments. Never fails: what it does not know is a `mark`."""
-    depth = 0
-    for match in TOKEN.finditer(source):
-        kind = match.lastgroup or "mark"
+    depth = position = 0
+    last: dict[bytes, int] | None = None  # where each heredoc tag stands for the last time
+    while match := TOKEN.match(source, position):
+        kind, start, position = match.lastgroup or "mark", match.start(), match.end()
         if kind in ("space", "comment"):
             continue
         text = match.group()
+        if kind == "heredoc":
+            last = last if last is not None else {tag[1]: tag.start() for tag in HEREDOC_TAG.finditer(source)}
+            if last[text] < position:
+                kind, text, position = "mark", b"$", start + 1
+            else:
+                position = source.index(text, position) + len(text)
+                text = source[start:position]
         if kind == "mark" and text in b")]}":
             depth = max(depth - 1, 0)
-        yield Token("heredoc" if kind == "tag" else kind, match.start(), match.end(), depth, text)
+        yield Token(kind, start, position, depth, text)
         if kind == "mark" and text in b"([{":
             depth += 1
 
