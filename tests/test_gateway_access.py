@@ -27,6 +27,23 @@ READS_OUTSIDE = [
     "SELECT * APPLY(x -> file(x)) FROM (SELECT '/etc/hostname')",
     "SELECT COLUMNS('a') APPLY `file` FROM (SELECT '/etc/hostname' AS a)",
     "SELECT arrayMap(x -> file(x), ['/etc/hostname'])",
+    "SELECT arrayMap(file, ['/etc/hostname'])",
+    "SELECT arrayMap((`file`) AS a, ['/etc/hostname'])",
+    "SELECT arrayMap({f:Identifier}, ['/etc/hostname'])",
+    "SELECT arrayMap(\"fi\\x6ce\", ['/etc/hostname'])",
+    "SELECT arrayMap(x -> arrayMap(file, x), [['/etc/hostname']])",
+    "WITH file AS f SELECT arrayMap(f, ['/etc/hostname'])",
+    "SELECT file('/etc/hostname') AS `a\nb`",
+    "SELECT file('/etc/hostname') AS \"a\\nFunction upper\"",
+    "SELECT file('/etc/hostname') AS `a (alias b) (children 1)`",
+    "SELECT \"fi\\x6ce\"('/etc/hostname')",
+    "SELECT * APPLY(\"fi\\x6ce\") FROM (SELECT '/etc/hostname')",
+    "SELECT * APPLY(“file”) FROM (SELECT '/etc/hostname')",
+    "SELECT * REPLACE(file(a) AS a) FROM (SELECT '/etc/hostname' AS a)",
+    "SELECT number FROM numbers(1) ORDER BY number WITH FILL FROM length(file('/etc/hostname'))",
+    "SELECT sum(1) OVER w FROM numbers(1) WINDOW w AS (ORDER BY file('/etc/hostname'))",
+    "SELECT * FROM viewIfPermitted(SELECT file('/etc/hostname') AS a ELSE null('a String'))",
+    "SELECT * FROM viewExplain('EXPLAIN', 'actions = 1', (SELECT file('/etc/hostname')))",
     "SELECT 1 LIMIT length(file('/etc/hostname'))",
     "SELECT 1 ORDER BY file('/etc/hostname')",
     "SELECT sum(1) OVER (ORDER BY file('/etc/hostname'))",
@@ -61,6 +78,10 @@ READS_OUTSIDE = [
     "SELECT * FROM arrowstream(x)",
     "SELECT * FROM mergeTreeIndex('system', 'query_log_engine')",
     "SELECT 1 INTO OUTFILE '/tmp/out'",
+    "(SELECT 1 INTO OUTFILE '/tmp/out')",
+    "SELECT 1 INTO /**/ outfile '/tmp/out' AND STDOUT",
+    "SELECT ‘'’ INTO OUTFILE '/tmp/out' -- '",
+    "SHOW TABLES INTO OUTFILE '/tmp/out'",
 ]
 CHANGES = [
     "CREATE TABLE t (a Int8) ENGINE = Memory",
@@ -86,6 +107,10 @@ CHANGES = [
     "SELECT 1 SETTINGS max_memory_usage = 0",
     "SELECT 1 SETTINGS max_threads = 64",
     "SELECT 1; DROP DATABASE default",
+    "SELECT 1 PARALLEL WITH DROP DATABASE default",
+    "EXECUTE AS default SELECT 1",
+    "ATTACH TABLE t (a Int8) ENGINE = File(CSV)",
+    "CREATE NAMED COLLECTION c AS a = 1",
 ]
 TELLS_OF_OTHERS = [
     "SELECT * FROM system.query_log",
@@ -95,15 +120,17 @@ TELLS_OF_OTHERS = [
     "SELECT * FROM merge('system', 'query_log')",
     "WITH q AS (SELECT * FROM system.query_log_engine) SELECT * FROM q",
     "SHOW PROCESSLIST",
+    "SELECT last_error_message FROM system.errors",
+    "SELECT * FROM system.asynchronous_metric_log",
 ]
 
 
 @pytest.mark.parametrize("query", READS_OUTSIDE + CHANGES + TELLS_OF_OTHERS)
 def test_analyst_is_refused(gateway: Database, query: str) -> None:
-    reply = gateway.ask(query, user="analyst", param_t="/etc/hostname")
+    reply = gateway.ask(query, user="analyst", param_t="/etc/hostname", param_f="file")
 
     assert reply.code in (*REFUSED, 62, 358), reply.text
-    assert reply.code != 62 or query.startswith(("SELECT 1; DROP", "SET"))
+    assert reply.code != 62 or query.startswith(("SELECT 1; DROP", "SELECT 1 PARALLEL", "SET"))
 
 
 @pytest.mark.parametrize("expression", ["file('/etc/hostname')", "concat('a', file('/etc/hostname'))", "upper('x')"])
@@ -135,6 +162,8 @@ def test_analyst_is_refused_the_process_list_from_inside_its_database(gateway: D
         "SELECT * FROM values('a Int8', 1)",
         "SELECT * FROM generateRandom('a Int8') LIMIT 1",
         "SELECT toString(1) SETTINGS readonly = 1",
+        "SELECT t.file FROM (SELECT 1 AS file) AS t",
+        "SELECT arrayMap(upper, ['a'])",
     ],
 )
 def test_analyst_may_read(gateway: Database, query: str) -> None:
@@ -276,6 +305,15 @@ def test_tree_of_a_harmless_statement_passes() -> None:
     check_ast(b"SELECT a", tree, None, frozenset({"file", "new_one"}))
     with pytest.raises(GatewayError, match="function new_one is not allowed"):
         check_ast(b"SELECT a", " Function new_one (children 1)", None, frozenset({"file", "new_one"}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["file", "file (alias a)", "file (children 1)", "file (alias a) (children 1)", "file (alias a\nFunction b) (children 1)"],
+)
+def test_function_is_found_whatever_its_alias(name: str) -> None:
+    with pytest.raises(GatewayError, match="function file is not allowed"):
+        check_ast(b"", f"SelectQuery\n Function {name}", None, frozenset())
 
 
 def test_user_with_row_filter_must_not_write() -> None:

@@ -115,3 +115,24 @@ def test_row_policies_of_the_file_hold_and_everything_is_counted(tmp_path: Path)
         assert counted["orbitrack_gateway_running"] == "0.0"
     finally:
         end(database.process)
+
+
+def test_errors_tell_nothing_of_filtered_rows(tmp_path: Path) -> None:
+    (tmp_path / "users.toml").write_text(USERS)
+    database = start_database(tmp_path / "data", options=["--users", str(tmp_path / "users.toml")], CUSTOMER="hush")
+    customer = {"X-ClickHouse-User": "customer", "X-ClickHouse-Key": "hush"}
+    # The owner is a wide column: the engine would rather read and compare the narrow ones first.
+    owner = "concat(if(number % 2 = 0, 'customer', 'other'), repeat(' ', 300))"
+    try:
+        database.value("CREATE DATABASE shop")
+        database.value("CREATE TABLE shop.t (owner String, a UInt32, secret String) ENGINE = MergeTree ORDER BY a")
+        database.value(f"INSERT INTO shop.t SELECT {owner}, number, concat('secret', number) FROM numbers(100000)")
+        database.value("ALTER TABLE shop.t UPDATE owner = trimRight(owner) WHERE 1 SETTINGS mutations_sync = 1")
+        for condition in ("a = 1 AND toUInt8(secret) = 1", "throwIf(a = 1)", "a = 1 AND throwIf(secret = 'secret1')"):
+            reply = database.ask(f"SELECT count() FROM shop.t WHERE {condition}", user=None, headers=customer)
+            assert (reply.status, reply.text) == (200, "0\n")
+        reply = database.ask("SELECT count() FROM shop.t PREWHERE toUInt8(secret)", user=None, headers=customer)
+        assert reply.code == 497
+        assert "use WHERE" in reply.text
+    finally:
+        end(database.process)

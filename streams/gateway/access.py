@@ -24,7 +24,17 @@ from streams.errors import ConfigError
 from streams.gateway.errors import GatewayError
 from streams.gateway.sql import names, tokens, unquoted
 
-__all__ = ["READ_CAPS", "Access", "User", "check_ast", "check_read_settings", "nodes", "quoted", "users_xml"]
+__all__ = [
+    "READ_CAPS",
+    "Access",
+    "User",
+    "check_ast",
+    "check_read_settings",
+    "check_row_filters",
+    "nodes",
+    "quoted",
+    "users_xml",
+]
 
 # What one query of a read-only user may take. Names are ClickHouse's own settings.
 READ_CAPS: Mapping[str, int] = {
@@ -50,6 +60,15 @@ NO_EXPRESSIONS = {
     "input_format_values_deduce_templates_of_expressions": "0",
 }
 
+# A row filter is one condition among others to the engine, which likes to evaluate the cheap ones first: an error of the
+# user's condition would then tell of rows that the filter hides (`WHERE toUInt8(secret) = 1`).
+FILTER_FIRST = {
+    "optimize_move_to_prewhere": "0",
+    "query_plan_optimize_prewhere": "0",
+    "query_plan_merge_filters": "0",
+    "short_circuit_function_evaluation": "force_enable",
+}
+
 # Table functions that make rows of nothing, or of what the statement itself says. All others are forbidden: the engine
 # knows about a hundred, among them eval(), which runs a text as a query.
 SAFE_TABLE_FUNCTIONS = names(
@@ -62,8 +81,12 @@ FORBIDDEN_FUNCTIONS = names(
     " reversednsquery aiclassify aiembed aiextract aifilter aigenerate airedact aisimilarity aitranslate"
 )
 
-# What tells of other people's queries. The engine lets everybody read the database `system`, whatever is granted.
-PRIVATE_TABLES = names("query_log query_log_engine user_query_log processes")
+# What tells of other people's queries. The engine lets everybody read the database `system`, whatever is granted. All logs
+# are private as well: `*_log`.
+PRIVATE_TABLES = names(
+    "query_log_engine processes user_processes statements session_query_ids errors stack_trace asynchronous_inserts"
+    " query_cache mutations backups"
+)
 
 GRANTS_FULL = ("GRANT ALL ON *.* WITH GRANT OPTION",)
 GRANTS_READ = ("GRANT SHOW, SELECT, dictGet ON *.*",)
@@ -96,6 +119,7 @@ class User:
         if self.read_only:
             settings |= NO_EXPRESSIONS | {"result_overflow_mode": "throw", "allow_introspection_functions": "0"}
         if self.row_filters:
+            settings |= FILTER_FIRST
             pairs = (f"{quoted(table)}: {quoted(condition)}" for table, condition in self.row_filters.items())
             settings["additional_table_filters"] = "{" + ", ".join(pairs) + "}"
         return settings
@@ -152,7 +176,11 @@ def check_read_settings(user: User, settings: Mapping[str, str]) -> None:
         raise GatewayError(164, "READONLY", f"Cannot modify '{name}' setting in readonly mode")
 
 
-NODE = re.compile(r"^\s*(?P<node>\w+) +(?P<name>.*?)(?: \(alias [^\n]*\))?(?: \(children \d+\))?$", re.MULTILINE)
+# A line of EXPLAIN AST: `Function file (alias a) (children 1)`. An alias may hold anything, line ends too: so nothing after
+# the name is looked at. Whoever writes lines of a tree into an alias can add nodes, but take none away.
+NODE = re.compile(r"^ *(?P<node>\w+) +(?P<name>.*?)(?= \((?:alias|children) |$)", re.MULTILINE)
+# INTO OUTFILE 'name': a literal directly below the statement.
+OUTFILE = re.compile(r"^ Literal ", re.MULTILINE)
 
 
 def nodes(ast: str, *kinds: str) -> list[str]:
@@ -160,21 +188,38 @@ def nodes(ast: str, *kinds: str) -> list[str]:
     return [match["name"].lower() for match in NODE.finditer(ast) if match["node"] in kinds]
 
 
+def check_row_filters(user: User, statement: bytes) -> None:
+    """Refuses PREWHERE, which the engine evaluates before a row filter."""
+    if user.row_filters and b"prewhere" in statement.lower():
+        raise GatewayError(497, "ACCESS_DENIED", "PREWHERE is not allowed beside row filters: use WHERE")
+
+
 def check_ast(statement: bytes, ast: str, database: str | None, table_functions: frozenset[str]) -> None:
     """Refuses a statement of a read-only user by its syntax tree, as EXPLAIN AST prints it.
 
     `table_functions` are all that the engine has, lower case: new ones are forbidden until somebody has looked at them.
     """
+    if OUTFILE.search(ast):
+        raise GatewayError(497, "ACCESS_DENIED", "INTO OUTFILE is not allowed for this user")
     called = nodes(ast, "Function")
     if "ColumnsApplyTransformer" in ast:
         # The tree does not show what `* APPLY(f)` applies: look at every name in the statement.
-        called += [unquoted(token).lower() for token in tokens(statement) if token.kind in ("word", "quoted")]
+        applied = [token for token in tokens(statement) if token.kind in ("word", "quoted")]
+        if any(b"\\" in token.text for token in applied):
+            raise GatewayError(497, "ACCESS_DENIED", "names with escapes are not allowed beside APPLY")
+        called += [unquoted(token).lower() for token in applied]
     for name in called:
         if name in FORBIDDEN_FUNCTIONS or name in table_functions - SAFE_TABLE_FUNCTIONS:
             raise GatewayError(497, "ACCESS_DENIED", f"function {name} is not allowed for this user")
+    for name in nodes(ast, "Identifier"):
+        # arrayMap(file, [...]) calls a function by its mere name.
+        if name in FORBIDDEN_FUNCTIONS:
+            what = f"function {name} is not allowed for this user; a column of this name needs its table's name before it"
+            raise GatewayError(497, "ACCESS_DENIED", what)
     for name in nodes(ast, "TableIdentifier", "Identifier"):
         schema, _, table = name.rpartition(".")
-        if table in PRIVATE_TABLES and (schema or database or "").lower() == "system":
+        is_private = table in PRIVATE_TABLES or table.endswith("_log")
+        if is_private and (schema or database or "").lower() == "system":
             raise GatewayError(497, "ACCESS_DENIED", f"table system.{table} is not for this user")
     if ast.startswith("ShowProcesslistQuery"):
         raise GatewayError(497, "ACCESS_DENIED", "the process list is not for this user")

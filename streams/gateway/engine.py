@@ -26,7 +26,7 @@ from streams.gateway.errors import GatewayError, from_engine
 from streams.gateway.forms import ExternalTable
 from streams.gateway.sql import find_call, settings_start
 
-__all__ = ["Answer", "Connection", "Engine"]
+__all__ = ["OURS", "Answer", "Connection", "Engine"]
 
 CONFIG = """<clickhouse>
   <logger><level>none</level><console>0</console></logger>
@@ -219,6 +219,7 @@ class Connection:
         """Refuses what a read-only user may not do. Nothing is executed, so it may come before `prepare`."""
         if kind not in ("READ_ONLY", "UNKNOWN"):
             raise GatewayError(164, "READONLY", "Cannot execute query in readonly mode")
+        access.check_row_filters(self.user, statement)
         with self.translated_errors():
             ast = self.handle.query(b"EXPLAIN AST " + statement, "TSVRaw", params=dict(params)).bytes()
         if kind == "UNKNOWN":
