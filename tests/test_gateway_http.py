@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from streams.gateway.server import READERS_MAX
 from tests.databases import WRITER_PASSWORD, Database
 
 ENDLESS = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
@@ -391,6 +392,36 @@ def test_query_log_knows_the_clients_ids_and_comments(gateway: Database) -> None
     rows = gateway.value(f"SELECT DISTINCT {columns} FROM system.query_log WHERE query_id = 'log-1' FORMAT TSVRaw")
     assert rows == "log-1\twhy\tSELECT 'logged'"
     assert gateway.value("SELECT count() FROM system.query_log WHERE query LIKE '%SET ROLE%' AND query_id != queryID()") == "0"
+
+
+def test_no_statement_of_a_client_stays_out_of_the_query_log(gateway: Database) -> None:
+    gateway.value("/*gateway*/ SELECT 'hidden'", query_id="log-2")
+    gateway.value("SYSTEM FLUSH LOGS")
+
+    assert gateway.value("SELECT count() > 0 FROM system.query_log WHERE query_id = 'log-2'") == "1"
+
+
+def test_readers_leave_places_for_writers(gateway: Database) -> None:
+    slow = "SELECT sleepEachRow(0.1) FROM numbers(600)"
+    replies: list[int] = []
+
+    def read(number: int) -> None:
+        replies.append(gateway.ask(slow, user="analyst", query_id=f"reader-{number}", max_block_size=1).code)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(READERS_MAX + 2)]
+    for thread in threads:
+        thread.start()
+    try:
+        while len(replies) < 2:
+            threads[0].join(0.01)
+        assert gateway.value("SELECT 1") == "1"
+        assert gateway.ask("SELECT 1", user="analyst").code == 202
+    finally:
+        gateway.value("KILL QUERY WHERE startsWith(query_id, 'reader-') SYNC FORMAT Null")
+        for thread in threads:
+            thread.join()
+
+    assert replies[:2] == [202, 202]
 
 
 def test_readers_see_whole_inserts_while_a_writer_writes(gateway: Database, schema: str) -> None:

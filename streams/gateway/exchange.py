@@ -17,7 +17,7 @@ from aiohttp import web
 from streams.gateway.access import User
 from streams.gateway.blocks import BlockInfoJoiner, has_block_info
 from streams.gateway.compression import encoder_for
-from streams.gateway.engine import Answer, Connection
+from streams.gateway.engine import OURS, Answer, Connection
 from streams.gateway.errors import GatewayError
 from streams.gateway.formats import Joiner, content_type, joiner_for
 from streams.gateway.forms import ExternalTable
@@ -66,6 +66,8 @@ class Exchange:
         request = self.request
         source = request.query + b"\n" if request.query and not request.query.endswith(b"\n") else request.query
         source += await self.body.read_up_to(HEAD_BYTES_MAX)
+        if source.startswith(OURS.rstrip().encode()):
+            source = b" " + source  # or it would stay out of the query log, as ours do
         statement = await self.in_thread(lambda: read_statement(source))
         if statement.insert is None and (rest := await self.body.read_up_to(QUERY_BYTES_MAX - len(source))):
             source += rest
@@ -92,7 +94,7 @@ class Exchange:
 
     async def kind(self, connection: Connection, source: bytes) -> str:
         """What the engine says the statement does; refuses what this user or this method may not do."""
-        kind, count = connection.classify(source, self.request.database)
+        kind, count = await self.in_thread(lambda: connection.classify(source, self.request.database))
         if count > 1:
             raise GatewayError(62, "SYNTAX_ERROR", "Syntax error: Multi-statements are not allowed")
         if self.user.read_only:

@@ -27,6 +27,7 @@ from streams.telemetry import Telemetry
 __all__ = ["Gateway"]
 
 QUERIES_MAX = 32  # at once; more are told to come back
+READERS_MAX = 24  # of them by read-only users, so that they cannot keep the writers out
 KILL_RETRY_S = 0.2
 CLIENT_LEFT, UNKNOWN_EXCEPTION = 210, 1002  # NETWORK_ERROR
 Result = TypeVar("Result")
@@ -40,7 +41,7 @@ class Gateway:
         self.engine, self.access = engine, Access(users)
         self.threads = ThreadPoolExecutor(QUERIES_MAX + 4, "chdb")  # a few over, for KILL QUERY and closing
         self.sessions = Sessions(self.connect, self.disconnect)
-        self.running: set[str] = set()
+        self.running: dict[str, User] = {}  # by query id
         text = "Statements by user and by ClickHouse's error code, 0 for none."
         self.statements = telemetry.counter("gateway_statements_total", text, ["user", "code"])
         self.refused = telemetry.counter("gateway_logins_refused_total", "Requests without a known user and its password.")
@@ -113,18 +114,19 @@ class Gateway:
 
     async def run(self, exchange: Exchange) -> web.StreamResponse:
         request = exchange.request
-        if len(self.running) >= QUERIES_MAX:
-            what = f"Too many simultaneous queries. Maximum: {QUERIES_MAX}"
+        readers = sum(user.read_only for user in self.running.values())
+        if len(self.running) >= QUERIES_MAX or (exchange.user.read_only and readers >= READERS_MAX):
+            what = f"Too many simultaneous queries. Maximum: {READERS_MAX if exchange.user.read_only else QUERIES_MAX}"
             raise GatewayError(202, "TOO_MANY_SIMULTANEOUS_QUERIES", what)
         if request.query_id in self.running:
             what = f"Query with id = {request.query_id} is already running"
             raise GatewayError(216, "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING", what)
-        self.running.add(request.query_id)
+        self.running[request.query_id] = exchange.user
         try:
             async with self.sessions.lease(exchange.user, request) as connection:
                 return await exchange.answer(connection)
         finally:
-            self.running.discard(request.query_id)
+            del self.running[request.query_id]
 
     async def connect(self, user: User, is_kept: bool) -> Connection:
         return await self.in_thread(lambda: self.engine.connect(user, is_kept=is_kept))
