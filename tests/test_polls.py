@@ -368,3 +368,20 @@ def test_file_with_all_kinds_is_read() -> None:
     assert odd.poll == Anomaly(4.0, 3.0, ">", 600, 1_209_600, 86_400, 5.0)
     assert (odd.metric, odd.threshold()) == ("latency_ms", "4 deviations")
     assert errors.over_ns == 60 * NS
+
+
+def test_docs_name_every_key_and_pair() -> None:
+    from streams.rules.definitions import KEYS
+    from streams.slo import BURN_PAIRS
+
+    text = (Path(__file__).parents[1] / "docs" / "alerts.md").read_text()
+    for kind, keys in KEYS.items():
+        assert f"| `{kind}` |" in text
+        for key in keys:
+            rows = [line for line in text.splitlines() if line.startswith("|") and f"`{key}`" in line.split("|")[1]]
+            applies = [row.split("|")[2] for row in rows]
+            all_of = " all but absence " if kind != "absence" else ""
+            assert any(kind in cell or cell in (" all ", all_of) for cell in applies), (kind, key)
+    for name, pairs in BURN_PAIRS.items():
+        for long, short, rate in pairs:
+            assert f"| `{name}` | {long} | {short} | {rate:g} |" in text

@@ -20,7 +20,8 @@ def wrong_names(
         for name in sorted(set(rule.webhooks or ()) - set(webhooks)) if webhooks is not None else ():
             yield rule, f"no [[webhook]] is named '{name}'", hint(name, webhooks or (), "configured are")
         poll = rule.poll
-        if slos is not None and isinstance(poll, Levels) and not concerned(poll, slos):
+        # `*` is all there are, also if that is none.
+        if slos is not None and isinstance(poll, Levels) and poll.slos != "*" and not concerned(poll, slos):
             is_credit = poll.what == "credit"
             known = [slo.name for slo in slos if slo.credit_tiers or not is_credit]
             what = "SLO with orbitrack/credit-tiers" if is_credit else "SLO"
