@@ -5,7 +5,8 @@
 Files are applied in the order of their numbers, each statement on its own, and recorded with a checksum in
 `schema_migrations`. Every statement can be repeated (IF NOT EXISTS), so a migration that was cut off is simply run
 again, and two processes may do it at once. A file that was applied and then changed is refused: what is out there can only be
-changed by a new file. How long rows stay is configuration, not schema: TTLs are set after every migration.
+changed by a new file. tests/golden/clickhouse holds a database as each of them left it, to see that it goes forward.
+How long rows stay is configuration, not schema: TTLs are set after every migration.
 
 It does not know what the tables mean, nor how to go back.
 """
@@ -13,6 +14,7 @@ It does not know what the tables mean, nor how to go back.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 __all__ = ["DEFAULT_TTL_NS", "Migration", "load_migrations", "migrate", "pending", "set_ttls"]
+
+log = logging.getLogger(__name__)
 
 DAY_NS = 86_400 * NS
 
@@ -81,9 +85,12 @@ def load_migrations() -> list[Migration]:
 
 
 def pending(client: Client, migrations: Iterable[Migration]) -> list[Migration]:
-    """Those not applied yet. ConfigError if one that was has changed since."""
+    """Those not applied yet. ConfigError if one that was has changed since; a warning of those that we do not know."""
     rows = client.query("SELECT name, argMax(checksum, at) FROM schema_migrations GROUP BY name").result_rows
     applied: dict[str, str] = {str(name): str(checksum) for name, checksum in rows}
+    migrations = list(migrations)
+    if unknown := sorted(applied.keys() - {migration.name for migration in migrations}):
+        log.warning("database '%s' was migrated by a newer version: %s", client.database, ", ".join(unknown))
     for migration in migrations:
         if applied.get(migration.name, migration.checksum) != migration.checksum:
             raise ConfigError(
