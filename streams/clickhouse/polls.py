@@ -39,7 +39,7 @@ def ask_polls(client: Client, rules: Iterable[Rule], at_s: int) -> tuple[list[An
                 span = span_of(rule.poll, at_s)
                 key = (slo.name, objective.name, span)
                 if key not in heard:
-                    question = compile_objective(slo, objective, span)
+                    question = compile_objective(slo, objective, span, is_clipped=True)
                     heard[key] = question.tallies(ask_rows(client, question.sql, question.parameters)[1])
                 answers.append(judge_levels(rule, span, heard[key]))
             else:

@@ -52,10 +52,15 @@ class Question:
         return [Tally(entity, good, total, known, idle, self.slices) for entity, good, total, known, idle in rows]
 
 
-def compile_objective(slo: Slo, objective: Objective, span: Span) -> Question:
-    """The question for one objective over `span`; burn windows end with it."""
+def compile_objective(slo: Slo, objective: Objective, span: Span, *, is_clipped: bool = False) -> Question:
+    """The question for one objective over `span`; burn windows end with it.
+
+    `is_clipped`: nothing before the span is read, for those who only want burn windows that fit into it.
+    """
     slice_s = objective.slice_s
     starts = [span.start_s, *(span.end_s - length_s for length_s in slo.burn_windows.values())]
+    if is_clipped:
+        starts = [max(start, span.start_s) for start in starts]
     # Burn windows before the span start lie on the span's slice grid too.
     first_s = min(span.start_s - -(-(span.start_s - start) // slice_s) * slice_s for start in starts)
     last = -(-(span.end_s - span.start_s) // slice_s)
