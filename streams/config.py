@@ -162,8 +162,8 @@ class Link(Section):
     listen: ListenFrames | None = None
     allow: Networks = Field(default=[], description="senders that are taken; empty: everybody")
     rate: int | None = Field(default=None, ge=1, description="datagrams a second of each sender; more are dropped and counted")
-    elements: FilePath | None = Field(default=None, description="enterprise elements of IPFIX, beside those orbitrack knows (YAML)")
-    unknown_elements: Literal["skip", "keep"] = Field(default="skip", description="keep: other enterprise elements as text samples")
+    elements: FilePath | None = Field(default=None, description="enterprise elements of IPFIX, beside those that are known")
+    unknown_elements: Literal["skip", "keep"] = Field(default="skip", description="keep: enterprise elements without a name")
     frame_length: int | None = Field(default=None, ge=7, le=65_536, description="bytes of a transfer frame")
     fecf: bool | None = Field(default=None, description="frames end in a CRC-16")
     randomized: bool | None = Field(default=None, description="CADUs are pseudo-randomized")

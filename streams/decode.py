@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from streams.config import Link
     from streams.definitions import Definition
 
-__all__ = ["OWN_SAMPLES", "Decoded", "Decoder", "TransferFrameDecoder", "frame_decoder", "open_decoder", "reject"]
+__all__ = [
+    "OWN_SAMPLES", "Decoded", "Decoder", "TransferFrameDecoder", "frame_decoder", "netflow_decoder", "open_decoder", "reject",
+]
 
 # Frames that a collector makes about itself: each is an Arrow IPC stream of SAMPLES (drops, sheds, skew).
 OWN_SAMPLES = "orbitrack-samples"
@@ -199,16 +201,25 @@ def open_sflow(link: Link) -> Decoder:
 
 
 def open_netflow(link: Link) -> Decoder:
-    from framecodec.netflow import NetflowDecoder
+    return CoreDecoder(netflow_decoder(link))
 
-    return CoreDecoder(NetflowDecoder())
+
+def netflow_decoder(link: Link, *, derive: bool = True) -> Any:
+    """The core's decoder for a link of NetFlow and IPFIX. DefinitionError for a bad table of elements."""
+    from framecodec.netflow import NetflowDecoder
+    from streams.elements import load_elements
+
+    return NetflowDecoder(
+        # Over a connection a withdrawn template is gone (RFC 7011 8.1); a datagram that withdraws one may be late (8.4).
+        derive=derive, udp=not (link.listen or "").startswith("tcp://"),
+        enterprise=load_elements(link.elements), keeps_unknown=link.unknown_elements == "keep",
+    )
 
 
 def open_rack(link: Link) -> Decoder:
-    from framecodec.netflow import NetflowDecoder
     from framecodec.sflow import SflowDecoder
 
-    return RackDecoder(CoreDecoder(SflowDecoder()), CoreDecoder(NetflowDecoder()))
+    return RackDecoder(CoreDecoder(SflowDecoder()), CoreDecoder(netflow_decoder(link)))
 
 
 def open_space_packets(link: Link) -> Decoder:

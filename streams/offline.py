@@ -123,7 +123,7 @@ class Offline:
             self.input_bytes += capture.input_bytes
 
     def rack(self, capture: Capture) -> Iterator[Lines]:
-        decoder = rack_decoder(self.link.codec)
+        decoder = rack_decoder(self.link)
         raw = b""
         for piece in capture:
             if piece.frames is None:
@@ -231,14 +231,14 @@ def load_definition(link: Link) -> Any:
     return definitions.load(link.definition, container=link.container)
 
 
-def rack_decoder(codec: str) -> Any:
-    if codec == "sflow":
+def rack_decoder(link: Link) -> Any:
+    if link.codec == "sflow":
         from framecodec.sflow import SflowDecoder
 
         return SflowDecoder(derive=False)
-    from framecodec.netflow import NetflowDecoder
+    from streams.decode import netflow_decoder
 
-    return NetflowDecoder(derive=False)
+    return netflow_decoder(link, derive=False)
 
 
 def satellite_decoder(link: Link, definition: Any, is_capture: bool, kinds: set[str]) -> Any:

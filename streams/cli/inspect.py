@@ -86,7 +86,7 @@ def show_datagram(link: Any, file: Path, port: int, index: int, offset: int | No
     from streams.offline import one_frame, rack_decoder, rack_lines
     from streams.rows import json_lines
 
-    decoder, seen = rack_decoder(link.codec), 0
+    decoder, seen = rack_decoder(link), 0
     with open_capture(file, link=link.name, codec=link.codec, port=port) as capture:
         for piece in capture:
             frames = piece.frames if piece.frames is not None else one_frame(piece.data, link)

@@ -1,11 +1,12 @@
-"""Byte streams: packets of satellites over TCP.
+"""Byte streams: packets of satellites, and IPFIX, over TCP.
 
     listener = TcpListener(link, config.collector, partitions, lane, intake, losses)
     await listener.open()      # binds and listens; raises ConfigError or DependencyError with a hint
     await listener.stop()      # ends the connections; what they left goes on
 
-Space packets become one frame each, by their own length field (framecodec.batches.PacketCutter); every other codec's bytes
-go on as they came, the frames of a link one after another being the stream. When the buffer towards Kafka is full, nothing
+Space packets become one frame each, by their own length field (framecodec.batches.PacketCutter), and so do IPFIX messages
+(framecodec.messages), which are their sender's; every other codec's bytes go on as they came, the frames of a link one after
+another being the stream. When the buffer towards Kafka is full, nothing
 is dropped: we stop reading, and TCP holds the sender back. The receive time is when we read, in this process.
 """
 
@@ -20,6 +21,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from framecodec.batches import Batches, PacketCutter
+from framecodec.messages import MessageCutter
 from streams.addresses import Address, bind_error, parse_address
 from streams.collectors.losses import Sender
 
@@ -95,8 +97,10 @@ class TcpListener:
     def pass_on(self, sealed: list[tuple[int, int, Batch]]) -> None:
         self.intake.offer(self.lane, sealed, may_shed=False)
 
-    def count(self, frames: int, frames_bytes: int) -> None:
-        self.losses.received(self.link.name, [Sender(self.link.entity, True, frames, frames_bytes)])
+    def count(self, peer: str, frames: int, frames_bytes: int) -> None:
+        """Counts for the spacecraft, or for the exporter that `peer` is."""
+        sender = peer if self.link.is_rack else self.link.entity
+        self.losses.received(self.link.name, [Sender(sender, True, frames, frames_bytes)])
 
     def set_timer(self) -> None:
         """Seal by age, also when nothing more comes."""
@@ -123,6 +127,9 @@ class Connection(asyncio.BufferedProtocol):
         if listener.link.codec == "ccsds-packets":
             self.cutter = PacketCutter(listener.batches, listener.link.name)
             self.feed = self.feed_packets
+        elif listener.link.codec == "netflow":
+            self.messages = MessageCutter()
+            self.feed = self.feed_messages
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -150,7 +157,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def take(self, data: memoryview) -> None:
         frames = self.feed(data, self.listener.clock(), self.listener.monotonic_ns())
-        self.listener.count(frames, len(data))
+        self.listener.count(self.peer, frames, len(data))
 
     def resume(self) -> None:
         self.is_paused = False
@@ -162,6 +169,15 @@ class Connection(asyncio.BufferedProtocol):
         self.listener.pass_on(self.cutter.feed(data, received_ns, now_ns))
         return self.cutter.frames - before
 
+    def feed_messages(self, data: memoryview, received_ns: int, now_ns: int) -> int:
+        messages = self.messages.feed(data)
+        self.listener.pass_on(self.listener.batches.add(messages, self.peer, received_ns, now_ns))
+        if self.messages.is_lost and self.transport is not None:
+            # RFC 7011 section 9.1. The octets went on, to be rejected with a reason.
+            log.warning("link '%s': %s sent what is no IPFIX message, closing", self.listener.link.name, self.peer)
+            self.transport.abort()
+        return len(messages)
+
     def feed_bytes(self, data: memoryview, received_ns: int, now_ns: int) -> int:
         self.listener.pass_on(self.listener.batches.add([bytes(data)], self.listener.link.name, received_ns, now_ns))
         return 1
@@ -170,10 +186,17 @@ class Connection(asyncio.BufferedProtocol):
         if self not in self.listener.connections:
             return
         self.listener.connections.remove(self)
-        left = self.cutter.pending_bytes if self.feed == self.feed_packets else 0
-        if left:
+        left = 0
+        if self.feed == self.feed_packets:
+            left = self.cutter.pending_bytes
             self.listener.pass_on(self.cutter.finish(self.listener.clock(), self.listener.monotonic_ns()))
-            self.listener.count(1, 0)
+        elif self.feed == self.feed_messages and (rest := self.messages.finish()):
+            left = len(rest)
+            self.listener.pass_on(
+                self.listener.batches.add([rest], self.peer, self.listener.clock(), self.listener.monotonic_ns())
+            )
+        if left:
+            self.listener.count(self.peer, 1, 0)
             self.listener.set_timer()
         log.info("link '%s': %s disconnected%s%s", self.listener.link.name, self.peer,
                  f" inside a packet, {left} bytes go on as they are" if left else "", f": {exc}" if exc else "")
