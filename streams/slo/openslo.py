@@ -35,6 +35,7 @@ METHODS = ("Occurrences", "Timeslices", "RatioTimeslices")
 SLO_KEYS = (
     "description", "service", "indicator", "indicatorRef", "timeWindow", "budgetingMethod", "objectives", "alertPolicies",
 )
+COMPOSITE_KEYS = ("indicator", "indicatorRef", "compositeWeight")
 OWN_ANNOTATIONS = ("orbitrack/credit-tiers", "orbitrack/unknown")
 FILE_BYTES_MAX = 4 << 20
 
@@ -197,7 +198,12 @@ def read_objectives(node: Node, indicator: Indicator, method: str) -> tuple[Obje
 
 
 def read_objective(node: Node, indicator: Indicator, method: str) -> Objective:
-    node.allow("displayName", "op", "value", "target", "targetPercent", "timeSliceTarget", "timeSliceWindow")
+    for key in COMPOSITE_KEYS:
+        if node.has(key):
+            node.need(key).note(f"'{key}' makes a composite objective", "not supported: write an SLO for each indicator")
+    node.allow(
+        "displayName", "op", "value", "target", "targetPercent", "timeSliceTarget", "timeSliceWindow", *COMPOSITE_KEYS
+    )
     attempt = node.attempt
     target = attempt(lambda: read_target(node), 0.0)
     op = value = slice_target = None
