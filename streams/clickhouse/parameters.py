@@ -18,7 +18,7 @@ from streams.clock import NS, parse_duration_ns, parse_time_ns
 from streams.errors import UsageError, nearest
 from streams.model import FLOWS
 
-__all__ = ["PARAMETERS", "TYPES", "WRITTEN", "Parameter", "Values", "field_texts", "selection"]
+__all__ = ["PARAMETERS", "TYPES", "WRITTEN", "Parameter", "Values", "field_keys", "field_texts", "selection"]
 
 Values = dict[str, object]
 # DateTime of ClickHouse is 32 bits of seconds.
@@ -247,3 +247,9 @@ def field_text(name: str) -> str:
     if name in MACS:
         return f"arrayStringConcat(extractAll(lower(hex({name})), '..'), ':') AS {name}"
     return name
+
+
+def field_keys(names: tuple[str, ...]) -> str:
+    """A tuple of flow fields in which a null equals a null, so that it can stand on both sides of IN."""
+    each = (f"{name} IS NULL, ifNull({name}, defaultValueOfArgumentType(assumeNotNull({name})))" for name in names)
+    return f"({', '.join(each)})"

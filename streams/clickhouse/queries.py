@@ -7,8 +7,8 @@
 Each is a file schemas/clickhouse/queries/NAME.sql: a header of `-- key: value` lines, from which `markdown()` makes
 docs/sla.md, then SQL. In the SQL stand `{name:Type}`, filled by the server, and `[[...]]`, filled here from checked words
 only: `[[use NAME]]` a common table expression of common.sql, `[[selected COLUMN]]` the condition of entity, kind, site and
-customer, `[[span COLUMN]]` or `[[span COLUMN START | END]]` that of the time, `[[fields]]` the columns of `by` and `[[texts]]`
-the same as text. This module runs nothing.
+customer, `[[span COLUMN]]` or `[[span COLUMN START | END]]` that of the time, `[[fields]]` the columns of `by`, `[[texts]]`
+the same as text, `[[keys]]` the same as one tuple for IN. This module runs nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from textwrap import indent
 
-from streams.clickhouse.parameters import PARAMETERS, TYPES, WRITTEN, Parameter, Values, field_texts, selection
+from streams.clickhouse.parameters import PARAMETERS, TYPES, WRITTEN, Parameter, Values, field_keys, field_texts, selection
 from streams.errors import UsageError, nearest
 from streams.resources import schemas
 
@@ -93,8 +93,9 @@ class NamedQuery:
                 return selection(given, *words)
             if macro == "span":
                 return span_condition(words[0], match[2].removeprefix(words[0]).strip() or ASKED_SPAN)
-            assert macro in ("fields", "texts"), f"unknown macro {match[0]} in {self.name}.sql"
-            return ", ".join(fields) if macro == "fields" else field_texts(fields)
+            makers = {"fields": ", ".join, "texts": field_texts, "keys": field_keys}
+            assert macro in makers, f"unknown macro {match[0]} in {self.name}.sql"
+            return makers[macro](fields)
 
         return MACRO.sub(fill, text)
 

@@ -11,24 +11,20 @@
 -- column: unknown_sampling_bytes | of bytes, those of flows without sampling rate
 WITH
 [[use span_flows]]
-SELECT step, [[texts]], bytes, packets, flows, unknown_sampling_bytes
+SELECT step, [[texts]], step_bytes AS bytes, step_packets AS packets, step_flows AS flows,
+    step_unknown_bytes AS unknown_sampling_bytes
 FROM (
-    SELECT step, [[fields]], step_bytes AS bytes, step_packets AS packets, step_flows AS flows,
-        step_unknown_bytes AS unknown_sampling_bytes, dense_rank() OVER (ORDER BY span_bytes DESC, [[fields]]) AS rank
-    FROM (
-        SELECT step, [[fields]], step_bytes, step_packets, step_flows, step_unknown_bytes,
-            sum(step_bytes) OVER (PARTITION BY [[fields]]) AS span_bytes
-        FROM (
-            SELECT if({step:UInt64} % 86400 = 0,
-                    toDateTime(toDateTime(toDate(intDiv(toUInt16(toDate(time, {zone:String})), intDiv({step:UInt64}, 86400))
-                        * intDiv({step:UInt64}, 86400)), {zone:String}), 'UTC'),
-                    toDateTime(intDiv(toUInt32(toDateTime(time)), {step:UInt64}) * {step:UInt64}, 'UTC')
-                ) AS step, [[fields]], sum(scaled_bytes) AS step_bytes, sum(scaled_packets) AS step_packets,
-                count() AS step_flows, sum(unknown_bytes) AS step_unknown_bytes
-            FROM span_flows
-            GROUP BY step, [[fields]]
-        )
+    SELECT if({step:UInt64} % 86400 = 0,
+            toDateTime(toDateTime(toDate(intDiv(toUInt16(toDate(time, {zone:String})), intDiv({step:UInt64}, 86400))
+                * intDiv({step:UInt64}, 86400)), {zone:String}), 'UTC'),
+            toDateTime(intDiv(toUInt32(toDateTime(time)), {step:UInt64}) * {step:UInt64}, 'UTC')
+        ) AS step, [[fields]], sum(scaled_bytes) AS step_bytes, sum(scaled_packets) AS step_packets,
+        count() AS step_flows, sum(unknown_bytes) AS step_unknown_bytes
+    FROM span_flows
+    -- First the n, then their steps: all of them in every step would be a thousand times as many groups.
+    WHERE [[keys]] IN (
+        SELECT [[keys]] FROM span_flows GROUP BY [[fields]] ORDER BY sum(scaled_bytes) DESC, [[fields]] LIMIT {n:UInt64}
     )
-    QUALIFY rank <= {n:UInt64}
+    GROUP BY step, [[fields]]
 )
 ORDER BY step, [[fields]]
