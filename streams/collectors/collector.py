@@ -42,7 +42,9 @@ __all__ = ["Collector", "connect_to"]
 log = logging.getLogger(__name__)
 
 REPORT_EVERY_NS = 10 * NS
-OWN_BYTES_MAX = 32 << 20        # of reports on their way; then they wait, added up
+# Of reports on their way in memory, and the part of the spill that is kept for them; beyond that they wait, added up.
+OWN_BYTES_MAX = 32 << 20
+OWN_SHARE = 64
 # How many parcels come back from disk for each that Kafka takes, so that a long queue does not hold up the event loop.
 READ_BACK_MAX = 4
 FLUSH_S = 15.0                  # at the end; below the 30 s that orchestrators commonly grant
@@ -156,14 +158,15 @@ class Collector:
 
     def report(self) -> None:
         """Our own counts, on their way like frames, over the limit if need be, or losses would hide themselves."""
-        if self.own_bytes >= OWN_BYTES_MAX:
+        has_room = self.spill is None or self.spill.free_bytes >= self.spill.bytes_max // OWN_SHARE
+        if self.own_bytes >= OWN_BYTES_MAX or not has_room:
             return
         for link, partition, batch in self.losses.report(self.clock(), self.config.kafka.partitions):
             parcel = Parcel(self.lanes[link], partition, batch, batch.nbytes + PARCEL_BYTES, is_own=True)
             self.own_bytes += parcel.memory_bytes
             self.intake.force(parcel)
-            # Their own stream, since they never go through the spill, and a stream must stay in order.
-            self.delivery.put(self.stamped(parcel, f"{link}/own"))
+            # The way of the link's frames: their times would otherwise close the windows of frames that wait on disk.
+            self.put(parcel)
 
     async def finish(self, flush_s: float = FLUSH_S) -> int:
         """Stop listening, seal and send everything. Returns how many frames could not be sent; they are counted."""
@@ -206,25 +209,31 @@ class Collector:
 
     def put(self, parcel: Parcel) -> None:
         """The next parcel of its link: to Kafka, or behind those that are on disk already."""
-        parcel = self.stamped(parcel, parcel.lane.link)
-        spill = self.spill
+        link, spill = parcel.lane.link, self.spill
+        self.stamps[link] += 1
+        parcel = replace(parcel, stamp=Stamp(f"{self.run_name}/{link}", self.stamps[link]))
         if spill is None or not parcel.lane.may_spill or not (spill.unread or self.intake.held_bytes > self.spill_above_bytes):
             self.delivery.put(parcel)
-            return
-        self.intake.release(parcel)
+        elif parcel.is_own:
+            if spill.append(parcel):
+                self.let_go(parcel)
+            else:
+                self.delivery.put(parcel)               # the disk fails: out of order, but not lost
+        else:
+            self.let_go(parcel)
+            self.put_aside(parcel, spill)
+        self.read_back()
+
+    def put_aside(self, parcel: Parcel, spill: Spill) -> None:
+        """Frames go to disk, flows only as long as there is much room; or are shed."""
         left: Parcel | None = parcel
         if not spill.append(parcel, keep_free_bytes=spill.bytes_max // VITAL_SHARE):
             left = self.intake.shed_flows(parcel)
-            if left is not None and not spill.append(left):
+            if left is not None and not spill.append(left, keep_free_bytes=2 * (spill.bytes_max // OWN_SHARE)):
                 self.losses.shed(left.lane.link, left.batch, "buffer_full")
                 left = None
         if left is not None:
             self.spilled_frames.labels(left.lane.link).inc(left.batch.num_rows)
-        self.read_back()
-
-    def stamped(self, parcel: Parcel, stream: str) -> Parcel:
-        self.stamps[stream] += 1
-        return replace(parcel, stamp=Stamp(f"{self.run_name}/{stream}", self.stamps[stream]))
 
     @property
     def spill_above_bytes(self) -> int:
@@ -247,12 +256,16 @@ class Collector:
 
     def release(self, parcel: Parcel) -> None:
         """Kafka has it."""
-        self.intake.release(parcel)
-        if parcel.is_own:
-            self.own_bytes -= parcel.memory_bytes
+        self.let_go(parcel)
         if parcel.segment is not None and self.spill is not None:
             self.spill.done(parcel)
         self.read_back()
+
+    def let_go(self, parcel: Parcel) -> None:
+        """It takes no memory any more."""
+        self.intake.release(parcel)
+        if parcel.is_own:
+            self.own_bytes -= parcel.memory_bytes
 
     def fail(self, error: BaseException) -> None:
         """From any thread: a listener cannot go on."""

@@ -13,6 +13,8 @@ count is a gauge of what came since the last report, so that its sum over any ti
 | kernel_drops | collector/<link>   | datagrams that the kernel dropped at our socket; always                 |
 | refused      | collector/<link>   | frames of senders outside `allow`; a row only when not 0                |
 
+The samples' `source` is their entity, so that `orbitrack sql --named data_loss` names the sender.
+
 Called from any thread.
 """
 
@@ -155,7 +157,7 @@ def as_frames(link: str, rows: list[Row], now_ns: int) -> pa.RecordBatch:
     height, source = len(rows), f"collector/{link}"
     columns = [
         [now_ns] * height, [now_ns] * height, entities, metrics, values, [None] * height, ["gauge"] * height, units,
-        [source] * height, [0] * height,
+        entities, [0] * height,
     ]
     samples = pa.record_batch([pa.array(column, field.type) for column, field in zip(columns, SAMPLES, strict=True)], SAMPLES)
     frame = [now_ns, source, link, CODEC, encode(samples)]

@@ -113,6 +113,10 @@ class Spill:
                         self.folder, len(found), self.size_bytes / 1e6)
         return lanes
 
+    @property
+    def free_bytes(self) -> int:
+        return self.bytes_max - self.size_bytes
+
     def append(self, parcel: Parcel, keep_free_bytes: int = 0) -> bool:
         """Writes a stamped parcel; False when fewer than `keep_free_bytes` would be left, or the disk is full."""
         record = record_of(parcel)
