@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import re
+import threading
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +26,16 @@ from prompt_toolkit.output import DummyOutput
 
 from streams.cli import main
 from streams.cli.interactive import WORDS, Words
-from streams.cli.sql import converse, json_array
+from streams.cli.sql import converse
+from streams.cli.sqljson import json_array, with_named_floats
 from streams.cli.tables import cell
-from streams.clickhouse.ask import ask_rows
+from streams.clickhouse.ask import ask_rows, open_stream
 from streams.clickhouse.client import connect
 from streams.clickhouse.migrate import migrate
 from streams.clickhouse.parameters import TYPES, WRITTEN
+from streams.clickhouse.progress import QueryProgress
 from streams.clickhouse.queries import catalogue, markdown
+from streams.errors import OrbitrackError
 
 REPOSITORY = Path(__file__).parents[1]
 SQL = """
@@ -58,7 +66,7 @@ def test_json_keeps_numbers_numbers_and_times_utc(sql: Callable[..., Result]) ->
         assert result.exit_code == 0, result.output
         assert read(result.stdout) == {
             "time": "2026-10-01T12:00:00Z", "fine": "2026-10-01T10:00:00.123456789Z", "large": 2**64 - 1, "half": 0.5,
-            "nothing": None, "yes": True, "text": 'a,"b"', "no_number": None, "day": "2026-10-02",
+            "nothing": None, "yes": True, "text": 'a,"b"', "no_number": "NaN", "day": "2026-10-02",
         }
 
 
@@ -112,6 +120,103 @@ def test_statement_without_answer(sql: Callable[..., Result]) -> None:
     result = sql("CREATE TABLE made_here (a Int8) ENGINE = Memory")
 
     assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_statements_that_write_say_how_much(sql: Callable[..., Result]) -> None:
+    sql("CREATE OR REPLACE TABLE written (a UInt32, b String) ENGINE = MergeTree ORDER BY a")
+
+    for statement, data, rows in (
+        ("INSERT INTO written VALUES (1, 'x'), (2, 'FORMAT CSV')", None, 2),
+        ("INSERT INTO written (a) VALUES (3);", None, 1),
+        ("INSERT INTO written FORMAT CSV", "4,y\n5,z\n", 2),
+        ("-", "INSERT INTO written FORMAT CSV\n6,y\n", 1),
+        ("INSERT INTO written SELECT number + 10, '' FROM numbers(3000)", None, 3000),
+    ):
+        result = sql(statement, input=data)
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"rows written: {rows}\n")
+    assert sql("SELECT count() FROM written", "--format", "csv").stdout == '"count()"\n3006\n'
+
+
+def test_own_format_clause_wins(sql: Callable[..., Result]) -> None:
+    for form in ("table", "json", "csv"):
+        assert sql("SELECT 1 AS a, 'x' AS b FORMAT TSVWithNames", "--format", form).stdout == "a\tb\n1\tx\n"
+
+
+def test_name_of_the_file_tells_the_format(sql: Callable[..., Result], tmp_path: Path) -> None:
+    for name in ("a.jsonl", "a.json", "a.CSV", "a.parquet", "a.arrow", "a.txt"):
+        assert sql("SELECT 1 AS a", "-o", name).exit_code == 0
+
+    assert (tmp_path / "a.jsonl").read_text() == '{"a":1}\n'
+    assert (tmp_path / "a.json").read_text() == '[{"a":1}]\n'
+    assert (tmp_path / "a.CSV").read_text() == '"a"\n1\n'
+    assert pyarrow.parquet.read_table(tmp_path / "a.parquet").to_pylist() == [{"a": 1}]
+    assert pa.ipc.open_stream((tmp_path / "a.arrow").read_bytes()).read_all().to_pylist() == [{"a": 1}]
+    assert (tmp_path / "a.txt").read_text() == "a\n1\n"
+
+
+def test_numbers_that_are_none_have_names_and_texts_are_left_alone(sql: Callable[..., Result]) -> None:
+    floats = "nan AS n, -inf AS i, [nan, 1.5] AS a, map('nan', inf) AS m, toNullable(nan) AS u"
+    question = f"SELECT {floats}, 'nan' AS s, ['inf'] AS t, toDecimal128('0.1234567890123456789', 19) AS d, NULL AS e -- end"
+
+    line = sql(question, "--format", "jsonl").stdout
+    shown = sql(question).stdout.splitlines()[1]
+
+    assert '"d":0.1234567890123456789,' in line
+    assert json.loads(line) == {
+        "n": "NaN", "i": "-Infinity", "a": ["NaN", 1.5], "m": {"nan": "Infinity"}, "u": "NaN", "s": "nan", "t": ["inf"],
+        "d": pytest.approx(0.1234567890123), "e": None,
+    }
+    assert json.loads(sql(question, "--format", "json").stdout) == [json.loads(line)]
+    assert shown.split()[:4] == ["nan", "-inf", '["NaN",', "1.5]"]
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 1000])
+def test_types_are_asked_for_once_and_only_when_needed(piece_bytes: int) -> None:
+    asked = []
+
+    def types() -> dict[str, str]:
+        asked.append(1)
+        return {"a": "Nullable(Float32)", "b": "String"}
+
+    def answer(text: str) -> str:
+        data = text.encode()
+        cut = [data[start : start + piece_bytes] for start in range(0, len(data), piece_bytes)]
+        return b"".join(with_named_floats(cut, types)).decode()
+
+    plain = '{"a":1.50,"b":"x"}\n' * 3
+    assert (answer(plain), asked) == (plain, [])
+    assert answer('{"a":"-nan","b":"nan"}\n{"a":1.50,"b":"\\"nan\\""}\n' * 2) == (
+        '{"a":"NaN","b":"nan"}\n{"a":1.50,"b":"\\"nan\\""}\n' * 2
+    )
+    assert len(asked) == 1
+    assert answer('{"a":"inf"}') == '{"a":"Infinity"}\n'
+
+
+def test_progress_of_a_running_query_is_seen_from_beside(empty: str) -> None:
+    query = "SELECT count() FROM numbers(100000000000) WHERE sipHash64(number) = 1"
+    with connect(empty) as client, closing(QueryProgress(lambda: connect(empty), "seen-from-beside")) as progress:
+        assert progress.look() == ""
+        thread = threading.Thread(target=ask_until_killed, args=(empty, query, "seen-from-beside"))
+        thread.start()
+        try:
+            seen = wait_for(progress.look)
+        finally:
+            client.command("KILL QUERY WHERE query_id = 'seen-from-beside' SYNC")
+            thread.join()
+
+    assert re.fullmatch(r"[\d,]+ of [\d,]+ rows read", seen)
+
+
+def ask_until_killed(dsn: str, query: str, query_id: str) -> None:
+    with connect(dsn) as client, contextlib.suppress(OrbitrackError):
+        open_stream(client, query, settings={"query_id": query_id}, is_whole=True)
+
+
+def wait_for(look: Callable[[], str]) -> str:
+    deadline_s = time.monotonic() + 30
+    while not (seen := look()):
+        assert time.monotonic() < deadline_s, "nothing was seen"
+    return seen
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 7, 100])

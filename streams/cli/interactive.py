@@ -10,6 +10,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+from streams.cli.waiting import waiting
 from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.queries import catalogue
 from streams.errors import OrbitrackError
@@ -117,7 +119,10 @@ def interact(client: Client, answer: Answer, named: Callable[[str, dict[str, str
 
 def show(answer: Answer, sql: str, parameters: dict[str, Any], form: str) -> None:
     started = time.monotonic()
-    for piece in answer(sql, parameters, form):
+    pieces = iter(answer(sql, parameters, form))
+    with waiting("asking the database"):
+        first = next(pieces, b"")
+    for piece in chain([first], pieces):
         click.echo(piece, nl=False)
     click.echo(f"{time.monotonic() - started:.3f} s", err=True)
 

@@ -1,10 +1,14 @@
-"""`orbitrack sql`: one question to the database, from the command line, a file or a name of the catalogue."""
+"""`orbitrack sql`: one statement for the database, from the command line, a file or a name of the catalogue."""
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -13,19 +17,34 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.cli import current_session
+from streams.cli.sqljson import json_array, named, with_named_floats
 from streams.cli.tables import render
 from streams.cli.waiting import waiting
-from streams.errors import UsageError
+from streams.errors import OrbitrackError, UsageError
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
+    from streams.clickhouse.progress import QueryProgress
+
 __all__ = ["command"]
 
 FORMATS = ("table", "json", "jsonl", "csv", "arrow", "parquet")
-SERVER_FORMATS = {"jsonl": "JSONEachRow", "csv": "CSVWithNames", "arrow": "ArrowStream", "parquet": "Parquet"}
+SERVER_FORMATS = {
+    "table": "JSONCompactEachRowWithNamesAndTypes", "json": "JSONEachRow", "jsonl": "JSONEachRow", "csv": "CSVWithNames",
+    "arrow": "ArrowStream", "parquet": "Parquet",
+}
 # A terminal shows no more without being asked.
 TABLE_ROWS = 1000
+# What only reads; a limit for anything else would cut what INSERT ... SELECT writes.
+READS = re.compile(
+    r"""(?> \s | --[^\n]*\n | /\*.*?\*/ | \( )*+
+    (?: SELECT | WITH | FROM | SHOW | DESC | DESCRIBE | EXPLAIN | EXISTS )\b (?! .*\bINSERT\s+INTO\b )""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+# An INSERT that ends where its data should begin.
+WANTS_DATA = re.compile(r"\s*(?:WITH\b.*)?INSERT\s+INTO\b.*\bFORMAT\s+\w+\s*;?\s*\Z", re.IGNORECASE | re.DOTALL)
+PIECE_BYTES = 1 << 20
 
 
 @click.command()
@@ -34,7 +53,7 @@ TABLE_ROWS = 1000
 @click.option("--param", "params", multiple=True, metavar="K=V", help="Parameter of a named query, or of {K:Type} in SQL.")
 @click.option("--list", "listing", is_flag=True, help="Show the named queries.")
 @click.option("--show", is_flag=True, help="Print the SQL of a named query instead of asking it.")
-@click.option("--format", "form", type=click.Choice(FORMATS), help="Default: table.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Default: by the name of -o FILE, else table.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many rows.")
 @click.option("--dsn", metavar="URL", help="Database; default: [database] dsn.")
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write there.")
@@ -45,9 +64,9 @@ def command(
     """Ask the database.
 
     QUERY is SQL; `-`, or none when stdin is not a terminal, reads it from there. None on a terminal is interactive.
-    Times are printed as RFC 3339 UTC.
+    `INSERT INTO t FORMAT CSV` takes its data from stdin. Times are printed as RFC 3339 UTC; a FORMAT clause in QUERY wins.
     """
-    form = form or "table"
+    form = form or form_of(output)
     if listing:
         if query or named or params:
             raise UsageError("--list stands alone")
@@ -62,12 +81,30 @@ def command(
             converse(connection(dsn), limit)
             return
         sql = sys.stdin.read()
+        query = None
     if not sql.strip(" \t\n;"):
         raise UsageError("the query is empty")
     if show:
         write([sql.encode() + b"\n"], output)
         return
-    write(answer(connection(dsn), sql, parameters, form, limit), output)
+    data = stdin_pieces() if query and WANTS_DATA.match(query) else None
+    query_id = str(uuid.uuid4())
+    pieces = answer(connection(dsn), sql, parameters, form, limit, query_id=query_id, data=data)
+    with closing(progress_of(dsn, query_id)) as progress:
+        write(pieces, output, progress.look)
+
+
+def form_of(output: Path | None) -> str:
+    suffix = output.suffix.lstrip(".").lower() if output else ""
+    return suffix if suffix in FORMATS else "table"
+
+
+def stdin_pieces() -> Iterator[bytes]:
+    """What follows an INSERT that has no data of its own."""
+    if sys.stdin.isatty():
+        raise UsageError('the INSERT has no data\n  hint: orbitrack sql "INSERT INTO t FORMAT CSV" < t.csv')
+    stdin = click.get_binary_stream("stdin")
+    return iter(lambda: stdin.read(PIECE_BYTES), b"")
 
 
 def split_param(text: str) -> tuple[str, str]:
@@ -95,43 +132,65 @@ def connection(dsn: str | None) -> Client:
     return connect(database.dsn, **database.login)
 
 
+def progress_of(dsn: str | None, query_id: str) -> QueryProgress:
+    from streams.clickhouse.progress import QueryProgress
+
+    return QueryProgress(lambda: connection(dsn), query_id)
+
+
 def converse(client: Client, limit: int | None) -> None:
     from streams.cli.interactive import interact
 
     interact(client, lambda sql, parameters, form: answer(client, sql, parameters, form, limit), bind)
 
 
-def answer(client: Client, sql: str, parameters: dict[str, Any], form: str, limit: int | None) -> Iterator[bytes]:
+def answer(
+    client: Client, sql: str, parameters: dict[str, Any], form: str, limit: int | None, *, query_id: str | None = None,
+    data: Iterable[bytes] | None = None,
+) -> Iterator[bytes]:
     """The answer as bytes of the format, in pieces."""
-    from streams.clickhouse.ask import ask_rows, ask_stream
+    from streams.clickhouse.ask import open_stream
 
-    sql = sql.strip().rstrip(";")
-    if form in SERVER_FORMATS:
-        yield from ask_stream(client, sql, parameters, SERVER_FORMATS[form], limit)
-    elif form == "json":
-        yield from json_array(ask_stream(client, sql, parameters, "JSONEachRow", limit))
+    is_table, reads = form == "table", READS.match(sql) is not None
+    settings = {"query_id": query_id} if query_id else {}
+    stream = open_stream(
+        client, sql, parameters, SERVER_FORMATS[form], (limit or (TABLE_ROWS + 1 if is_table else None)) if reads else None,
+        is_whole=is_table and reads, settings=settings | {"output_format_json_quote_denormals": 1}, data=data,
+    )
+    if stream.written_rows and not reads:
+        click.echo(f"rows written: {stream.written_rows}", err=True)
+    if stream.format.lower() != SERVER_FORMATS[form].lower():       # nothing to show, or a FORMAT clause of its own
+        yield from stream.pieces
+    elif is_table:
+        yield from table(stream.pieces, limit)
+    elif form in ("json", "jsonl"):
+        lines = with_named_floats(stream.pieces, lambda: types(client, sql, parameters))
+        yield from json_array(lines) if form == "json" else lines
     else:
-        names, rows = ask_rows(client, sql, parameters, limit or TABLE_ROWS + 1)
-        cut = limit is None and len(rows) > TABLE_ROWS
-        if names:
-            yield ("\n".join(render(names, rows[:TABLE_ROWS] if cut else rows, "table")) + "\n").encode()
-        if cut:
-            click.echo(f"{TABLE_ROWS} rows shown, there are more: --limit N, or another --format", err=True)
+        yield from stream.pieces
 
 
-def json_array(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """One JSON object a line, in pieces cut anywhere -> one JSON array, in pieces."""
-    last, opening = b"", b"["
-    for chunk in lines:
-        yield opening
-        opening = b""
-        *whole, rest = (last + chunk).split(b"\n")
-        # The newest line is held back: only the next one tells whether a comma follows.
-        if whole and not rest:
-            rest = whole.pop() + b"\n"
-        yield b"".join(line + b",\n " for line in whole)
-        last = rest
-    yield opening + last.rstrip(b"\n") + b"]\n"
+def table(pieces: Iterator[bytes], limit: int | None) -> Iterator[bytes]:
+    names, kinds, *rows = [json.loads(line) for line in b"".join(pieces).splitlines()] or [[], []]
+    for index, kind in enumerate(kinds):
+        if "Float" in kind:
+            for row in rows:
+                row[index] = float(row[index]) if isinstance(row[index], str) else named(row[index])
+    cut = limit is None and len(rows) > TABLE_ROWS
+    if names:
+        yield ("\n".join(render(names, rows[:TABLE_ROWS] if cut else rows, "table")) + "\n").encode()
+    if cut:
+        click.echo(f"{TABLE_ROWS} rows shown, there are more: --limit N, or another --format", err=True)
+
+
+def types(client: Client, sql: str, parameters: dict[str, Any]) -> dict[str, str]:
+    """The types of the columns of a query, as far as they can be told."""
+    from streams.clickhouse.ask import ask_rows
+
+    try:
+        return {row[0]: row[1] for row in ask_rows(client, f"DESCRIBE TABLE ({sql.strip().rstrip(';')}\n)", parameters)[1]}
+    except OrbitrackError:
+        return {}
 
 
 def list_queries(form: str) -> Iterator[bytes]:
@@ -150,10 +209,10 @@ def list_queries(form: str) -> Iterator[bytes]:
     yield ("\n".join(render(names, rows, form)) + "\n").encode()
 
 
-def write(pieces: Iterable[bytes], output: Path | None) -> None:
+def write(pieces: Iterable[bytes], output: Path | None, look: Callable[[], str] | None = None) -> None:
     """A file is there when all of it is: an answer that breaks off leaves an older one as it is."""
     iterator = iter(pieces)
-    with waiting("asking the database"):
+    with waiting("asking the database", look):
         first = next(iterator, b"")
     if output is None:
         stdout = click.get_binary_stream("stdout")

@@ -2,6 +2,7 @@
 
     names, rows = ask_rows(client, "SELECT ...", {"from": "2026-10-01 00:00:00"})
     for chunk in ask_stream(client, sql, parameters, "ArrowStream"): ...
+    stream = open_stream(client, "INSERT INTO t FORMAT CSV", data=chunks)     # any statement
 
 Times come as RFC 3339 UTC, 64-bit integers as JSON numbers, no value as null. UsageError when the question is wrong,
 InputError when the database gave up on it, DependencyError when it is away.
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from urllib3.exceptions import HTTPError
@@ -22,7 +25,7 @@ from streams.errors import DependencyError, InputError, OrbitrackError, UsageErr
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-__all__ = ["ask_rows", "ask_stream"]
+__all__ = ["Stream", "ask_rows", "ask_stream", "open_stream"]
 
 CHUNK_BYTES = 1 << 16
 SETTINGS = {
@@ -40,34 +43,65 @@ AWAY = (202, 209, 210, 279)
 GIVEN_UP = (158, 159, 160, 241, 307, 394, 396)
 
 
+@dataclass(frozen=True)
+class Stream:
+    """An answer under way. Whoever has one reads `pieces` to the end or closes it."""
+
+    format: str                     # the statement's own FORMAT clause wins over what was asked for; "" if it returns nothing
+    written_rows: int               # as far as the header told
+    pieces: Iterator[bytes]         # as they come, nothing of them kept
+
+
+def open_stream(
+    client: Client, sql: str, parameters: Mapping[str, object] | None = None, fmt: str = "JSONEachRow",
+    limit: int | None = None, *, is_whole: bool = False, settings: Mapping[str, object] | None = None,
+    data: Iterable[bytes] | None = None,
+) -> Stream:
+    """Sends any statement, an INSERT with the `data` that shall follow it, and waits for the head of its answer.
+
+    `limit` caps the rows. An error in the middle is raised after the pieces before it; with `is_whole` the server keeps the
+    answer until it is complete, and an error leaves nothing.
+    """
+    # A format by default, not as a clause: behind an INSERT it would be data.
+    every: dict[str, Any] = SETTINGS | {"default_format": fmt} | dict(settings or {})
+    every |= ({"limit": limit} if limit else {}) | ({"wait_end_of_query": 1} if is_whole else {})
+    try:
+        if data is not None:
+            every |= {f"param_{name}": value for name, value in (parameters or {}).items()}
+            done = client.raw_insert("", insert_block=(piece for piece in chain([sql.encode() + b"\n"], data)), settings=every)
+            return Stream("", done.written_rows, iter(()))
+        # The driver says IO; it is urllib3's response, whose read1 returns what is there, also before an error.
+        response: Any = client.raw_stream(sql, parameters=dict(parameters or {}) or None, settings=every)
+    except (ClickHouseError, HTTPError, OSError) as error:
+        raise failure(error) from error
+    summary = json.loads(response.headers.get("X-ClickHouse-Summary", "{}"))
+    return Stream(response.headers.get("X-ClickHouse-Format", ""), int(summary.get("written_rows", 0)), pieces(response))
+
+
+def pieces(response: Any) -> Iterator[bytes]:
+    before = held = b""
+    try:
+        # One piece is held back: if the connection breaks, it holds the reason.
+        while chunk := response.read1(CHUNK_BYTES):
+            if held:
+                yield held
+            before, held = held, chunk
+    except HTTPError as error:
+        raise broken_off(before + held, error) from error
+    except OSError as error:
+        raise failure(error) from error
+    finally:
+        response.close()
+    if held:
+        yield held
+
+
 def ask_stream(
     client: Client, sql: str, parameters: Mapping[str, object] | None = None, fmt: str = "JSONEachRow",
     limit: int | None = None, *, is_whole: bool = False,
 ) -> Iterator[bytes]:
-    """The answer in a ClickHouse format, in pieces as they come, nothing of it kept. `limit` caps the rows.
-
-    An error in the middle is raised after the pieces before it; with `is_whole` the server keeps the answer until it is
-    complete, and an error leaves nothing.
-    """
-    settings: dict[str, Any] = SETTINGS | ({"limit": limit} if limit else {}) | ({"wait_end_of_query": 1} if is_whole else {})
-    before = held = b""
-    try:
-        # The driver says IO; it is urllib3's response, whose read1 returns what is there, also before an error.
-        stream: Any = client.raw_stream(sql, parameters=dict(parameters or {}) or None, settings=settings, fmt=fmt)
-        try:
-            # One piece is held back: if the connection breaks, it holds the reason.
-            while chunk := stream.read1(CHUNK_BYTES):
-                if held:
-                    yield held
-                before, held = held, chunk
-        finally:
-            stream.close()
-    except HTTPError as error:
-        raise broken_off(before + held, error) from error
-    except (ClickHouseError, OSError) as error:
-        raise failure(error) from error
-    if held:
-        yield held
+    """The answer in a ClickHouse format, in pieces; see `open_stream`."""
+    yield from open_stream(client, sql, parameters, fmt, limit, is_whole=is_whole).pieces
 
 
 def ask_rows(
