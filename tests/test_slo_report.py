@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -405,6 +406,8 @@ def test_report_in_every_format_names_every_entity(run: Any, dsn: str, form: str
     assert result.exit_code == 0, result.output
     text = (tmp_path / "out").read_text()
     assert all(entity in text for entity in ("links-up", "link-a", "link-e", "link-f"))
+    # What is sent on says which time it is of, in the customer's zone.
+    assert ("2026-09-30T22:00:00Z" in text and "2026-10-07T22:00:00Z" in text) == (form != "table")
 
 
 @pytest.mark.parametrize(("now", "end"), [
@@ -439,6 +442,7 @@ def test_explain_shows_sql_that_the_database_understands(run: Any, client: Any) 
 
     assert result.exit_code == 0, result.output
     assert "-- slice = 60" in result.stdout
+    assert re.search(r"^-- to = \d{10} \(20\d\d-\d\d-\d\dT\d\d:\d\d:00Z\)$", result.stdout, re.M)
     assert "slice_good / slice_total >= {slice_target:Float64}" in result.stdout
 
 

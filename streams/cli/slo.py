@@ -11,7 +11,7 @@ import click
 
 from streams.cli import current_session
 from streams.cli.tables import FORMATS, render
-from streams.clock import NS, parse_duration_ns, wall_clock_ns
+from streams.clock import NS, format_time, parse_duration_ns, wall_clock_ns
 from streams.errors import UsageError, nearest
 from streams.resources import schemas
 
@@ -59,7 +59,7 @@ def report(
     slos = chosen(names, files)
     spans = [span_of(slo, window, month, start, end) for slo in slos]
     lines = service_levels(connection(dsn), zip(slos, spans, strict=True))
-    columns, rows = whole_rows(lines) if form == "json" else flat_rows(lines) if form == "csv" else short_rows(lines)
+    columns, rows = whole_rows(lines) if form == "json" else flat_rows(lines) if form == "csv" else short_rows(lines, form)
     text = "\n".join(render(columns, rows, form))
     if output:
         output.write_text(text + "\n")
@@ -85,7 +85,8 @@ def explain(
             click.echo(f"-- {slo.method}, target {objective.target:g}, window {slo.window}")
             click.echo(f"-- defined in {slo.file}:{slo.line}")
             for key, value in question.parameters.items():
-                click.echo(f"-- {key} = {value}")
+                time = f" ({format_time(value * NS, 0)})" if key in ("from", "to", "first") and isinstance(value, int) else ""
+                click.echo(f"-- {key} = {value}{time}")
             click.echo(question.sql + ";\n")
 
 
@@ -162,7 +163,18 @@ def flat_rows(lines: Sequence[Line]) -> tuple[list[str], list[list[Any]]]:
     return names + [f"burn_rate_{window}" for window in windows], rows
 
 
-def short_rows(lines: Sequence[Line]) -> tuple[list[str], list[list[Any]]]:
+def short_rows(lines: Sequence[Line], form: str) -> tuple[list[str], list[list[Any]]]:
+    """For people. md and html are documents that are sent on: they say which time they are of."""
+    names, rows = told_rows(lines)
+    if form == "table":
+        return names, rows
+    spans = [[str(line.as_dict()[end]) for end in ("from", "to")] for line in lines]
+    return [*names, "maintenance", "from", "to"], [
+        [*row, line.maintenance, *span] for row, line, span in zip(rows, lines, spans, strict=True)
+    ]
+
+
+def told_rows(lines: Sequence[Line]) -> tuple[list[str], list[list[Any]]]:
     names = [
         "slo", "entity", "objective", "target", "sli", "good", "total", "unknown", "budget left", "burn 1h", "burn 1d", "state",
         "credit",
