@@ -7,7 +7,7 @@
 The structs of all arrays of a batch are one block of memory. pyarrow is not needed to build this.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
-from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset, strdup
 
@@ -24,9 +24,6 @@ cdef extern from *:
     int release_one "fc_release_one"(int32_t* refs) noexcept nogil
     const uint8_t* OUR_ZEROS "fc_zeros"
 
-cdef enum:
-    ARROW_FLAG_NULLABLE = 2
-
 ZEROS = OUR_ZEROS
 
 
@@ -34,6 +31,7 @@ cdef Block* new_block(int arrays, int pointers) except NULL:
     cdef Block* block = <Block*> calloc(1, sizeof(Block) + arrays * sizeof(ArrowArray) + pointers * sizeof(void*))
     if block == NULL:
         raise MemoryError
+    block.drop = free_buffer
     block.arrays = <ArrowArray*> (<char*> block + sizeof(Block))
     block.pointers = <void**> (block.arrays + arrays)
     return block
@@ -56,12 +54,16 @@ cdef void append_child(ArrowArray* array, ArrowArray* child) noexcept nogil:
     array.n_children += 1
 
 
+cdef void free_buffer(void* buffer) noexcept nogil:
+    if buffer != ZEROS:
+        free(buffer)
+
+
 cdef void release_array(ArrowArray* array) noexcept:
     cdef Block* block = <Block*> array.private_data
     cdef int64_t index
     for index in range(array.n_buffers):
-        if array.buffers[index] != ZEROS:
-            free(<void*> array.buffers[index])
+        block.drop(<void*> array.buffers[index])
     # A child that somebody took over has no release any more, and lives on with the block.
     for index in range(array.n_children):
         if array.children[index].release != NULL:
@@ -73,21 +75,48 @@ cdef void release_array(ArrowArray* array) noexcept:
         free(block)
 
 
+# Eight marks at a time: the products gather the lowest bits of eight bytes in the highest byte, as a sum or side by side.
+cdef int64_t pack_bits(const uint8_t* marks, int64_t length, uint8_t* bits) noexcept nogil:
+    cdef int64_t group, row, present = 0
+    cdef uint64_t eight
+    for group in range(length >> 3):
+        memcpy(&eight, marks + 8 * group, 8)
+        present += <int64_t> ((eight * <uint64_t> 0x0101010101010101ULL) >> 56)
+        bits[group] = <uint8_t> ((eight * <uint64_t> 0x0102040810204080ULL) >> 56)
+    if length & 7:
+        bits[length >> 3] = 0
+    for row in range(length & ~<int64_t> 7, length):
+        present += marks[row]
+        bits[row >> 3] |= <uint8_t> (marks[row] << (row & 7))
+    return present
+
+
 cdef class Layout:
     """The fields of record batches: (name, Arrow format, nullable), with `name` for a dictionary of strings, `list:I` and
     `map:s,I` as columns.Rows takes them."""
 
-    def __cinit__(self, fields):
+    def __init__(self, fields):
         self.fields = [(field[0], field[1], field[2]) for field in fields]
 
     def check(self, schema) -> None:
         """TypeError unless the pyarrow `schema` is of these fields; its metadata is its own."""
         from pyarrow import Schema
 
-        ours = Schema._import_from_c_capsule(schema_capsule(self.fields))
+        ours = Schema._import_from_c_capsule(schema_capsule(self))
         if not ours.equals(schema):
             raise TypeError(f"these rows are not of that schema but of\n{ours}")
         self.schema = schema
+
+    def arrow_schema(self):
+        """The pyarrow.Schema that was checked, or else one made of the fields, once."""
+        if self.schema is None:
+            from pyarrow import Schema
+
+            self.schema = Schema._import_from_c_capsule(schema_capsule(self))
+        return self.schema
+
+    cdef export(self, ArrowSchema* schema):
+        export_fields(self.fields, schema)
 
 
 cdef class Batch:
@@ -108,7 +137,7 @@ cdef class Batch:
         cdef ArrowArray* array
         if self.array.release == NULL:
             raise ValueError("this batch was taken before")
-        schema = schema_capsule(self.layout.fields)
+        schema = schema_capsule(self.layout)
         array = <ArrowArray*> malloc(sizeof(ArrowArray))
         if array == NULL:
             raise MemoryError
@@ -116,8 +145,8 @@ cdef class Batch:
         self.array.release = NULL
         return schema, PyCapsule_New(array, "arrow_array", drop_array_capsule)
 
-    def take(self, schema):
-        """A pyarrow.RecordBatch of `schema`, a pyarrow.Schema of the same fields.
+    def take(self, schema=None):
+        """A pyarrow.RecordBatch of `schema`, a pyarrow.Schema of the same fields, or of its own without metadata.
 
         ValueError when the batch was taken before, TypeError when the fields are others (looked at once a schema).
         """
@@ -125,21 +154,23 @@ cdef class Batch:
 
         if self.array.release == NULL:
             raise ValueError("this batch was taken before")
-        if self.layout.schema is not schema:
+        if schema is None:
+            schema = self.layout.arrow_schema()
+        elif self.layout.schema is not schema:
             self.layout.check(schema)
         return RecordBatch._import_from_c(<uintptr_t> &self.array, schema)
 
 
-cdef schema_capsule(fields):
+cdef schema_capsule(Layout layout):
     cdef ArrowSchema* schema = <ArrowSchema*> calloc(1, sizeof(ArrowSchema))
     if schema == NULL:
         raise MemoryError
     capsule = PyCapsule_New(schema, "arrow_schema", drop_schema_capsule)
-    export_schema(fields, schema)
+    layout.export(schema)
     return capsule
 
 
-cdef export_schema(fields, ArrowSchema* schema):
+cdef export_fields(fields, ArrowSchema* schema):
     cdef ArrowSchema* child
     new_schema(schema, b"+s", b"", 0, len(fields))
     for index, (name, form, nullable) in enumerate(fields):
@@ -148,10 +179,7 @@ cdef export_schema(fields, ArrowSchema* schema):
         label = name.encode()
         if form == "name":
             new_schema(child, b"i", label, flags, 0)
-            child.dictionary = <ArrowSchema*> calloc(1, sizeof(ArrowSchema))
-            if child.dictionary == NULL:
-                raise MemoryError
-            new_schema(child.dictionary, b"u", b"", 0, 0)
+            new_dictionary(child)
         elif form.startswith("list:"):
             new_schema(child, b"+l", label, flags, 1)
             new_schema(child.children[0], form[5:].encode(), b"item", 0, 0)
@@ -183,6 +211,13 @@ cdef new_schema(ArrowSchema* schema, bytes form, bytes name, int64_t flags, int6
             if schema.children[index] == NULL:
                 raise MemoryError
             schema.n_children += 1
+
+
+cdef new_dictionary(ArrowSchema* schema):
+    schema.dictionary = <ArrowSchema*> calloc(1, sizeof(ArrowSchema))
+    if schema.dictionary == NULL:
+        raise MemoryError
+    new_schema(schema.dictionary, b"u", b"", 0, 0)
 
 
 cdef void release_schema(ArrowSchema* schema) noexcept:

@@ -18,7 +18,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 from framecodec.arrow cimport ArrowArray
 cimport framecodec.arrow_out as arrow_out
-from framecodec.arrow_out cimport Block, Layout, ZEROS, ZEROS_BYTES, append_child, new_array, new_block
+from framecodec.arrow_out cimport Block, Layout, ZEROS, ZEROS_BYTES, append_child, new_array, new_block, pack_bits
 
 from framecodec.arrow_out import Batch
 
@@ -526,8 +526,7 @@ cdef const void* take_data(uint8_t** data) except? NULL:
 # products gather the lowest bits of eight bytes in the highest byte, as a sum or side by side with the first one lowest.
 cdef const void* bitmap(const uint8_t* valid, int64_t length, int64_t* null_count) except? NULL:
     cdef uint8_t* bits
-    cdef int64_t group, row, present = 0
-    cdef uint64_t cells
+    cdef int64_t present = 0
     if valid[0] and memchr(valid, 0, length) == NULL:
         null_count[0] = 0
         return NULL
@@ -535,12 +534,6 @@ cdef const void* bitmap(const uint8_t* valid, int64_t length, int64_t* null_coun
     if bits == NULL:
         raise MemoryError
     if valid[0] or memchr(valid, 1, length) != NULL:
-        for group in range(length >> 3):
-            memcpy(&cells, valid + 8 * group, 8)
-            present += <int64_t> ((cells * <uint64_t> 0x0101010101010101ULL) >> 56)
-            bits[group] = <uint8_t> ((cells * <uint64_t> 0x0102040810204080ULL) >> 56)
-        for row in range(length & ~<int64_t> 7, length):
-            present += valid[row]
-            bits[row >> 3] |= <uint8_t> (valid[row] << (row & 7))
+        present = pack_bits(valid, length, bits)
     null_count[0] = length - present
     return bits

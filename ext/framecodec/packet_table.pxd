@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 cimport cython
 
+from framecodec.arrow_out cimport Layout
 from framecodec.columns cimport Names
 from framecodec.sync cimport Packet
 
@@ -25,7 +26,7 @@ cdef enum:
 cdef struct PacketColumn:
     int item_bytes
     bint is_nullable
-    uint8_t* values          # counted blocks of framecodec.trees; NULL: nothing but zeros or nulls so far
+    uint8_t* values          # counted blocks; NULL: nothing but zeros or nulls so far
     uint8_t* valid           # one byte a row
     int64_t present          # rows that have a value
 
@@ -38,6 +39,7 @@ cdef class PacketTable:
     cdef int64_t slices      # the next append() is the first of about as many: so much room is made
     cdef bint has_payload
     cdef Names sources
+    cdef Layout layout
     cdef int32_t* ends       # of the payloads
     cdef uint8_t* data
     cdef int64_t data_used

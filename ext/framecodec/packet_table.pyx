@@ -2,20 +2,21 @@
 """The rows of packets: one a packet, written column by column, because there are millions of them.
 
 Columns that are mostly the same (no spacecraft id, no receive time, nothing lost, one source) get memory when the first row differs;
-until then they leave as zeros or nulls that nobody has touched. `export` gives a TreeBatch for `pyarrow.record_batch`.
+until then they leave as zeros or nulls that nobody has touched. `export` gives a
+framecodec.arrow_out.Batch.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy, memset
 
 cimport cython
 
-from framecodec.arrow cimport ArrowArray, ArrowSchema
+from framecodec.arrow cimport ArrowArray
+from framecodec.arrow_out cimport Batch, Block, Layout, append_child, new_array, new_block
+from framecodec.blocks cimport drop_block, resized, shared_zeros, zeroed_block
 from framecodec.columns cimport Names
 from framecodec.sync cimport Packet, apid_of, count_of, flags_of
 from framecodec.timecodes cimport NO_TIME
-from framecodec.trees cimport (
-    ARROW_FLAG_NULLABLE, TreeBatch, bitmap, drop_block, export_labels, new_array, new_schema, resized, shared_zeros, zeroed_block,
-)
+from framecodec.tree_out cimport Labels, bitmap
 
 cdef enum:
     FIRST_ROWS = 256
@@ -36,7 +37,8 @@ cdef class PacketTable:
     """Packets whose `source` is an id of `sources`; with `payload`, their bytes too."""
 
     def __cinit__(self, Names sources, bint payload=False):
-        self.sources, self.has_payload = sources, payload
+        self.sources, self.has_payload, self.slices = sources, payload, 1
+        self.layout = Layout([(name, form, nullable) for name, form, _, nullable in FIELDS] + ([("payload", "z", False)] if payload else []))
         for number, (_, _, size, nullable) in enumerate(FIELDS):
             self.columns[number].item_bytes, self.columns[number].is_nullable = size, nullable
 
@@ -219,38 +221,36 @@ cdef class PacketTable:
             column.present += 1
         return 0
 
-    def export(self) -> TreeBatch:
+    def export(self) -> Batch:
         """All rows as a batch; afterwards there are none here."""
-        cdef TreeBatch batch = TreeBatch.__new__(TreeBatch)
+        cdef Batch batch = Batch.__new__(Batch)
+        cdef Block* block = new_block(PACKET_COLUMNS + 3, 3 * PACKET_COLUMNS + 8)
         cdef PacketColumn* column
         cdef ArrowArray* array
-        cdef int count = PACKET_COLUMNS + self.has_payload
+        cdef int number
+        block.drop = drop_block
+        batch.array = new_array(block, self.length, 1, PACKET_COLUMNS + self.has_payload)[0]
+        batch.length, batch.layout = self.length, self.layout
         self.slices = 1
         if self.room(1) < 0:
             raise MemoryError
-        new_schema(&batch.schema, b"+s", b"", 0, count)
-        new_array(&batch.array, self.length, 1, count)
-        for number, (name, form, size, nullable) in enumerate(FIELDS):
+        for number in range(PACKET_COLUMNS):
             column = &self.columns[number]
-            array = batch.array.children[number]
-            new_schema(batch.schema.children[number], b"i" if form == "name" else form.encode(), name.encode(), ARROW_FLAG_NULLABLE if nullable else 0, 0)
-            new_array(array, self.length, 2, 0)
-            if nullable and column.values == NULL:
+            array = new_array(block, self.length, 2, 0)
+            append_child(&batch.array, array)
+            if column.is_nullable and column.values == NULL:
                 array.buffers[0], array.null_count = shared_zeros((self.length + 7) // 8), self.length
-            elif nullable and column.present < self.length:
+            elif column.is_nullable and column.present < self.length:
                 array.buffers[0] = bitmap(column.valid, self.length, &array.null_count)
-            array.buffers[1] = column.values if column.values != NULL else shared_zeros(self.length * size)
+            array.buffers[1] = column.values if column.values != NULL else shared_zeros(self.length * column.item_bytes)
             column.values = NULL
-            if form == "name":
-                # The whole dictionary: there are few senders.
-                export_labels([self.sources.name(index) for index in range(self.sources.count)], batch.schema.children[number], array)
+            if number == PACKET_SOURCE:              # the whole dictionary: there are few senders
+                (<Labels> Labels([self.sources.name(index) for index in range(self.sources.count)])).append_to(block, array)
         if self.has_payload:
-            array = batch.array.children[PACKET_COLUMNS]
-            new_schema(batch.schema.children[PACKET_COLUMNS], b"z", b"payload", 0, 0)
-            new_array(array, self.length, 3, 0)
+            array = new_array(block, self.length, 3, 0)
+            append_child(&batch.array, array)
             array.buffers[1], self.ends = self.ends, NULL
             array.buffers[2] = self.data if self.data != NULL else zeroed_block(8)
             self.data = NULL
-        batch.length = self.length
         self.clear()
         return batch

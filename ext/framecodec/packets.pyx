@@ -392,19 +392,17 @@ cdef class SpacePacketDecoder:
 
     def hand_over(self):
         """The rows as Arrow; rows of nothing are left out."""
-        import pyarrow
+        cdef int index
         out = Decoded()
         for rows, batches in ((self.samples, out.samples), (self.derived, out.derived), (self.rejects, out.rejects)):
             if len(rows):
-                batches.append(pyarrow.record_batch(rows.flush()))
+                batches.append(rows.flush().take())
         if len(self.packets):
-            out.packets.append(pyarrow.record_batch(self.packets.export()))
-        if self.plan is not None:
-            for index, tree in enumerate(self.plan.trees):
-                if len(tree):
-                    batch = tree.export()
-                    if self.emits_values:
-                        out.containers.append((index, pyarrow.record_batch(batch)))
+            out.packets.append(self.packets.export().take())
+        if self.plan is not None and self.emits_values:
+            out.containers += [(index, batch.take()) for index, batch in self.plan.take()]
+        elif self.plan is not None:
+            self.plan.clear()
         return out
 
     # Decodes what was found and writes its rows; `found` is empty afterwards. 0 or -1.

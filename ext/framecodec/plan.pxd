@@ -8,10 +8,17 @@ from framecodec.layouts cimport (
 from framecodec.trees cimport Cells, Tree
 
 
+# What a packet is that begins with these 16 bits, -1 none.
+cdef struct Remembered:
+    int32_t begins
+    int32_t container
+
+
 @cython.final
 cdef class Plan:
     cdef readonly object definition
     cdef readonly list trees             # of each container
+    cdef list outputs                    # the TreeLayout of each
     cdef list texts
     cdef FieldC* fields
     cdef int field_count
@@ -36,7 +43,7 @@ cdef class Plan:
     cdef int slot_count
     cdef uint64_t stamp
     cdef int64_t slices                  # decode_packets() is given the first of about as many lots like it: so much room is made
-    cdef int32_t* memory                 # container + 2 by the first 16 bits of a packet, 0 unknown
+    cdef Remembered* memory              # by APID
     cdef int64_t consulted_bits
     cdef uint8_t* scratch
     cdef int64_t scratch_used
@@ -46,6 +53,8 @@ cdef class Plan:
     cdef int decode_packets(
         self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts, const int64_t* numbers_of,
     ) noexcept nogil
+    # Forgets what was decoded.
+    cdef void clear(self) noexcept nogil
     # The packet's own time, UTC ns or NO_TIME, after decode_packets.
     cdef int64_t time_of(self, int32_t container, int64_t row, const uint8_t* packet, int64_t size) noexcept nogil
     cdef int32_t classify(self, const uint8_t* packet, int64_t size) noexcept nogil

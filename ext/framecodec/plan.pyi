@@ -1,7 +1,8 @@
 from collections.abc import Iterable
 from typing import Self, final
 
-from framecodec.trees import Tree, TreeBatch
+from framecodec.arrow_out import Batch
+from framecodec.trees import Tree
 from streams.definitions.model import Definition
 
 @final
@@ -10,5 +11,5 @@ class Plan:
     trees: list[Tree]
     container_count: int
     def __new__(cls, definition: Definition, parameters: Iterable[str] | None = None) -> Self: ...
-    def decode(self, records: list[bytes]) -> list[tuple[int, TreeBatch]]: ...
-    def take(self) -> list[tuple[int, TreeBatch]]: ...
+    def decode(self, records: list[bytes]) -> list[tuple[int, Batch]]: ...
+    def take(self) -> list[tuple[int, Batch]]: ...

@@ -30,6 +30,7 @@ from framecodec.layouts cimport (
 )
 from framecodec.text cimport to_utf8
 from framecodec.timecodes cimport NO_TIME, read_code, to_utc
+from framecodec.tree_out cimport TreeLayout
 from framecodec.trees cimport Cells, Tree
 from framecodec.values cimport compare_bytes, compare_numbers, compute, load_cell, number_of, ordered, whole_of, write_number
 
@@ -122,7 +123,7 @@ cdef enum:
     NESTING_MAX = 80         # streams.definitions.layout.NESTING_MAX of containers, of loops
     # Converted strings and shifted binaries of one packet; a packet has 64 KiB, a converted string thrice its size at most.
     SCRATCH_BYTES = 1048576
-    MEMORY_ITEMS = 65536
+    MEMORY_MASK = 0x7FF      # a place for each APID; packets of another version, type or flag may take it over
 
 
 @cython.final
@@ -132,14 +133,15 @@ cdef class Plan:
     def __cinit__(self, definition, parameters=None):
         self.definition = definition
         self.texts = []
-        self.trees = []
+        self.trees, self.outputs = [], []
         self.stamp = self.slices = 1
-        self.memory = <int32_t*> calloc(MEMORY_ITEMS, sizeof(int32_t))
+        self.memory = <Remembered*> malloc((MEMORY_MASK + 1) * sizeof(Remembered))
         self.scratch = <uint8_t*> malloc(SCRATCH_BYTES)
         self.slot_count = len(definition.slots)
         self.slots = <Value*> calloc(self.slot_count + 1, sizeof(Value))
         if self.memory == NULL or self.scratch == NULL or self.slots == NULL:
             raise MemoryError
+        memset(self.memory, 0xFF, (MEMORY_MASK + 1) * sizeof(Remembered))
         from framecodec.planning import build        # it knows Plan, so Plan can know it only now
         build(self, parameters)
 
@@ -176,7 +178,7 @@ cdef class Plan:
         free(self.scratch)
 
     def decode(self, records: list[bytes]) -> list:
-        """Decode records, each from its first byte: a list of (container index, TreeBatch).
+        """Decode records, each from its first byte: a list of (container index, Batch).
 
         A batch has the columns `packet` (number of the record), `raw` and `values`. Records that are no container of the
         definition are in none.
@@ -213,21 +215,26 @@ cdef class Plan:
         return self.take()
 
     def take(self) -> list:
-        """What was decoded since the last time, as (container index, TreeBatch) in the order of the definition."""
-        return [(index, tree.export()) for index, tree in enumerate(self.trees) if len(tree)]
+        """What was decoded since the last time, as (container index, framecodec.arrow_out.Batch) in the order of the definition."""
+        return [(index, (<TreeLayout> self.outputs[index]).take_out()) for index, tree in enumerate(self.trees) if len(tree)]
+
+    cdef void clear(self) noexcept nogil:
+        cdef int index
+        for index in range(self.container_count):
+            (<Tree> self.layouts[index].tree).clear()
 
     # -- deciding ------------------------------------------------------------------------------------------------------
     cdef int32_t classify(self, const uint8_t* packet, int64_t size) noexcept nogil:
         cdef int32_t found
         cdef int begins = (packet[0] << 8) | packet[1] if size >= 2 else -1
-        if begins >= 0 and self.memory[begins]:
-            return self.memory[begins] - 2
+        if begins >= 0 and self.memory[begins & MEMORY_MASK].begins == begins:
+            return self.memory[begins & MEMORY_MASK].container
         self.stamp += 1
         self.scratch_used = 0
         self.consulted_bits = 0
         found = self.descend(0, packet, size)
         if begins >= 0 and self.consulted_bits <= 16:
-            self.memory[begins] = found + 2
+            self.memory[begins & MEMORY_MASK].begins, self.memory[begins & MEMORY_MASK].container = begins, found
         return found
 
     cdef int32_t descend(self, int number, const uint8_t* packet, int64_t size) noexcept nogil:
@@ -844,12 +851,7 @@ cdef class Plan:
             free(begins)
             return OUT_OF_MEMORY
         for index in range(count):
-            container = -2
-            begin = sizes[index]
-            if begin >= 2:
-                container = self.memory[(packets[index][0] << 8) | packets[index][1]] - 2
-            if container == -2:
-                container = self.classify(packets[index], begin)
+            container = self.classify(packets[index], sizes[index])
             containers[index] = container
             shorts[index] = 0
             rows[index] = -1

@@ -16,6 +16,7 @@ from framecodec.layouts cimport (
 )
 from framecodec.plan cimport Plan
 from framecodec.timecodes cimport CodeKind, Scale
+from framecodec.tree_out cimport TreeLayout
 from framecodec.trees cimport Tree
 
 from dataclasses import replace
@@ -272,7 +273,9 @@ cdef build_layouts(Plan plan, wanted):
             field_source = definition.fields[field_number]
             words = list(dict.fromkeys(label for _, _, label in field_source.labels)) or None
             formats.append((field_source.raw_format, field_source.value_format, words))
-        columns = [column for column in (numbered(column, cells, wanted, source, definition) for column in source.columns) if column is not None]
+        columns = source.columns
+        if wanted is not None:
+            columns = [column for column in (numbered(column, cells, wanted, source, definition) for column in columns) if column is not None]
         fixed_cells = {cells[scalar]: source.scalars[scalar][0] for scalar, _ in source.fixed if cells[scalar] >= 0}
         # Arrays of plain numbers are written whole, too.
         for name, *parts in source.tail:
@@ -285,6 +288,7 @@ cdef build_layouts(Plan plan, wanted):
         }
         tree = Tree(columns, kept, source.domains, formats, fixed_cells, total)
         plan.trees.append(tree)
+        plan.outputs.append(TreeLayout(tree))
         layout.tree = <void*> tree
         layout.time_cell = cells[source.time_scalar] if source.time_scalar >= 0 else -1
         build_program(&layout.tail, source.tail, cells)
@@ -314,7 +318,7 @@ def numbered(column, cells, wanted, layout, definition):
     """The column with cells for scalars, without what is not asked for; None if nothing is left."""
     if column.scalar >= 0:
         path = definition.fields[layout.scalars[column.scalar][0]].path
-        return None if wanted is not None and path not in wanted else replace(column, scalar=cells[column.scalar])
+        return None if path not in wanted else replace(column, scalar=cells[column.scalar])
     members = tuple(member for member in (numbered(member, cells, wanted, layout, definition) for member in column.members) if member is not None)
     return replace(column, members=members) if members else None
 

@@ -1,10 +1,8 @@
-# Nested output columns that grow, and how they leave as Arrow. See trees.pyx.
+# Nested output columns that grow. See trees.pyx.
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from framecodec.arrow cimport ArrowArray, ArrowSchema
-
-# A scalar column: the raw value and, unless that is the same, the calibrated one. Blocks are counted: see trees.pyx.
+# A scalar column: the raw value and, unless that is the same, the calibrated one. Its blocks are counted: blocks.pyx.
 cdef struct Cells:
     int domain
     int raw_bytes            # bytes an item; 0: `ends` and `data`
@@ -44,8 +42,8 @@ cdef class Tree:
     cdef readonly int cell_count
     cdef Domain* domains
     cdef readonly int domain_count
-    cdef list columns        # streams.definitions.model.Column
-    cdef list formats        # (raw format, value format or "", labels or None) of each cells
+    cdef readonly list columns   # streams.definitions.model.Column
+    cdef readonly list formats   # (raw format, value format or "", labels or None) of each cells
     cdef list field_numbers  # of each cells, in the definition
     cdef int64_t* packets    # which packet each item of domain 0 is
     cdef bint has_gaps       # some packet was too short: every column may lack values
@@ -64,27 +62,7 @@ cdef class Tree:
     cdef int reserve(self, int domain, int64_t capacity) noexcept nogil
     # From now on some value may be missing: all that was written so far is there.
     cdef void track(self) noexcept nogil
+    # Nothing more is written: columns of bytes and lists are complete, and every buffer is there. 0 or -1.
+    cdef int close(self) noexcept nogil
     cdef void clear(self) noexcept nogil
 
-
-cdef enum:
-    ARROW_FLAG_NULLABLE = 2
-
-# Counted blocks: `resized` with NULL makes one with one user, drop_block counts down (NULL is fine).
-cdef void* resized(void* data, int64_t size) noexcept nogil
-cdef void* zeroed_block(int64_t size) noexcept nogil
-cdef void drop_block(void* data) noexcept nogil
-cdef const void* shared_zeros(int64_t size) except? NULL
-
-# Parts of a batch. The release callbacks drop the buffers, which are counted blocks.
-cdef new_schema(ArrowSchema* schema, bytes form, bytes name, int64_t flags, int64_t children)
-cdef new_array(ArrowArray* array, int64_t length, int64_t buffers, int64_t children)
-cdef const void* bitmap(const uint8_t* valid, int64_t length, int64_t* null_count) except? NULL
-cdef export_labels(labels, ArrowSchema* schema, ArrowArray* array)
-
-
-@cython.final
-cdef class TreeBatch:
-    cdef ArrowSchema schema
-    cdef ArrowArray array
-    cdef readonly int64_t length

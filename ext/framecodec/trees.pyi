@@ -1,10 +1,12 @@
 from collections.abc import Iterable
-from typing import Self, final
+from typing import Any, Self, final
 
 @final
 class Tree:
     cell_count: int
     domain_count: int
+    columns: list[Any]
+    formats: list[tuple[str, str, list[str] | None]]
     def __new__(
         cls,
         columns: Iterable[object],
@@ -15,10 +17,3 @@ class Tree:
         total: Iterable[int] = (),
     ) -> Self: ...
     def __len__(self) -> int: ...
-    def export(self) -> TreeBatch: ...
-
-@final
-class TreeBatch:
-    length: int
-    def __len__(self) -> int: ...
-    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]: ...
