@@ -502,6 +502,11 @@ def test_agent_addresses_of_all_types() -> None:
 # Malformed input
 
 
+def test_the_first_agent_may_have_the_address_of_nobody() -> None:
+    out = taken(SflowDecoder().decode(frames([(RECEIVED_NS, "192.0.2.1", sflow(agent="::"))], "sflow")))
+    assert [(row["entity"], row["source"]) for row in out["derived"]] == [("::/domain/0", "::")]
+
+
 def test_every_truncation_of_every_capture_is_rejected_and_keeps_the_samples_before() -> None:
     for case in CASES:
         for received, sender, body in datagrams(testdata("rack", "sflow", f"{case}.pcap"))[:3]:

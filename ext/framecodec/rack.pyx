@@ -97,6 +97,7 @@ cdef class RackDecoder:
         self.entity_ids = Table(NAMES_MAX)
         self.sequences = Table()
         self.derive = derive
+        self.exporter = -1
 
     def decode(self, frames) -> Decoded:
         """Decodes a FRAMES batch of datagrams, one a row.

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from framecodec.messages import MessageCutter
 from framecodec.netflow import NetflowDecoder
 from framecodec.sflow import SflowDecoder
 from tests.fuzz.harness import main, mutate
@@ -70,12 +71,33 @@ def seeds() -> dict[str, list[bytes]]:
     return found
 
 
+# Enterprise elements as the captures have them, of every form; the others are kept as octets.
+ENTERPRISE = {
+    (5951, 130 + number): (f"netscaler_{form}", form, None)
+    for number, form in enumerate(("unsigned", "signed", "float", "boolean", "string", "octets", "mac", "address"))
+} | {(6871, 33): "flow_id", (637, 91): ("nokia_91", "address", None), (637, 93): ("nokia_93", "string", None)}
+
+
 def new_decoder(codec: str) -> Any:
-    return SflowDecoder() if codec == "sflow" else NetflowDecoder()
+    if codec == "sflow":
+        return SflowDecoder()
+    return NetflowDecoder(enterprise=ENTERPRISE, keeps_unknown=True, udp=False)
+
+
+def check_stream(stream: bytes) -> None:
+    """The messages of a connection do not depend on how its octets were cut, and no octet is lost or doubled."""
+    whole, apart = MessageCutter(), MessageCutter()
+    messages = whole.feed(stream)
+    assert b"".join(messages) + whole.finish() == stream or whole.is_lost
+    pieces = [message for at in range(0, len(stream), 7) if not apart.is_lost for message in apart.feed(stream[at : at + 7])]
+    assert pieces[:-1] == messages[: len(pieces) - 1]
+    assert apart.is_lost == whole.is_lost
 
 
 def check(codec: str, bodies: list[bytes]) -> None:
     """The invariant, for datagrams that come one after another."""
+    if codec == "netflow":
+        check_stream(b"".join(bodies))
     rows = [(1_700_000_000 * 10**9 + index, f"192.0.2.{index % 3}", body) for index, body in enumerate(bodies)]
     decoder = new_decoder(codec)
     together = taken(decoder.decode(frames(rows, codec)))

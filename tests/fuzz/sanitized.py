@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 # The modules that a fuzzer imports itself; those that they need are found.
 FUZZED = {
-    "rack": {"sflow", "netflow"},
+    "rack": {"sflow", "netflow", "messages"},
     "frames": {"coding", "frames"},
     "packets": {"packets", "plan"},
     "definitions": {"plan", "timecodes"},
