@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -110,3 +112,61 @@ def test_entities_are_not_expanded(tmp_path: Path) -> None:
         definitions.load(path)
     assert "secret" not in caught.value.what.replace(str(secret), "")
     assert b"secret\n" not in pickle.dumps(str(caught.value))
+
+
+EVERYTHING = ElementTree.parse(Path(__file__).parent / "definitions" / "good" / "xtce" / "everything.xml").getroot()
+TAGS = sorted({element.tag for element in EVERYTHING.iter()})
+ATTRIBUTES = sorted({(element.tag, name) for element in EVERYTHING.iter() for name in element.attrib})
+
+
+def local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def refused(tmp_path: Path, root: ElementTree.Element) -> DefinitionError:
+    path = tmp_path / "d.xml"
+    path.write_bytes(ElementTree.tostring(root))
+    with pytest.raises(DefinitionError) as caught:
+        definitions.load(path)
+    assert caught.value.line is not None and (caught.value.path or "").startswith("/")
+    return caught.value
+
+
+@pytest.mark.parametrize("tag", TAGS, ids=local)
+def test_no_element_can_be_misspelt_unseen(tmp_path: Path, tag: str) -> None:
+    """Skipping it would leave a default, or a container without heirs, and nobody would know."""
+    root = copy.deepcopy(EVERYTHING)
+    element = next(root.iter(tag))
+    element.tag = f"{tag}x"
+    error = refused(tmp_path, root)
+    # The declaring sets are not looked into before something asks for what they declare.
+    if "Set" not in tag and "MetaData" not in tag:
+        assert f"{local(tag)}x" in f"{error.what} {error.path}"
+
+
+@pytest.mark.parametrize(("tag", "name"), ATTRIBUTES, ids=lambda word: local(word))
+def test_no_attribute_can_be_misspelt_unseen(tmp_path: Path, tag: str, name: str) -> None:
+    root = copy.deepcopy(EVERYTHING)
+    element = next(element for element in root.iter(tag) if name in element.attrib)
+    element.attrib[f"{name}x"] = element.attrib.pop(name)
+    error = refused(tmp_path, root)
+    assert name in f"{error.what} {error.hint}" or name == "name"
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    {
+        "containers_that_double": "more than 100000 entries",
+        "aggregates_that_double": "values in one aggregate",
+        "conditions_nested_deeply": "nested too deeply",
+        "space_systems_nested_deeply": "nested too deeply",
+        "array_larger_than_memory": "is in no packet",
+        "place_of_64_bits": "is out of bounds",
+        "value_that_is_nan": "'nan' is no number",
+        "parameter_refs_in_a_circle": "leads in a circle",
+        "entities_that_double": "amplification",
+    }.items(),
+)
+def test_definitions_that_ask_for_too_much_are_refused(name: str, what: str) -> None:
+    with pytest.raises(DefinitionError, match=what):
+        definitions.load(Path(__file__).parent / "fuzz" / "corpus" / "definitions" / f"{name}.xml")

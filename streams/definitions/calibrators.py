@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from streams.definitions.conditions import Conditions
@@ -62,6 +63,12 @@ MATH_OPERATORS = {
     ">>": (2, 1),
     "~": (1, 1),
 }
+# XTCE 1.2: y^x is (x1 x2 -- x2**x1), and angles are radians; in XTCE 1.1 they are degrees.
+REWRITTEN: dict[str, tuple[float | str, ...]] = {"y^x": ("swap", "^")}
+IN_DEGREES: dict[str, tuple[float | str, ...]] = {
+    **{name: (math.pi / 180, "*", name) for name in ("sin", "cos", "tan")},
+    **{name: (name, 180 / math.pi, "*") for name in ("asin", "acos", "atan", "atan2")},
+}
 STACK_MAX = 32  # of a math operation; framecodec.plan reserves as many
 POWER_MAX = 64
 
@@ -100,10 +107,10 @@ def calibrator(element: Element, document: Document) -> Calibrator:
 def polynomial(element: Element, document: Document) -> Calibrator:
     document.expect(element, "Term")
     terms: dict[int, float] = {}
-    for term in element:
-        if term.tag == "Term":
-            power = document.integer(term, term.get("exponent"), 0, POWER_MAX)
-            terms[power] = terms.get(power, 0.0) + document.real(term, term.get("coefficient"))
+    for term in element.iterfind("Term"):
+        document.expect(term)
+        power = document.integer(term, document.attribute(term, "exponent"), 0, POWER_MAX)
+        terms[power] = terms.get(power, 0.0) + document.real(term, document.attribute(term, "coefficient"))
     if not terms:
         document.fail(element, "PolynomialCalibrator has no Term")
     return Calibrator("polynomial", coefficients=tuple(terms.get(power, 0.0) for power in range(max(terms) + 1)))
@@ -114,11 +121,13 @@ def spline(element: Element, document: Document) -> Calibrator:
     order = document.integer(element, element.get("order", "1"))
     if order not in (0, 1):
         document.fail(element, f"splines of order {order} are not supported", "order 0 (steps) or 1 (lines)")
-    points = [
-        (document.real(point, point.get("raw")), document.real(point, point.get("calibrated")))
-        for point in element
-        if point.tag == "SplinePoint"
-    ]
+    points = []
+    for point in element.iterfind("SplinePoint"):
+        document.expect(point)
+        if document.integer(point, point.get("order", str(order))) != order:
+            document.fail(point, "points of different orders in one spline are not supported", f'order="{order}", or none')
+        raw, value = document.attribute(point, "raw"), document.attribute(point, "calibrated")
+        points.append((document.real(point, raw), document.real(point, value)))
     if len(points) < 2 - (order == 0):
         document.fail(element, f"a spline of order {order} needs at least {2 - (order == 0)} points")
     points.sort()
@@ -130,6 +139,7 @@ def spline(element: Element, document: Document) -> Calibrator:
 
 def math_operation(element: Element, document: Document) -> Calibrator:
     """Postfix: operands first. `this` stands for the raw value."""
+    degrees = document.is_xtce_1_1
     document.expect(element, "ValueOperand", "ThisParameterOperand", "Operator")
     program: list[float | str] = []
     depth = 0
@@ -149,9 +159,9 @@ def math_operation(element: Element, document: Document) -> Calibrator:
                 document.fail(
                     child, f"'{name}' takes {taken} operands, {depth} are there", "operands come before their operator"
                 )
-            program.append(name)
+            program += (IN_DEGREES.get(name) if degrees else None) or REWRITTEN.get(name) or (name,)
             depth += put - taken
-        if depth > STACK_MAX:
+        if depth >= STACK_MAX:
             document.fail(child, f"more than {STACK_MAX} operands wait for an operator")
     if depth < 1:
         document.fail(element, "MathOperationCalibrator leaves no result")

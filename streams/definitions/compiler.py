@@ -43,18 +43,13 @@ class Compiler:
         self.document = document
         self.parameters, self.tables = Parameters(document), Tables()
         self.builder = LayoutBuilder(self.parameters, self.tables)
-        self.declared = [
-            (space, element)
-            for space in document.root.every()
-            for element in space.containers.values()
-            if element.tag == "SequenceContainer"
-        ]
+        self.declared = [(space, element) for space in document.root.every() for element in space.containers.values()]
         self.heirs: dict[Element, list[tuple[Space, Element]]] = {}
         for space, element in self.declared:
-            base = element.find("BaseContainer")
-            found = document.resolve("containers", base.get("containerRef", ""), space) if base is not None else None
-            if found is not None:
-                self.heirs.setdefault(found[1], []).append((space, element))
+            base = self.base(element)
+            if base is not None:
+                _, inherited = document.find("containers", document.attribute(base, "containerRef"), space, base)
+                self.heirs.setdefault(inherited, []).append((space, element))
         self.nodes: list[Node | None] = []
         self.layouts: list[Layout] = []
         self.containers: list[Container] = []
@@ -79,6 +74,15 @@ class Compiler:
             slots=dict(slots),
             apids=frozenset(self.apids),
         )
+
+    def base(self, element: Element) -> Element | None:
+        """The BaseContainer of a container. One that is misspelt would leave the container without heirs and unseen."""
+        if element.tag != "SequenceContainer":
+            self.document.fail(element, f"{element.tag} in ContainerSet is not supported", "SequenceContainer")
+        for child in element:
+            if child.tag != "BaseContainer" and nearest(child.tag, ["BaseContainer"]):
+                self.document.fail(child, f"{child.tag} in SequenceContainer is not supported", "did you mean BaseContainer?")
+        return element.find("BaseContainer")
 
     def root(self, container: str | None) -> tuple[Space, Element]:
         """The container named, else the one without a base that has the most heirs."""

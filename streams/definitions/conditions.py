@@ -80,6 +80,7 @@ class Conditions:
         )
 
     def comparison(self, element: Element, space: Space) -> Comparison:
+        self.document.expect(element)
         sign = self.operator(element, element.get("comparisonOperator", "=="))
         return self.compare(element, sign, self.document.attribute(element, "value"), space)
 
@@ -122,6 +123,7 @@ class Conditions:
 
     def reference(self, element: Element, space: Space) -> tuple[int, Field]:
         """The slot and the field of a parameterRef."""
+        self.document.expect(element)
         if element.get("instance", "0") != "0":
             self.document.fail(
                 element, "earlier instances of a parameter are not supported", "leave out the attribute instance"
@@ -151,6 +153,7 @@ class Conditions:
             self.document.fail(source, f"'{field.path}' is no number")
         intercept, slope = 0, 1
         if adjustment is not None:
+            self.document.expect(adjustment)
             intercept = self.whole(adjustment, "intercept", "0")
             slope = self.whole(adjustment, "slope", "1")
             if abs(slope) > SLOPE_MAX or abs(intercept) > INTERCEPT_MAX:
@@ -172,8 +175,8 @@ class Conditions:
         found = []
         for child in element:
             if child.tag == "DiscreteLookup":
-                value = self.document.integer(child, child.get("value"), -INTERCEPT_MAX, INTERCEPT_MAX)
-                found.append((self.match(child, space), value))
+                matched, value = self.match(child, space), self.document.attribute(child, "value")
+                found.append((matched, self.document.integer(child, value, -INTERCEPT_MAX, INTERCEPT_MAX)))
         if not found:
             self.document.fail(element, "DiscreteLookupList is empty")
         return Expression(intercept=-1, lookup=tuple(found))

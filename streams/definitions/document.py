@@ -90,12 +90,14 @@ class Document:
             raise DefinitionError(what, file=self.file, line=max(error.position[0], 1)) from error
         except (LookupError, ValueError) as error:  # an encoding that Python does not know, or one that is not 8 bits wide
             raise DefinitionError(f"no well-formed XML: {error}", file=self.file, line=1) from error
+        self.is_xtce_1_1 = self.tree.tag.startswith("{http://www.omg.org/space/xtce}")
         local: dict[str, str] = {}
         for element in self.tree.iter():
             name = element.tag
             element.tag = local.get(name) or local.setdefault(name, name.rpartition("}")[2])
         if self.tree.tag != "SpaceSystem":
             self.fail(self.tree, f"the root element is '{self.tree.tag}'", "XTCE files begin with SpaceSystem")
+        self.attribute(self.tree, "name")
         self.root = Space(self.tree, None)
 
     def fail(self, element: Element, what: str, hint: str | None = None) -> NoReturn:

@@ -31,6 +31,7 @@ CHARSETS = {
     "ISO-8859-1": "latin-1",
     "Windows-1252": "cp1252",
 }
+MOST_FIRST = "mostSignificantByteFirst"
 BITS_MAX = 64
 STRING_BITS_MAX = 8 * 65_536  # a space packet holds no more (133.0-B-2 4.1.4.1)
 
@@ -78,11 +79,9 @@ def string(element: Element, document: Document, conditions: Conditions, space: 
         document.expect(fixed, "Fixed", "TerminationChar", "LeadingSize")
         whole = fixed.find("Fixed")
         if whole is not None:
-            document.expect(whole, "FixedValue")
-            value = whole.find("FixedValue")
-            if value is None:
-                document.fail(whole, "Fixed has no FixedValue")
-            box = Expression(document.integer(value, value.text, 0, STRING_BITS_MAX))
+            box = conditions.integer(whole, space)  # in XTCE 1.1 also a DynamicValue or a DiscreteLookupList
+            if box.constant is not None and not 0 <= box.constant <= STRING_BITS_MAX:
+                document.fail(whole, f"a string of {box.constant} bits cannot be", f"0 to {STRING_BITS_MAX}")
     elif variable is not None:
         document.expect(variable, "DynamicValue", "DiscreteLookupList", "TerminationChar", "LeadingSize")
         for child in variable:
@@ -97,6 +96,7 @@ def string(element: Element, document: Document, conditions: Conditions, space: 
     leading, end = size.find("LeadingSize"), size.find("TerminationChar")
     leading_bits, termination = 0, b""
     if leading is not None:
+        document.expect(leading)
         leading_bits = document.integer(leading, leading.get("sizeInBitsOfSizeTag", "16"), 1, BITS_MAX)
     if end is not None:
         try:
@@ -113,8 +113,10 @@ def string(element: Element, document: Document, conditions: Conditions, space: 
 
 
 def binary(element: Element, document: Document, conditions: Conditions, space: Space) -> Encoding:
-    document.expect(element, "SizeInBits")
+    document.expect(element, "SizeInBits", "ToBinaryTransformAlgorithm")  # which is for sending
     most_significant_bit_first(element, document)
+    if element.get("byteOrder", MOST_FIRST) != MOST_FIRST:
+        document.fail(element, f"BinaryDataEncoding with byteOrder {element.get('byteOrder')} is not supported")
     size = element.find("SizeInBits")
     if size is None:
         document.fail(element, "BinaryDataEncoding has no SizeInBits")
@@ -143,14 +145,14 @@ def ordered(element: Element, document: Document, kind: str, bits: int) -> Encod
     """With byteOrder (1.2: also a list of significances, 0 the least), ByteOrderList (1.1) and bitOrder."""
     order: tuple[int, ...] = ()
     little = False
-    words = element.get("byteOrder", "mostSignificantByteFirst").strip()
+    words = element.get("byteOrder", MOST_FIRST).strip()
     listed = element.find("ByteOrderList")
     if listed is not None:
         document.expect(listed, "Byte")
         order = tuple(document.integer(byte, byte.get("byteSignificance")) for byte in listed if byte.tag == "Byte")
     elif words == "leastSignificantByteFirst":
         little = True
-    elif words != "mostSignificantByteFirst":
+    elif words != MOST_FIRST:
         order = tuple(document.integer(element, part) for part in words.split(","))
     if order and (bits % 8 or sorted(order) != list(range(bits // 8))):
         document.fail(

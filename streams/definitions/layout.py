@@ -148,6 +148,8 @@ class LayoutBuilder(Entries):
             self.document.fail(repeat, "RepeatEntry has no Count")
         counted = self.parameters.conditions.integer(count, space)
         gapped = self.parameters.conditions.integer(gap, space) if gap is not None else Expression(0)
+        if gap is not None and gap.get("offsetSizeInBits", "1") != "1":
+            self.document.fail(gap, "an Offset in units of several bits is not supported", 'offsetSizeInBits="1", or none')
         begin = self.bit
         self.settle()
         self.begin_loop(counted)
@@ -199,7 +201,7 @@ class LayoutBuilder(Entries):
                 self.bit = None
         elif reference == "containerEnd":
             size = self.needed_size(entry, space, location)
-            self.emit("move_from_end", self.tables.expression(replace(offset, intercept=offset.intercept + size)))
+            self.emit("move_from_end", self.tables.expression(offset.plus(size)))
             self.bit = None
         elif reference == "nextEntry":
             self.before_next(entry, location, following, space, offset)

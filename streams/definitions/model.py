@@ -7,7 +7,7 @@ of the first octet being bit 0. Nothing here knows XTCE's syntax; see xtce.py an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 __all__ = [
@@ -46,6 +46,11 @@ class Expression:
     @property
     def constant(self) -> int | None:
         return self.intercept if self.slot < 0 and not self.lookup else None
+
+    def plus(self, more: int) -> Expression:
+        if self.lookup:  # whose intercept says that nothing matched
+            return replace(self, lookup=tuple((condition, value + more) for condition, value in self.lookup))
+        return replace(self, intercept=self.intercept + more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ class Parameters:
                 self.document.fail(element, "ParameterRef leads in a circle")
             self.document.expect(element)
             owner, element = self.document.find("parameters", element.get("parameterRef", ""), owner, element)
+        if element.tag != "Parameter":
+            self.document.fail(element, f"{element.tag} in ParameterSet is not supported", "Parameter or ParameterRef")
         self.document.expect(element, "ParameterProperties")
         kind = self.types.compile(self.document.attribute(element, "parameterTypeRef"), owner, element)
         return f"{owner.path}/{element.get('name')}", kind, members

@@ -8,7 +8,7 @@ look alike are one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NoReturn
 
 from streams.definitions.calibrators import calibrators
@@ -261,11 +261,7 @@ class Types:
                 start, end = self.conditions.integer(low, space), self.conditions.integer(high, space)
                 if start.constant is None:
                     self.document.fail(child, "a StartingIndex that changes is not supported", "a FixedValue, usually 0")
-                more = 1 - start.constant
-                if end.lookup:
-                    found.append(replace(end, lookup=tuple((test, value + more) for test, value in end.lookup)))
-                else:
-                    found.append(replace(end, intercept=end.intercept + more))
+                found.append(end.plus(1 - start.constant))
         if not found:
             self.document.fail(listed, "DimensionList is empty")
         return tuple(found)

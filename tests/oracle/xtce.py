@@ -181,7 +181,7 @@ class Run:
             return
         owner, parameter = self.must("parameter", entry.get("parameterRef", ""), space)
         path = f"{owner.path}/{parameter.get('name')}"
-        sizes = [self.integer(size, space) for size in entry.findall("DimensionList/Size")]
+        sizes = [self.dimension(size, space) for size in entry.findall("DimensionList/*")]
         self.value(path, *self.must("type", parameter.get("parameterTypeRef", ""), owner), sizes)
 
     def must(self, kind: str, reference: str, space: Space) -> tuple[Space, ElementTree.Element]:
@@ -202,12 +202,7 @@ class Run:
                 self.value(f"{path}/{member.get('name')}", *self.must("type", member.get("typeRef", ""), space), [])
         elif kind.tag == "ArrayParameterType":
             if not sizes:
-                sizes = [
-                    self.integer(dimension.find("EndingIndex"), space)
-                    - self.integer(dimension.find("StartingIndex"), space)
-                    + 1  # type: ignore[arg-type]
-                    for dimension in kind.findall("DimensionList/Dimension")
-                ] or [self.integer(size, space) for size in kind.findall("DimensionList/Size")]
+                sizes = [self.dimension(size, space) for size in kind.findall("DimensionList/*")]
             item = self.must("type", kind.get("arrayTypeRef", ""), space)
             for _ in range(math.prod(sizes)):
                 self.value(path, *item, [])
@@ -216,6 +211,12 @@ class Run:
             raw, value = self.scalar(space, kind)
             self.latest[path] = raw, value
             self.out.append((path, start, raw, value))
+
+    def dimension(self, element: ElementTree.Element, space: Space) -> int:
+        if element.tag == "Size":
+            return self.integer(element, space)
+        low, high = element.find("StartingIndex"), element.find("EndingIndex")
+        return self.integer(high, space) - self.integer(low, space) + 1  # type: ignore[arg-type]
 
     def scalar(self, space: Space, kind: ElementTree.Element) -> tuple[Any, Any]:
         chain = [(space, kind)]
@@ -273,6 +274,8 @@ class Run:
         if coded.get("bitOrder") == "leastSignificantBitFirst":
             bits = bits[::-1]
         order = coded.get("byteOrder", "mostSignificantByteFirst")
+        if coded.find("ByteOrderList") is not None:
+            order = ",".join(byte.get("byteSignificance", "") for byte in coded.findall("ByteOrderList/Byte"))
         groups = [bits[place : place + 8] for place in range(0, width, 8)]
         if order == "leastSignificantByteFirst":
             bits = "".join(reversed(groups))
@@ -302,16 +305,21 @@ class Run:
         return number
 
     def text(self, space: Space, coded: ElementTree.Element) -> str:
-        codec = {"UTF-16": "utf-16-be", "UTF-16LE": "utf-16-le", "UTF-16BE": "utf-16-be"}.get(
-            coded.get("encoding", "UTF-8"), "utf-8"
-        )
-        fixed = coded.find("SizeInBits/Fixed/FixedValue")
-        variable = coded.find("Variable")
+        codec = {
+            "UTF-16": "utf-16-be",
+            "UTF-16LE": "utf-16-le",
+            "UTF-16BE": "utf-16-be",
+            "ISO-8859-1": "latin-1",
+            "Windows-1252": "cp1252",
+        }.get(coded.get("encoding", "UTF-8"), "utf-8")
+        box_element = coded.find("SizeInBits/Fixed")
+        if box_element is None:
+            box_element = coded.find("Variable")
         leading, end = coded.find(".//LeadingSize"), coded.find(".//TerminationChar")
-        if fixed is not None:
-            box = int(fixed.text or "")
-        elif variable is not None and variable.find("DynamicValue") is not None:
-            box = self.integer(variable, space)
+        if box_element is not None and any(
+            box_element.find(form) is not None for form in ("FixedValue", "DynamicValue", "DiscreteLookupList")
+        ):
+            box = self.integer(box_element, space)
         else:
             box = -1
         stop = self.at + box if box >= 0 else len(self.bits)
@@ -362,13 +370,41 @@ class Run:
             left, right = next(((a, b) for a, b in pairwise(points) if raw <= b[0]), (points[-2], points[-1]))
             return left[1] + (raw - left[0]) / (right[0] - left[0]) * (right[1] - left[1])
         stack: list[float] = []
-        binary = {
+        binary: dict[str, Any] = {
             "+": operator.add,
             "-": operator.sub,
             "*": operator.mul,
             "/": operator.truediv,
             "^": operator.pow,
+            "y^x": lambda first, second: second**first,
             "%": math.fmod,
+            "atan2": math.atan2,
+            "div": lambda first, second: math.trunc(first / second),
+            "min": min,
+            "max": max,
+            "&": lambda first, second: int(first) & int(second),
+            "|": lambda first, second: int(first) | int(second),
+            "xor": lambda first, second: int(first) ^ int(second),
+            "<<": lambda first, second: int(first) << int(second),
+            ">>": lambda first, second: int(first) >> int(second),
+            "&&": lambda first, second: bool(first) and bool(second),
+            "||": lambda first, second: bool(first) or bool(second),
+            **OPERATORS,
+        }
+        unary: dict[str, Any] = {
+            "ln": math.log,
+            "log": math.log10,
+            "e^x": math.exp,
+            "1/x": lambda value: 1 / value,
+            "x!": lambda value: math.factorial(int(value)),
+            "abs": abs,
+            "int": math.trunc,
+            "!": operator.not_,
+            "~": lambda value: ~int(value),
+            **{
+                name: getattr(math, name)
+                for name in "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh".split()  # noqa: SIM905
+            },
         }
         for part in how:
             if part.tag == "ValueOperand":
@@ -378,9 +414,17 @@ class Run:
             elif (part.text or "") in binary:
                 right_operand = stack.pop()
                 stack.append(binary[part.text or ""](stack.pop(), right_operand))
+            elif part.text == "swap":
+                stack[-2:] = stack[:-3:-1]
+            elif part.text == "drop":
+                stack.pop()
+            elif part.text == "dup":
+                stack.append(stack[-1])
+            elif part.text == "over":
+                stack.append(stack[-2])
             else:
-                stack.append({"ln": math.log, "sin": math.sin, "abs": abs, "e^x": math.exp}[part.text or ""](stack.pop()))
-        return stack[-1]
+                stack.append(unary[part.text or ""](stack.pop()))
+        return float(stack[-1])
 
     # -- references ----------------------------------------------------------------------------------------------------
     def reference(self, text: str, space: Space) -> str:
