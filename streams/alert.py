@@ -25,12 +25,12 @@ import pyarrow as pa
 from streams.clickhouse.alerts import Records
 from streams.clickhouse.polls import ask_polls
 from streams.clock import NS, wall_clock_ns
-from streams.errors import ConfigError, DependencyError
+from streams.errors import DependencyError
 from streams.folders import make_folder
 from streams.kafka import BatchError, Producer, Topics, committed_offsets, decode, encode, read_batch, wait_for_topics
 from streams.model import WINDOWS
-from streams.rules import Answer, Maintenance, Rule, RuleEngine, bind, load_rules, policy_maintenance, policy_rules
-from streams.rules.names import wrong_names
+from streams.rules import Answer, Maintenance, Rule, RuleEngine, policy_maintenance
+from streams.rules.names import rules_of
 from streams.slo import Slo, load
 from streams.telemetry import Telemetry
 from streams.webhooks import Outbox, Sender, check_webhooks, make_messages
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from streams.config import Config, Webhook
 
-__all__ = ["Alerter", "create_app", "outbox_path", "rules_of", "run"]
+__all__ = ["Alerter", "create_app", "outbox_path", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -130,20 +130,6 @@ def identities(events: pa.RecordBatch) -> list[str]:
 
 def outbox_path(config: Config) -> Path:
     return config.data_dir / "alert" / "outbox.sqlite"
-
-
-def rules_of(config: Config, slos: Sequence[Slo]) -> list[Rule]:
-    """The configured rules and those of the SLOs' alert policies. DefinitionError in a file; ConfigError where one names a
-    webhook or an SLO that there is not."""
-    rules = load_rules(config.alert.rules)
-    webhooks = [webhook.name for webhook in config.webhooks]
-    for rule, what, hint in wrong_names(rules, webhooks, slos):
-        raise ConfigError(what, path=f"rule {rule.name}", hint=hint)
-    bound = [*bind(rules, slos), *policy_rules(slos, webhooks)]
-    for number, rule in enumerate(bound):
-        if any(rule.name == other.name for other in bound[:number]):
-            raise ConfigError(f"a rule and an AlertPolicy are both called '{rule.name}'", hint="give the rule another name")
-    return bound
 
 
 class AlertCounts:
@@ -282,9 +268,8 @@ class Role:
             await asyncio.sleep(max(0.0, begin + poll_s - loop.time()))
 
     async def poll_once(self, now_ns: int) -> None:
-        now_s = now_ns // NS
-        announced = policy_maintenance(self.slos, now_s - ANNOUNCED_S, now_s + ANNOUNCED_S)
-        self.alerter.suppress([*self.listed, *announced])
+        announced = policy_maintenance(self.slos, now_ns // NS - ANNOUNCED_S, now_ns // NS + ANNOUNCED_S)
+        self.alerter.suppress([*self.listed, *announced])       # also while the database is away
         self.listed = await asyncio.to_thread(self.asking.maintenance)
         self.alerter.suppress([*self.listed, *announced])
         asking = [rule for rule in self.alerter.rules.values() if rule.poll is not None]

@@ -15,13 +15,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from streams.alert import Alerter, identities, rules_of
+from streams.alert import Alerter, identities
 from streams.clock import NS
 from streams.config import Config
 from streams.errors import ConfigError, DependencyError, InputError
 from streams.kafka import decode
 from streams.model import ALERTS
-from streams.rules import Maintenance, Rule
+from streams.rules import Answer, Maintenance, Rule, bind
+from streams.rules.names import rules_of
+from streams.rules.rule import Levels
+from streams.slo import AlertCondition, AlertPolicy, load
 from streams.webhooks import Outbox
 from tests.alert_scenario import seconds, windows_batch
 from tests.webhook_server import webhook
@@ -160,6 +163,42 @@ def test_rule_that_names_no_webhook_of_the_configuration_is_refused(tmp_path):
     )
     with pytest.raises(ConfigError, match=r"no \[\[webhook\]\] is named 'opps'\n  at rule A\n  hint: did you mean 'ops'"):
         rules_of(config, [])
+
+
+def test_alert_policies_are_rules_of_the_configuration(tmp_path):
+    slos = load([REPOSITORY / "schemas" / "slo"])
+    (tmp_path / "rules.yaml").write_text("rules:\n  - {name: Burn, kind: burn_rate, slo: 'rack-*'}\n")
+    config = Config.model_validate(
+        {"alert": {"rules": ["rules.yaml"]}, "webhook": [HOOK]}, context={"base": tmp_path, "environ": {}}
+    )
+    assert [rule.name for rule in rules_of(config, slos)] == [
+        "Burn:rack-interface-error-free", "packet-delivery-fast-burn:satellite-packet-delivery",
+    ]
+    with pytest.raises(ConfigError, match=r"no SLO is named 'rack-\*'\n  at rule Burn\n  hint: \[slo\] files define: none"):
+        rules_of(config, [])
+
+
+def test_rule_and_policy_of_one_name_are_refused(tmp_path):
+    policy = {"name": "Burn", "condition": AlertCondition("c", "page", 10, 3600)}
+    slos = [replace(slo, alerts=(AlertPolicy(**policy),)) for slo in load([REPOSITORY / "schemas" / "slo"])]
+    (tmp_path / "rules.yaml").write_text("rules:\n  - {name: Burn, kind: burn_rate}\n")
+    config = Config.model_validate({"alert": {"rules": ["rules.yaml"]}}, context={"base": tmp_path, "environ": {}})
+    with pytest.raises(ConfigError, match="a rule and an AlertPolicy are both called 'Burn:satellite-packet-delivery'"):
+        rules_of(config, slos)
+
+
+def test_answer_of_the_database_is_a_decision_with_its_message_and_state(outbox):
+    slos = load([REPOSITORY / "schemas" / "slo"])[:1]
+    (rule,) = bind([Rule("Burn", "burn_rate", "burn_rate", poll=Levels("burn_rate"))], slos)
+    alerter = Alerter([rule], outbox, [HOOK])
+    assert alerter.hear([Answer(rule.name, ["SAT-1", "SAT-2"], [20.0, 0.0], [1, -1])], now(0), now(0))
+    (event,) = events_of(outbox)
+    assert (event["rule"], event["state"], event["value"]) == ("Burn:satellite-packet-delivery", "firing", 20.0)
+    assert len(waiting(outbox)) == 1
+    again = Alerter([rule], outbox, [HOOK])
+    assert not again.hear([Answer(rule.name, ["SAT-1"], [20.0], [1])], now(0), now(0))
+    assert again.hear([Answer(rule.name, ["SAT-1"], [0.5], [-1])], now(6), now(6))
+    assert [each["state"] for each in events_of(outbox)] == ["firing", "resolved"]
 
 
 # --- the outbox file ---

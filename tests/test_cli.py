@@ -149,6 +149,14 @@ def test_check_looks_into_files_that_a_broken_configuration_names(tmp_path: Path
         ]
 
 
+def test_secret_that_cannot_sign_is_a_mistake_and_is_not_shown(tmp_path: Path) -> None:
+    config = tmp_path / "orbitrack.toml"
+    config.write_text('[[webhook]]\nname = "ops"\nurl = "https://127.0.0.1/x"\nsecret = "whsec_!!hidden"\n')
+    _, stderr = check("--config", config, status=2)
+    assert "the secret of webhook 'ops' is not base64" in stderr
+    assert "hidden" not in stderr
+
+
 def test_rule_for_an_slo_that_there_is_not_is_a_mistake(tmp_path: Path) -> None:
     config = tmp_path / "orbitrack.toml"
     config.write_text('[slo]\nfiles = ["slo.yaml"]\n[alert]\nrules = ["rules.yaml"]\n')

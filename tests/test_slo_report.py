@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -444,6 +445,13 @@ def test_explain_shows_sql_that_the_database_understands(run: Any, client: Any) 
     assert "-- slice = 60" in result.stdout
     assert re.search(r"^-- to = \d{10} \(20\d\d-\d\d-\d\dT\d\d:\d\d:00Z\)$", result.stdout, re.M)
     assert "slice_good / slice_total >= {slice_target:Float64}" in result.stdout
+    comments = re.findall(r"^-- (\w+) = (.*?)(?: \(20\S+Z\))?$", result.stdout, re.M)
+    sql = "\n".join(line for line in result.stdout.splitlines() if not line.startswith("--")).strip().rstrip(";")
+    names, rows = ask_rows(client, sql, {key: ast.literal_eval(value) for key, value in comments if key != "entity"} | {
+        key: value for key, value in comments if key == "entity"
+    })
+    assert names == ["entity", "good", "total", "known", "maintenance"]
+    assert [row[0] for row in rows] == ["link-a", "link-b", "link-c", "link-e", "link-f"]
 
 
 def test_shipped_objectives_answer_without_configuration(run: Any, dsn: str) -> None:

@@ -1,15 +1,34 @@
-"""What rules name that is defined elsewhere: webhooks in the configuration, SLOs in their files."""
+"""The rules of a configuration: what they name that is defined elsewhere, webhooks and SLOs, and what SLOs add to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from streams.errors import nearest
-from streams.rules.polls import concerned
+from streams.errors import ConfigError, nearest
+from streams.rules.definitions import load_rules
+from streams.rules.polls import bind, concerned, policy_rules
 from streams.rules.rule import Levels, Rule
 from streams.slo import Slo
 
-__all__ = ["wrong_names"]
+if TYPE_CHECKING:
+    from streams.config import Config
+
+__all__ = ["rules_of", "wrong_names"]
+
+
+def rules_of(config: Config, slos: Sequence[Slo]) -> list[Rule]:
+    """The configured rules and those of the SLOs' alert policies. DefinitionError in a file; ConfigError where one names a
+    webhook or an SLO that there is not."""
+    rules = load_rules(config.alert.rules)
+    webhooks = [webhook.name for webhook in config.webhooks]
+    for rule, what, hint in wrong_names(rules, webhooks, slos):
+        raise ConfigError(what, path=f"rule {rule.name}", hint=hint)
+    bound = [*bind(rules, slos), *policy_rules(slos, webhooks)]
+    for number, rule in enumerate(bound):
+        if any(rule.name == other.name for other in bound[:number]):
+            raise ConfigError(f"a rule and an AlertPolicy are both called '{rule.name}'", hint="give the rule another name")
+    return bound
 
 
 def wrong_names(
