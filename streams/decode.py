@@ -95,14 +95,12 @@ class TransferFrameDecoder:
         return output
 
     def snapshot(self) -> bytes:
-        frames: bytes = self.frames.snapshot()
-        packets: bytes = self.packets.snapshot()
-        return len(frames).to_bytes(8, "big") + frames + packets
+        return both(self.frames.snapshot(), self.packets.snapshot())
 
     def restore(self, state: bytes) -> None:
-        end = 8 + int.from_bytes(state[:8], "big")
-        self.frames.restore(state[8:end])
-        self.packets.restore(state[end:])
+        frames, packets = apart(state)
+        self.frames.restore(frames)
+        self.packets.restore(packets)
 
 
 class RackDecoder:
@@ -122,13 +120,12 @@ class RackDecoder:
         return decoded
 
     def snapshot(self) -> bytes:
-        sflow, netflow = self.sflow.snapshot(), self.netflow.snapshot()
-        return len(sflow).to_bytes(8, "big") + sflow + netflow
+        return both(self.sflow.snapshot(), self.netflow.snapshot())
 
     def restore(self, state: bytes) -> None:
-        end = 8 + int.from_bytes(state[:8], "big")
-        self.sflow.restore(state[8:end])
-        self.netflow.restore(state[end:])
+        sflow, netflow = apart(state)
+        self.sflow.restore(sflow)
+        self.netflow.restore(netflow)
 
 
 class OwnSamplesDecoder:
@@ -149,6 +146,16 @@ class OwnSamplesDecoder:
 
     def restore(self, state: bytes) -> None:
         assert not state
+
+
+def both(first: bytes, second: bytes) -> bytes:
+    return len(first).to_bytes(8, "big") + first + second
+
+
+def apart(state: bytes) -> tuple[bytes, bytes]:
+    """What `both` put together."""
+    end = 8 + int.from_bytes(state[:8], "big")
+    return state[8:end], state[end:]
 
 
 def as_arrow(core_output: Any) -> Decoded:
