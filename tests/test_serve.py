@@ -15,6 +15,7 @@ import pytest
 
 from streams.clickhouse.client import connect
 from streams.config import Config
+from streams.errors import DependencyError
 from streams.serve import PAGE, Server, security_headers
 from streams.telemetry import Telemetry
 
@@ -201,3 +202,36 @@ def test_alerts_are_those_that_are_present(database: str) -> None:
         "state": "firing", "rule": "Hot", "entity": "a", "severity": "critical", "value": 9.0, "since": "2026-10-01T10:00:00Z",
         "why": "", "summary": "a is hot",
     }]
+
+
+@pytest.mark.parametrize(("dsn", "status"), [(None, 200), ("http://127.0.0.1:1/orbitrack", 503)])
+def test_readiness_names_the_database(database: str, dsn: str | None, status: int) -> None:
+    _, (found, body), (health, _) = ask(dsn or database, "/api/v1/alerts", "/readyz", "/healthz")
+    assert (found, health) == (status, 200)
+    assert ("127.0.0.1:1" in json.dumps(body)) == (dsn is not None)
+
+
+def test_many_pages_are_one_question(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(client: object, questions: list[object]) -> list[object]:
+        asked.append(questions)
+        return []
+
+    monkeypatch.setattr("streams.serve.service_levels", counted)
+    paths = ["/api/v1/slo", "/api/v1/slo?window=1h", "/api/v1/slo", "/api/v1/slo?window=1h", "/api/v1/slo?window=2h"]
+    assert [status for status, _ in ask(database, *paths)] == [200] * 5
+    assert len(asked) == 3
+
+
+def test_error_is_not_kept(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [DependencyError("away"), []]
+
+    def first_away(client: object, questions: list[object]) -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("streams.serve.service_levels", first_away)
+    assert [status for status, _ in ask(database, "/api/v1/slo", "/api/v1/slo")] == [503, 200]
