@@ -196,6 +196,12 @@ def test_check_of_files_goes_by_what_they_are(tmp_path: Path) -> None:
     assert check(tmp_path / "x.yaml", status=1)[1] == f"{tmp_path / 'x.yaml'}: cannot be read: No such file or directory\n"
 
 
+def test_check_of_a_folder_is_of_what_it_holds(tmp_path: Path) -> None:
+    stdout, _ = check(REPOSITORY / "schemas" / "slo", REPOSITORY / "schemas" / "rules", status=0)
+    assert "2 SLOs" in stdout and "rules/demo.yaml: 5 rules" in stdout
+    assert "holds no .toml" in check(tmp_path, status=2)[1]
+
+
 def test_dump_is_toml_without_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK", "s3cret")
     config = tmp_path / "orbitrack.toml"

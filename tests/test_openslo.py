@@ -142,6 +142,31 @@ def test_references_go_over_files() -> None:
     assert parse([("slo.yaml", slo), ("sli.yaml", sli)])[0].indicator.name == "up"
 
 
+DATA_SOURCE = """apiVersion: openslo/v1
+kind: DataSource
+metadata: {name: windows}
+spec: {type: %s, connectionDetails: {anything: goes}}
+---
+apiVersion: openslo/v1
+kind: SLI
+metadata: {name: up}
+spec: {thresholdMetric: {metricSource: {metricSourceRef: %s, spec: {metric: up}}}}
+"""
+
+
+@pytest.mark.parametrize(("kind", "reference", "what"), [
+    ("orbitrack", "windows", None), ("Prometheus", "windows", "'type' cannot be 'Prometheus'"),
+    ("orbitrack", "window", "there is no DataSource 'window'"),
+])
+def test_type_of_a_source_may_be_that_of_its_data_source(kind: str, reference: str, what: str | None) -> None:
+    text = DATA_SOURCE % (kind, reference)
+    if what is None:
+        assert parse([("slo.yaml", text)]) == []
+        return
+    with pytest.raises(DefinitionError, match=what):
+        parse([("slo.yaml", text)])
+
+
 LAUGHS = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20))])
 
 

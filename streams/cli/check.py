@@ -124,9 +124,9 @@ def check_secrets(findings: Findings, config: Config | None) -> None:
 
 
 def check_files(findings: Findings, files: Sequence[Path]) -> None:
-    """By what they are; SLO files together, because they may refer to each other."""
+    """By what they are; SLO files together, because they may refer to each other. A folder stands for what it holds."""
     slos: list[Path] = []
-    for file in files:
+    for file in (file for given in files for file in (sorted(inside(given)) if given.is_dir() else [given])):
         if file.suffix == ".toml":
             check_config(findings, file, str(file))
         elif is_reference(file):
@@ -141,6 +141,13 @@ def check_files(findings: Findings, files: Sequence[Path]) -> None:
             check_rules(findings, str(file), [file], None, None)
     if slos:
         check_slos(findings, ", ".join(map(str, slos)), slos, None)
+
+
+def inside(folder: Path) -> list[Path]:
+    found = [file for file in folder.iterdir() if file.suffix in (".toml", ".xml", ".csv", ".yaml", ".yml")]
+    if not found:
+        raise UsageError(f"{folder}: holds no .toml, .xml, .csv or .yaml")
+    return found
 
 
 def is_slo(file: Path) -> bool:

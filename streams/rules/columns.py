@@ -8,7 +8,6 @@ Globs and metric names are matched on the dictionaries of the columns, not on th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams.clock import NS
+from streams.slo.sql import glob_pattern
 
 __all__ = [
     "BREACH", "CLEAR", "COLUMNS", "HOLD", "OPERATORS", "column_values", "glob_mask", "glob_pattern", "judge", "name_mask",
@@ -74,11 +74,6 @@ def judge(values: pa.Array, op: str, value: float, resolve: float) -> pa.Array:
 def name_mask(names: pa.DictionaryArray, wanted: Iterable[str]) -> pa.Array:
     """Boolean for every row: is its metric, or entity, one of `wanted`."""
     return pc.take(pc.is_in(names.dictionary, pa.array(list(wanted), pa.utf8())), names.indices)
-
-
-def glob_pattern(glob: str) -> str:
-    """A glob in which only `*` is special, as a regular expression for the whole text."""
-    return "(?s)^" + ".*".join(re.escape(part) for part in glob.split("*")) + "$"
 
 
 def glob_mask(entities: pa.DictionaryArray, glob: str) -> pa.Array:

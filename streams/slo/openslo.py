@@ -3,8 +3,8 @@
     slos = load([Path("schemas/slo")])           # files, or folders with *.yaml; raises the first mistake
     slos, mistakes = examine([...])              # all of them, for `orbitrack check`
 
-Kinds: SLO SLI AlertPolicy AlertCondition, and AlertNotificationTarget Service DataSource, of which only the names
-matter; `orbitrack/v1` MaintenancePolicy. Inline or by reference, references over all files. Source: OpenSLO
+Kinds: SLO SLI AlertPolicy AlertCondition AlertNotificationTarget, DataSource, of which only the type matters, and Service, of
+which only the name; `orbitrack/v1` MaintenancePolicy. Inline or by reference, references over all files. Source: OpenSLO
 specification v1 (README of the OpenSLO repository). The spec leaves `metricSource.spec` to the implementation; ours:
 
     metricSource:
@@ -90,7 +90,7 @@ def collect(texts: Iterable[tuple[object, str]], mistakes: Mistakes) -> list[Slo
     policies = library.read("MaintenancePolicy", maintenance_policy)
     slos = library.read("SLO", read_slo)
     # Also those that no SLO refers to.
-    library.read("SLI", lambda node, _: read_indicator(node))
+    library.read("SLI", read_indicator)
     library.read("AlertPolicy", read_policy)
     library.read("AlertCondition", read_condition)
     return [replace(slo, maintenance=tuple(each for each in policies if each.concerns(slo.name))) for slo in slos]
@@ -102,7 +102,7 @@ def read_slo(document: Node, library: Library) -> Slo:
     attempt = document.attempt
     method = attempt(lambda: spec.need("budgetingMethod", f"one of {' '.join(METHODS)}").choice(METHODS), "")
     indicator = attempt(
-        lambda: read_indicator(inline_or_found(spec, "indicator", "indicatorRef", "SLI", library)), UNKNOWN_INDICATOR
+        lambda: read_indicator(inline_or_found(spec, "indicator", "indicatorRef", "SLI", library), library), UNKNOWN_INDICATOR
     )
     metadata = document.need("metadata")
     annotations: Mapping[str, Node] = attempt(lambda: texts(metadata, "annotations"), {})

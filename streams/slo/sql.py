@@ -122,7 +122,7 @@ def counted(slo: Slo) -> str:
 
 
 def glob_pattern(glob: str) -> str:
-    """A glob in which only `*` is special, as RE2 for the whole text."""
+    """A glob in which only `*` is special, as a regular expression (RE2, and Python's) for the whole text."""
     return "(?s)^" + ".*".join(re.escape(part) for part in glob.split("*")) + "$"
 
 
