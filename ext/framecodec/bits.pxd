@@ -11,6 +11,7 @@ cdef extern from *:
     #endif
         return word;
     }
+    static inline uint16_t framecodec_be16(const unsigned char* at) { return (uint16_t)(at[0] << 8 | at[1]); }
     static inline uint32_t framecodec_be32(const unsigned char* at) {
         uint32_t word; __builtin_memcpy(&word, at, 4);
     #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -21,6 +22,7 @@ cdef extern from *:
     static inline uint64_t framecodec_swap64(uint64_t word) { return __builtin_bswap64(word); }
     """
     uint64_t load_be64 "framecodec_be64"(const uint8_t* at) noexcept nogil
+    uint16_t load_be16 "framecodec_be16"(const uint8_t* at) noexcept nogil
     uint32_t load_be32 "framecodec_be32"(const uint8_t* at) noexcept nogil
     uint64_t swap64 "framecodec_swap64"(uint64_t word) noexcept nogil
 

@@ -196,3 +196,38 @@ cdef struct NodeC:
     int child_count
     LoadC* loads         # owned
     int load_count
+
+# What running a program or reading a value comes to.
+cdef enum Outcome:
+    OK = 0
+    SHORT = 1                # the packet ends before the value
+    BAD = 2                  # a size, count or place that cannot be
+    OUT_OF_MEMORY = -1
+
+cdef enum:
+    # Converted strings and shifted binaries of one packet; a packet has 64 KiB, a converted string thrice its size at most.
+    SCRATCH_BYTES = 1048576
+
+# The tables of a plan, which owns them, and the values of the packet at hand that others depend on.
+cdef struct Machine:
+    FieldC* fields
+    LabelC* labels
+    int32_t* label_table
+    CalibratorC* calibrators
+    double* numbers
+    MathC* math
+    TestC* tests
+    int* condition_start     # condition n is tests [start[n], start[n + 1])
+    int64_t* ranges
+    ExpressionC* expressions
+    LookupC* lookups
+    Value* slots
+    uint64_t stamp           # of the packet at hand; a slot with another one holds nothing of it
+    uint8_t* scratch
+    int64_t scratch_used
+
+
+# The packet at hand is another one.
+cdef inline void next_packet(Machine* machine) noexcept nogil:
+    machine.stamp += 1
+    machine.scratch_used = 0

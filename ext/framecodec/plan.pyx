@@ -14,115 +14,24 @@ A packet that is too short for its container keeps the values that fit. Nothing 
 those 16 bits being the same kind of thing for all packets. Time is what the packets say; see `time_of`.
 """
 cimport cython
-from libc.math cimport isnan, trunc
-from libc.stdint cimport INT64_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
-from framecodec.bits cimport (
-    BINARY, IEEE754, STRING, from_little_endian, from_order, load_be64, read_bits, read_integer, read_real, reverse_bits,
-)
+from framecodec.column_runs cimport read_columns
+from framecodec.conditions cimport holds
 from framecodec.layouts cimport (
-    CALIBRATOR_MATH, CALIBRATOR_POLYNOMIAL, MAKE_CALIBRATED, MAKE_LABEL, MAKE_NOTHING, MAKE_POLYNOMIAL, MAKE_SPAN, MAKE_TEXT, MAKE_TIME,
-    MODE_BYTES, MODE_RANGES, MODE_REAL, MODE_SLOT, NO_CONTAINER, OP_ENTER, OP_IF, OP_ITEM, OP_LEAVE, OP_LOAD, OP_LOOP, OP_MOVE_BY,
-    OP_MOVE_TO, OP_NEXT, OP_READ, OP_RESTORE, OP_RUN, OP_SAVE, OP_SEEK, TEST_AND, TEST_COMPARE, VALUE_BYTES, VALUE_NONE, VALUE_REAL,
-    VALUE_SIGNED, VALUE_UNSIGNED, CalibratorC, ExpressionC, FieldC, FixedC, InstructionC, LayoutC, LoadC, NodeC, ProgramC, TestC, Value,
+    NO_CONTAINER, OK, OUT_OF_MEMORY, SCRATCH_BYTES, SHORT, FieldC, LayoutC, LoadC, NodeC, Value, next_packet,
 )
-from framecodec.text cimport to_utf8
-from framecodec.timecodes cimport NO_TIME, read_code, to_utc
+from framecodec.meanings cimport finish
+from framecodec.programs cimport run_program
+from framecodec.raw_values cimport read_value
+from framecodec.timecodes cimport NO_TIME, read_code
 from framecodec.tree_out cimport TreeLayout
-from framecodec.trees cimport Cells, Tree
-from framecodec.values cimport compare_bytes, compare_numbers, compute, load_cell, number_of, ordered, whole_of, write_number
-
-cdef extern from *:
-    """
-    /* One column of one block: the bits after `lead` of the eight bytes at `window` of each packet. Whole bytes are loaded as
-       what they are; the rest through a shift to the left (what is before goes) and one to the right. */
-    #define FRAMECODEC_LOOP(TYPE, EXPRESSION) do { TYPE* restrict to = (TYPE*)out; \\
-        if (stride) { const uint8_t* at = packets[0] + window; \\
-            _Pragma("GCC unroll 4") for (int64_t i = 0; i < count; i++) { to[i] = (TYPE)(EXPRESSION); at += stride; } } \\
-        else _Pragma("GCC unroll 4") for (int64_t i = 0; i < count; i++) { \\
-            const uint8_t* at = packets[i] + window; to[i] = (TYPE)(EXPRESSION); } } while (0)
-    /* How far apart the packets are if that is the same for all of them, else 0. */
-    static int64_t framecodec_stride(const uint8_t** packets, int64_t count) {
-        int64_t i, stride = count > 1 ? packets[1] - packets[0] : 0;
-        for (i = 2; i < count; i++) if (packets[i] - packets[i - 1] != stride) return 0;
-        return stride;
-    }
-    static inline uint64_t framecodec_word(const uint8_t* at) {
-        uint64_t word; __builtin_memcpy(&word, at, 8); return __builtin_bswap64(word); }
-    static inline uint32_t framecodec_half(const uint8_t* at) {
-        uint32_t word; __builtin_memcpy(&word, at, 4); return __builtin_bswap32(word); }
-    static inline uint16_t framecodec_quarter(const uint8_t* at) {
-        uint16_t word; __builtin_memcpy(&word, at, 2); return __builtin_bswap16(word); }
-    static void framecodec_fill(uint8_t* out, int bytes, const uint8_t** restrict packets, int64_t stride, int64_t count, int64_t window,
-                                int lead, int width, int is_signed) {
-        int shift = 64 - width;
-        if ((lead & 7) == 0 && width == 8 * bytes) {
-            window += lead >> 3;
-            if (bytes == 1) FRAMECODEC_LOOP(uint8_t, *at);
-            else if (bytes == 2) FRAMECODEC_LOOP(uint16_t, framecodec_quarter(at));
-            else if (bytes == 4) FRAMECODEC_LOOP(uint32_t, framecodec_half(at));
-            else FRAMECODEC_LOOP(uint64_t, framecodec_word(at));
-        } else if (is_signed) {
-            if (bytes == 1) FRAMECODEC_LOOP(int8_t, (int64_t)(framecodec_word(at) << lead) >> shift);
-            else if (bytes == 2) FRAMECODEC_LOOP(int16_t, (int64_t)(framecodec_word(at) << lead) >> shift);
-            else if (bytes == 4) FRAMECODEC_LOOP(int32_t, (int64_t)(framecodec_word(at) << lead) >> shift);
-            else FRAMECODEC_LOOP(int64_t, (int64_t)(framecodec_word(at) << lead) >> shift);
-        } else {
-            if (bytes == 1) FRAMECODEC_LOOP(uint8_t, (framecodec_word(at) << lead) >> shift);
-            else if (bytes == 2) FRAMECODEC_LOOP(uint16_t, (framecodec_word(at) << lead) >> shift);
-            else if (bytes == 4) FRAMECODEC_LOOP(uint32_t, (framecodec_word(at) << lead) >> shift);
-            else FRAMECODEC_LOOP(uint64_t, (framecodec_word(at) << lead) >> shift);
-        }
-    }
-    /* The same for `count` whole numbers one after another. */
-    static void framecodec_run(uint8_t* out, int bytes, const uint8_t* from, int64_t count) {
-        const uint8_t* at;
-        if (bytes == 1) { __builtin_memcpy(out, from, (size_t)count); return; }
-        if (bytes == 2) { uint16_t* restrict to = (uint16_t*)out; for (int64_t i = 0; i < count; i++) { at = from + 2 * i; to[i] = framecodec_quarter(at); } }
-        else if (bytes == 4) { uint32_t* restrict to = (uint32_t*)out; for (int64_t i = 0; i < count; i++) { at = from + 4 * i; to[i] = framecodec_half(at); } }
-        else { uint64_t* restrict to = (uint64_t*)out; for (int64_t i = 0; i < count; i++) { at = from + 8 * i; to[i] = framecodec_word(at); } }
-    }
-    /* A polynomial over a column: Horner's rule, coefficients by rising power. */
-    #define FRAMECODEC_HORNER(TYPE) do { const TYPE* restrict x = (const TYPE*)raw; \\
-        if (terms == 2) { double a = c[0], b = c[1]; for (int64_t i = 0; i < count; i++) out[i] = b * (double)x[i] + a; } \\
-        else for (int64_t i = 0; i < count; i++) { double v = (double)x[i], y = c[terms - 1]; \\
-            for (int t = terms - 2; t >= 0; t--) { y = y * v + c[t]; } out[i] = y; } } while (0)
-    static void framecodec_horner(double* restrict out, const void* raw, int bytes, int is_unsigned, int is_real, int64_t count,
-                                  const double* c, int terms) {
-        if (is_real) { if (bytes == 4) FRAMECODEC_HORNER(float); else FRAMECODEC_HORNER(double); }
-        else if (is_unsigned) {
-            if (bytes == 1) FRAMECODEC_HORNER(uint8_t); else if (bytes == 2) FRAMECODEC_HORNER(uint16_t);
-            else if (bytes == 4) FRAMECODEC_HORNER(uint32_t); else FRAMECODEC_HORNER(uint64_t);
-        } else {
-            if (bytes == 1) FRAMECODEC_HORNER(int8_t); else if (bytes == 2) FRAMECODEC_HORNER(int16_t);
-            else if (bytes == 4) FRAMECODEC_HORNER(int32_t); else FRAMECODEC_HORNER(int64_t);
-        }
-    }
-    /* What an expression may start from: its slope is bounded so that the product stays inside int64. */
-    #define FRAMECODEC_WHOLE_MAX INT64_C(1000000000000000)
-    """
-    const int64_t WHOLE_MAX "FRAMECODEC_WHOLE_MAX"
-    void framecodec_fill(
-        uint8_t* out, int bytes, const uint8_t** packets, int64_t stride, int64_t count, int64_t window, int lead, int width, bint is_signed,
-    ) noexcept nogil
-    int64_t framecodec_stride(const uint8_t** packets, int64_t count) noexcept nogil
-    void framecodec_run(uint8_t* out, int bytes, const uint8_t* start, int64_t count) noexcept nogil
-    void framecodec_horner(
-        double* out, const void* raw, int bytes, bint is_unsigned, bint is_real, int64_t count, const double* coefficients, int terms,
-    ) noexcept nogil
+from framecodec.trees cimport Tree
 
 cdef enum:
-    OK = 0
-    SHORT = 1                # the packet ends before the value
-    BAD = 2                  # a size, count or place that cannot be
-    OUT_OF_MEMORY = -1
-
     BLOCK_PACKETS = 256
-    NESTING_MAX = 80         # streams.definitions.layout.NESTING_MAX of containers, of loops
-    # Converted strings and shifted binaries of one packet; a packet has 64 KiB, a converted string thrice its size at most.
-    SCRATCH_BYTES = 1048576
     MEMORY_MASK = 0x7FF      # a place for each APID; packets of another version, type or flag may take it over
 
 
@@ -134,12 +43,12 @@ cdef class Plan:
         self.definition = definition
         self.texts = []
         self.trees, self.outputs = [], []
-        self.stamp = self.slices = 1
+        self.machine.stamp = self.slices = 1
         self.memory = <Remembered*> malloc((MEMORY_MASK + 1) * sizeof(Remembered))
-        self.scratch = <uint8_t*> malloc(SCRATCH_BYTES)
+        self.machine.scratch = <uint8_t*> malloc(SCRATCH_BYTES)
         self.slot_count = len(definition.slots)
-        self.slots = <Value*> calloc(self.slot_count + 1, sizeof(Value))
-        if self.memory == NULL or self.scratch == NULL or self.slots == NULL:
+        self.machine.slots = <Value*> calloc(self.slot_count + 1, sizeof(Value))
+        if self.memory == NULL or self.machine.scratch == NULL or self.machine.slots == NULL:
             raise MemoryError
         memset(self.memory, 0xFF, (MEMORY_MASK + 1) * sizeof(Remembered))
         from framecodec.planning import build        # it knows Plan, so Plan can know it only now
@@ -159,23 +68,23 @@ cdef class Plan:
             for index in range(self.node_count):
                 free(self.nodes[index].children)
                 free(self.nodes[index].loads)
-        free(self.fields)
-        free(self.labels)
-        free(self.label_table)
-        free(self.calibrators)
-        free(self.numbers)
-        free(self.math)
-        free(self.tests)
-        free(self.condition_start)
-        free(self.ranges)
-        free(self.expressions)
-        free(self.lookups)
+        free(self.machine.fields)
+        free(self.machine.labels)
+        free(self.machine.label_table)
+        free(self.machine.calibrators)
+        free(self.machine.numbers)
+        free(self.machine.math)
+        free(self.machine.tests)
+        free(self.machine.condition_start)
+        free(self.machine.ranges)
+        free(self.machine.expressions)
+        free(self.machine.lookups)
         free(self.layouts)
         free(self.deciding)
         free(self.nodes)
-        free(self.slots)
+        free(self.machine.slots)
         free(self.memory)
-        free(self.scratch)
+        free(self.machine.scratch)
 
     def decode(self, records: list[bytes]) -> list:
         """Decode records, each from its first byte: a list of (container index, Batch).
@@ -229,8 +138,7 @@ cdef class Plan:
         cdef int begins = (packet[0] << 8) | packet[1] if size >= 2 else -1
         if begins >= 0 and self.memory[begins & MEMORY_MASK].begins == begins:
             return self.memory[begins & MEMORY_MASK].container
-        self.stamp += 1
-        self.scratch_used = 0
+        next_packet(&self.machine)
         self.consulted_bits = 0
         found = self.descend(0, packet, size)
         if begins >= 0 and self.consulted_bits <= 16:
@@ -249,585 +157,31 @@ cdef class Plan:
             load = &node.loads[index]
             if load.bit < 0:
                 self.consulted_bits = 0x7FFFFFFF
-                self.run(&self.deciding[node.layout], NULL, packet, size)
+                run_program(&self.machine, &self.deciding[node.layout], NULL, packet, size)
                 break
         for index in range(node.load_count):
             load = &node.loads[index]
             if load.bit < 0:
                 continue
-            field = &self.fields[load.field]
-            slot = &self.slots[load.slot]
+            field = &self.machine.fields[load.field]
+            slot = &self.machine.slots[load.slot]
             bit = load.bit
-            if self.read_value(field, packet, size, &bit, slot) == OK:
-                self.finish(field, slot)
-                slot.stamp = self.stamp
+            if read_value(&self.machine, field, packet, size, &bit, slot) == OK:
+                finish(&self.machine, field, slot)
+                slot.stamp = self.machine.stamp
                 if bit > self.consulted_bits:
                     self.consulted_bits = bit
             else:
                 slot.stamp = 0
                 self.consulted_bits = 0x7FFFFFFF
         for index in range(node.child_count):
-            if self.holds(self.nodes[node.children[index]].condition):
+            if holds(&self.machine, self.nodes[node.children[index]].condition):
                 found = self.descend(node.children[index], packet, size)
                 if found != NO_CONTAINER:
                     return found
         return node.container
 
-    cdef bint holds(self, int condition) noexcept nogil:
-        cdef bint stack[256]
-        cdef int depth = 0
-        cdef int index, part
-        cdef bint result
-        cdef TestC* test
-        if condition < 0:
-            return True
-        for index in range(self.condition_start[condition], self.condition_start[condition + 1]):
-            test = &self.tests[index]
-            if test.kind == TEST_COMPARE:
-                result = self.compare(test)
-            else:
-                result = test.kind == TEST_AND
-                for part in range(test.count):
-                    depth -= 1
-                    result = (result and stack[depth]) if test.kind == TEST_AND else (result or stack[depth])
-            stack[depth] = result
-            depth += 1
-        return depth == 0 or stack[depth - 1]
-
-    cdef bint compare(self, const TestC* test) noexcept nogil:
-        cdef Value* slot = &self.slots[test.slot]
-        cdef Value* other
-        cdef int index, order
-        cdef bint inside = False
-        cdef Value constant
-        if slot.stamp != self.stamp:
-            return False
-        if test.mode == MODE_RANGES:
-            for index in range(test.range_start, test.range_start + test.range_count):
-                if self.ranges[2 * index] <= whole_of(slot) <= self.ranges[2 * index + 1]:
-                    inside = True
-            return inside == (test.operator == 0)
-        if test.mode == MODE_BYTES:
-            if slot.kind != VALUE_BYTES:
-                return False
-            order = compare_bytes(slot.data, slot.size, test.data, test.size)
-            return ordered(test.operator, order)
-        if test.mode == MODE_SLOT:
-            other = &self.slots[test.other]
-            if other.stamp != self.stamp:
-                return False
-            if slot.kind == VALUE_BYTES or other.kind == VALUE_BYTES:
-                if slot.kind != other.kind:
-                    return False
-                return ordered(test.operator, compare_bytes(slot.data, slot.size, other.data, other.size))
-            return compare_numbers(slot, test.is_calibrated, other, test.other_is_calibrated, test.operator)
-        constant.kind = VALUE_REAL if test.mode == MODE_REAL else VALUE_UNSIGNED if test.is_unsigned else VALUE_SIGNED
-        constant.bits = test.whole
-        constant.real = test.real
-        constant.has_value = False
-        return compare_numbers(slot, test.is_calibrated, &constant, False, test.operator)
-
-    cdef int evaluate(self, int number, int64_t* result) noexcept nogil:
-        cdef ExpressionC* expression = &self.expressions[number]
-        cdef Value* slot
-        cdef int index
-        cdef double real
-        cdef int64_t whole
-        if expression.lookup_count:
-            for index in range(expression.lookup, expression.lookup + expression.lookup_count):
-                if self.holds(self.lookups[index].condition):
-                    result[0] = self.lookups[index].value
-                    return OK
-            return BAD
-        result[0] = expression.intercept
-        if expression.slot < 0:
-            return OK
-        slot = &self.slots[expression.slot]
-        if slot.stamp != self.stamp:
-            return BAD
-        if (expression.is_calibrated and slot.has_value) or slot.kind == VALUE_REAL:
-            real = slot.value if expression.is_calibrated and slot.has_value else slot.real
-            if not -<double> WHOLE_MAX < real < <double> WHOLE_MAX:
-                return BAD
-            whole = <int64_t> real
-        else:
-            whole = slot.bits
-            if not -WHOLE_MAX < whole < WHOLE_MAX:
-                return BAD
-        # |whole| < 10**15 and, as the definition's numbers are bounded below, no overflow.
-        result[0] = expression.slope * whole + expression.intercept
-        return OK
-
-    # -- one value -----------------------------------------------------------------------------------------------------
-    cdef int read_value(self, const FieldC* field, const uint8_t* packet, int64_t size, int64_t* bit, Value* value) noexcept nogil:
-        cdef int64_t bits = field.width
-        cdef int64_t start = bit[0]
-        cdef uint64_t word
-        cdef bint ok = True
-        cdef int status
-        value.has_value = False
-        value.kind = VALUE_NONE
-        if start < 0:
-            return BAD
-        if field.coding == STRING:
-            return self.read_string(field, packet, size, bit, value)
-        if field.size >= 0:
-            status = self.evaluate(field.size, &bits)
-            if status != OK:
-                return status
-            if bits < 0:
-                return BAD
-        if bits > 8 * size or start > 8 * size - bits:
-            return SHORT
-        bit[0] = start + bits
-        if field.coding == BINARY:
-            value.size = (bits + 7) >> 3
-            value.data = self.aligned(packet, size, start, bits, False)
-            if value.data == NULL:
-                return BAD
-            value.kind = VALUE_BYTES
-            value.bits = <int64_t> read_bits(packet, size, start, <int> bits) if 0 < bits <= 64 else 0
-            return OK
-        word = read_bits(packet, size, start, field.width)
-        if field.is_bit_reversed:
-            word = reverse_bits(word, field.width)
-        if field.order_count:
-            word = from_order(word, field.width, field.order)
-        elif field.is_little_endian:
-            word = from_little_endian(word, field.width)
-        if field.coding >= IEEE754:
-            value.real = read_real(word, field.width, field.coding)
-            value.kind = VALUE_REAL
-            return OK
-        value.bits = read_integer(word, field.width, field.coding, &ok)
-        value.kind = VALUE_UNSIGNED if field.is_unsigned else VALUE_SIGNED
-        if not ok:                                   # a decimal digit above 9: there, but not a number
-            value.kind = VALUE_NONE
-        return OK
-
-    cdef int read_string(self, const FieldC* field, const uint8_t* packet, int64_t size, int64_t* bit, Value* value) noexcept nogil:
-        cdef int64_t start = bit[0]
-        cdef int64_t end = 8 * size
-        cdef int64_t box = -1
-        cdef int64_t length, index
-        cdef const uint8_t* text
-        cdef int status
-        cdef int unit = field.termination_bytes
-        if field.size >= 0:
-            status = self.evaluate(field.size, &box)
-            if status != OK:
-                return status
-            if box < 0:
-                return BAD
-        elif field.width >= 0:
-            box = field.width
-        if start > end:
-            return SHORT
-        if box >= 0:
-            if box > end - start:
-                return SHORT
-            end = start + box
-        length = end - start
-        if field.leading_bits:
-            if field.leading_bits > length:
-                return SHORT
-            length = <int64_t> read_bits(packet, size, start, field.leading_bits)      # bits, as space_packet_parser has it
-            start += field.leading_bits
-            if length < 0 or length > end - start:
-                return SHORT
-        text = self.aligned(packet, size, start, length - (length & 7), True)
-        if text == NULL:
-            return BAD
-        bit[0] = end if box >= 0 else start + length
-        length >>= 3                                         # odd bits at the end are no character
-        if unit:
-            index = 0
-            while index + unit <= length and memcmp(text + index, field.termination, unit) != 0:
-                index += unit
-            if index + unit > length:
-                if box < 0:
-                    return SHORT
-            else:
-                if box < 0:
-                    bit[0] = start + 8 * (index + unit)
-                length = index
-        if self.scratch_used + 3 * length > SCRATCH_BYTES:
-            return BAD
-        value.size = to_utf8(field.charset, text, length, self.scratch + self.scratch_used)
-        value.data = self.scratch + self.scratch_used
-        self.scratch_used += value.size
-        value.kind = VALUE_BYTES
-        return OK
-
-    # `bits` from `bit` on as whole bytes: in the packet itself if they are, else copied to scratch memory, with the odd bits
-    # at the end of the last byte (is_left) or, as a number, zeros before the first.
-    cdef const uint8_t* aligned(self, const uint8_t* packet, int64_t size, int64_t bit, int64_t bits, bint is_left) noexcept nogil:
-        cdef int64_t count = (bits + 7) >> 3
-        cdef int64_t index, first = bit
-        cdef int rest = <int> (bits & 7)
-        cdef uint8_t* copy
-        if (bit & 7) == 0 and rest == 0:
-            return packet + (bit >> 3)
-        if self.scratch_used + count > SCRATCH_BYTES:
-            return NULL
-        copy = self.scratch + self.scratch_used
-        self.scratch_used += count
-        index = 0
-        if rest and not is_left:
-            copy[0] = <uint8_t> read_bits(packet, size, first, rest)
-            first += rest
-            index = 1
-        while index < count:
-            copy[index] = <uint8_t> read_bits(packet, size, first, 8)
-            first += 8
-            index += 1
-        return copy
-
-    # What the raw value means: calibrated, labelled, timed. value.has_value stays false where it means nothing.
-    cdef void finish(self, const FieldC* field, Value* value) noexcept nogil:
-        cdef int index
-        cdef int64_t whole, low, high
-        cdef double raw
-        if field.making == MAKE_NOTHING or field.making == MAKE_TEXT or value.kind == VALUE_NONE:
-            return
-        if field.making == MAKE_LABEL:
-            if value.kind == VALUE_REAL:
-                if isnan(value.real) or value.real != trunc(value.real) or not -9e18 < value.real < 9e18:
-                    return
-                whole = <int64_t> value.real
-            else:
-                whole = value.bits
-            value.value = <double> whole
-            if field.label_table >= 0 and 0 <= whole < (1 << field.width):
-                value.label = self.label_table[field.label_table + whole]
-                value.has_value = value.label >= 0
-                return
-            for index in range(field.label, field.label + field.label_count):
-                low, high = self.labels[index].low, self.labels[index].high
-                if low <= whole <= high:
-                    value.label = self.labels[index].index
-                    value.has_value = True
-                    return
-            return
-        raw = number_of(value)
-        if field.making == MAKE_POLYNOMIAL or field.making == MAKE_CALIBRATED:
-            self.calibrate(field, value, raw)
-            return
-        value.time_ns = NO_TIME
-        if field.offset_from >= 0:
-            if self.slots[field.offset_from].stamp != self.stamp or not self.slots[field.offset_from].has_value:
-                return
-            low = self.slots[field.offset_from].time_ns
-        else:
-            low = field.epoch_ns
-        if low == NO_TIME:
-            return
-        if field.tick_whole and value.kind != VALUE_REAL and field.offset_ns == 0:
-            whole = value.bits
-            high = INT64_MAX // field.tick_whole
-            if (value.kind == VALUE_UNSIGNED and whole < 0) or not -high <= whole <= high:
-                return
-            whole *= field.tick_whole
-        else:
-            raw = raw * field.tick_ns + field.offset_ns
-            if not -9e18 < raw < 9e18:
-                return
-            whole = <int64_t> raw
-        if field.making == MAKE_SPAN:
-            value.value = (raw * field.tick_ns + field.offset_ns) / 1e9 if field.tick_whole and value.kind != VALUE_REAL and field.offset_ns == 0 else raw / 1e9
-            value.time_ns = whole
-            value.has_value = True
-            return
-        if (whole > 0 and low > INT64_MAX - whole) or (whole < 0 and low < -INT64_MAX - whole):
-            return
-        value.time_ns = low + whole if field.offset_from >= 0 else to_utc(low + whole, field.scale)
-        value.value = <double> value.time_ns / 1e9
-        value.has_value = True
-
-    cdef void calibrate(self, const FieldC* field, Value* value, double raw) noexcept nogil:
-        cdef CalibratorC* calibrator
-        cdef double* number
-        cdef double result, span
-        cdef int index, low, high, middle
-        for index in range(field.calibrator, field.calibrator + field.calibrator_count):
-            calibrator = &self.calibrators[index]
-            if calibrator.condition < 0 or self.holds(calibrator.condition):
-                break
-        else:
-            value.value = raw
-            value.has_value = True
-            return
-        if calibrator.kind == CALIBRATOR_MATH:
-            value.has_value = compute(&self.math[calibrator.start], calibrator.count, raw, &value.value)
-            return
-        number = &self.numbers[calibrator.start]
-        if calibrator.kind == CALIBRATOR_POLYNOMIAL:
-            result = number[calibrator.count - 1]
-            for index in range(calibrator.count - 2, -1, -1):
-                result = result * raw + number[index]
-            value.value = result
-            value.has_value = True
-            return
-        # Spline: pairs of raw and calibrated, rising.
-        high = calibrator.count - 1
-        if isnan(raw) or ((raw < number[0] or raw > number[2 * high]) and not calibrator.is_extrapolated):
-            return
-        low = 0
-        while high - low > 1:
-            middle = (low + high) >> 1
-            if number[2 * middle] <= raw:
-                low = middle
-            else:
-                high = middle
-        if calibrator.order == 0:
-            # Steps: the point at or below; the last one for itself and above.
-            value.value = number[2 * high + 1] if raw >= number[2 * high] else number[2 * low + 1]
-        else:
-            span = (raw - number[2 * low]) / (number[2 * high] - number[2 * low])
-            value.value = number[2 * low + 1] + span * (number[2 * high + 1] - number[2 * low + 1])
-            if raw == number[2 * high]:
-                value.value = number[2 * high + 1]
-        value.has_value = True
-
-    cdef int store(self, Tree tree, int cell, const FieldC* field, const Value* value) noexcept nogil:
-        cdef Cells* cells = &tree.cells[cell]
-        cdef int64_t row = tree.domains[cells.domain].current
-        cdef char text[40]
-        cdef float single
-        if value.kind == VALUE_NONE:
-            tree.track()
-            return OK
-        if cells.raw_bytes == 0:
-            if tree.put_raw(cell, value.data, value.size) < 0:
-                return OUT_OF_MEMORY
-        elif value.kind == VALUE_REAL:
-            if cells.raw_bytes == 4:
-                single = <float> value.real
-                memcpy(cells.raw + 4 * row, &single, 4)
-            else:
-                memcpy(cells.raw + 8 * row, &value.real, 8)
-        elif cells.raw_bytes == 1:
-            cells.raw[row] = <uint8_t> value.bits
-        elif cells.raw_bytes == 2:
-            (<int16_t*> cells.raw)[row] = <int16_t> value.bits
-        elif cells.raw_bytes == 4:
-            (<int32_t*> cells.raw)[row] = <int32_t> value.bits
-        else:
-            (<int64_t*> cells.raw)[row] = value.bits
-        cells.valid[row] = 1
-        if field.making == MAKE_TEXT:
-            return tree.put_value(cell, <const uint8_t*> text, write_number(text, value, field.width))
-        if cells.value_bytes < 0 or not value.has_value:
-            return OK
-        if field.making == MAKE_LABEL:
-            (<int32_t*> cells.value)[row] = value.label
-        elif field.making == MAKE_TIME:
-            (<int64_t*> cells.value)[row] = value.time_ns
-        else:
-            (<double*> cells.value)[row] = value.value
-        cells.value_valid[row] = 1
-        return OK
-
-    # -- packet by packet ----------------------------------------------------------------------------------------------
-    # Runs a program over one packet; `tree` NULL only fills the slots.
-    cdef int run(self, const ProgramC* program, void* tree, const uint8_t* packet, int64_t size) noexcept nogil:
-        cdef int64_t starts[NESTING_MAX]
-        cdef int64_t ends[NESTING_MAX]
-        cdef int64_t fixed_ends[NESTING_MAX]
-        cdef int64_t left[NESTING_MAX]
-        cdef int depth = 0, loops = 0, at = 0, status
-        cdef int64_t cursor = 0, saved = 0, number = 0, first, fitting
-        # Every read takes a bit at least; what does not read cannot loop more often than that.
-        cdef int64_t budget = 64 * size + 8 * <int64_t> program.count + 4096
-        cdef const InstructionC* step
-        cdef FieldC* field
-        cdef Value local
-        cdef Value* value
-        starts[0], ends[0], fixed_ends[0] = 0, 8 * size, -1
-        while at < program.count:
-            step = &program.steps[at]
-            at += 1
-            budget -= 1
-            if budget < 0:
-                return BAD
-            if step.operation == OP_READ or step.operation == OP_LOAD:
-                field = &self.fields[step.field]
-                value = &self.slots[field.slot] if field.slot >= 0 else &local
-                if step.bit >= 0:
-                    cursor = step.bit
-                status = self.read_value(field, packet, size, &cursor, value)
-                if status != OK:
-                    if field.slot >= 0:
-                        value.stamp = 0
-                    return status
-                if field.slot >= 0 or (step.cell >= 0 and tree != NULL):
-                    self.finish(field, value)
-                if field.slot >= 0:
-                    value.stamp = self.stamp if value.kind != VALUE_NONE else 0
-                if step.cell >= 0 and tree != NULL:
-                    if self.store(<Tree> tree, step.cell, field, value) < 0:
-                        return OUT_OF_MEMORY
-            elif step.operation == OP_RUN:
-                field = &self.fields[step.field]
-                if step.expression < 0:                      # as many as there is room for before the last `bit` bits
-                    number = (ends[depth] - step.bit - cursor) // field.width if ends[depth] - step.bit > cursor else 0
-                else:
-                    status = self.evaluate(step.expression, &number)
-                    if status != OK:
-                        return status
-                if number < 0:
-                    return BAD
-                # What fits is kept, also of an array that does not fit.
-                fitting = (8 * size - cursor) // field.width if 0 <= cursor < 8 * size else 0
-                status = SHORT if number > fitting else OK
-                number = min(number, fitting)
-                if tree != NULL and step.cell >= 0:
-                    first = (<Tree> tree).items(step.domain, number)
-                    if first < 0:
-                        return OUT_OF_MEMORY
-                    if number == 0:
-                        pass                                 # an empty list: there may be no memory yet to write to
-                    elif field.is_plain and (cursor & 7) == 0:
-                        framecodec_run(
-                            (<Tree> tree).cells[step.cell].raw + first * (field.width >> 3), field.width >> 3, packet + (cursor >> 3), number)
-                        if (<Tree> tree).tracks_valid:
-                            memset((<Tree> tree).cells[step.cell].valid + first, 1, number)
-                        cursor += number * field.width
-                        number = 0
-                    elif field.is_plain:
-                        (<Tree> tree).track()                # its items were not cleared: now they say what is there
-                    while number:
-                        (<Tree> tree).domains[step.domain].current = first
-                        if self.read_value(field, packet, size, &cursor, &local) != OK:
-                            return BAD
-                        self.finish(field, &local)
-                        if self.store(<Tree> tree, step.cell, field, &local) < 0:
-                            return OUT_OF_MEMORY
-                        first += 1
-                        number -= 1
-                else:
-                    cursor += number * field.width
-                if status != OK:
-                    return status
-            elif step.operation == OP_ITEM:
-                if tree != NULL and (<Tree> tree).item(step.domain) < 0:
-                    return OUT_OF_MEMORY
-            elif step.operation == OP_SEEK:
-                cursor = step.bit
-            elif step.operation == OP_IF:
-                if not self.holds(step.field):
-                    at = step.jump
-            elif step.operation == OP_LOOP:
-                status = self.evaluate(step.expression, &number)
-                if status != OK:
-                    return status
-                if number < 0 or number > 8 * size:
-                    return BAD if number < 0 else SHORT
-                if number == 0:
-                    at = step.jump
-                else:
-                    left[loops] = number
-                    loops += 1
-            elif step.operation == OP_NEXT:
-                left[loops - 1] -= 1
-                if left[loops - 1] == 0:
-                    loops -= 1
-                else:
-                    status = self.evaluate(step.expression, &number)
-                    if status != OK:
-                        return status
-                    cursor += number
-                    at = step.jump
-            elif step.operation == OP_ENTER:
-                depth += 1
-                starts[depth], ends[depth], fixed_ends[depth] = cursor, ends[depth - 1], -1
-                if step.expression >= 0:
-                    status = self.evaluate(step.expression, &number)
-                    if status != OK:
-                        return status
-                    if number < 0:
-                        return BAD
-                    ends[depth] = fixed_ends[depth] = cursor + number
-            elif step.operation == OP_LEAVE:
-                if fixed_ends[depth] >= 0:
-                    cursor = fixed_ends[depth]
-                depth -= 1
-            elif step.operation == OP_SAVE:
-                saved = cursor
-            elif step.operation == OP_RESTORE:
-                cursor = saved
-            else:
-                status = self.evaluate(step.expression, &number)
-                if status != OK:
-                    return status
-                if not -8 * (size + 1) <= number <= 8 * (size + 1):
-                    return SHORT
-                if step.operation == OP_MOVE_TO:
-                    cursor = starts[depth] + number
-                elif step.operation == OP_MOVE_BY:
-                    cursor += number
-                else:
-                    cursor = ends[depth] - number
-        return OK
-
-    # -- column by column ----------------------------------------------------------------------------------------------
-    cdef void run_fixed(self, const LayoutC* layout, const uint8_t** packets, int64_t count, int64_t row) noexcept nogil:
-        cdef int number
-        cdef int64_t stride = framecodec_stride(packets, count)
-        for number in range(layout.fixed_count):
-            if layout.fixed[number].cell >= 0:
-                self.run_column(<Tree> layout.tree, &layout.fixed[number], layout.fixed_bytes, packets, stride, count, row)
-
-    cdef void run_column(
-        self, Tree tree, const FixedC* fixed, int64_t fixed_bytes, const uint8_t** packets, int64_t stride, int64_t count, int64_t row,
-    ) noexcept nogil:
-        cdef Cells* cells = &tree.cells[fixed.cell]
-        cdef FieldC* field = &self.fields[fixed.field]
-        cdef Value value
-        cdef int64_t index, bit
-        if tree.tracks_valid:
-            memset(cells.valid + row, 1, count)
-        if fixed.window < 0:
-            for index in range(count):
-                bit = fixed.bit
-                tree.domains[0].current = row + index
-                if self.read_value(field, packets[index], fixed_bytes, &bit, &value) != OK or value.kind == VALUE_NONE:
-                    tree.track()
-                    cells.valid[row + index] = 0
-                    continue
-                self.finish(field, &value)
-                self.store(tree, fixed.cell, field, &value)
-            return
-        framecodec_fill(
-            cells.raw + row * cells.raw_bytes, cells.raw_bytes, packets, stride, count, fixed.window, fixed.lead, fixed.width, fixed.is_signed)
-        if cells.value_bytes >= 0:
-            self.make_column(tree, cells, field, row, count)
-
-    cdef void make_column(self, Tree tree, Cells* cells, const FieldC* field, int64_t row, int64_t count) noexcept nogil:
-        cdef double* out = <double*> cells.value
-        cdef Value value
-        cdef int64_t index
-        if field.making == MAKE_POLYNOMIAL:
-            framecodec_horner(
-                out + row, cells.raw + row * cells.raw_bytes, cells.raw_bytes, field.is_unsigned, field.coding >= IEEE754, count,
-                &self.numbers[self.calibrators[field.calibrator].start], self.calibrators[field.calibrator].count,
-            )
-            if tree.tracks_valid or not cells.is_total:
-                memset(cells.value_valid + row, 1, count)
-            return
-        for index in range(row, row + count):
-            load_cell(cells, field, index, &value)
-            self.finish(field, &value)
-            if not value.has_value:
-                continue
-            cells.value_valid[index] = 1
-            if field.making == MAKE_LABEL:
-                (<int32_t*> cells.value)[index] = value.label
-            elif field.making == MAKE_TIME:
-                (<int64_t*> cells.value)[index] = value.time_ns
-            else:
-                out[index] = value.value
-
+    # -- decoding ------------------------------------------------------------------------------------------------------
     cdef int decode_packets(
         self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts, const int64_t* numbers_of,
     ) noexcept nogil:
@@ -901,7 +255,7 @@ cdef class Plan:
                     has_short |= shorts[index]
                     block[fill] = zeros if shorts[index] else packets[index]
                     fill += 1
-                self.run_fixed(layout, block, fill, row)
+                read_columns(&self.machine, layout, block, fill, row)
                 status = OK
                 if layout.tail.count or has_short:
                     status = self.run_tails(container, packets, sizes, shorts, numbers, fill, row)
@@ -935,7 +289,7 @@ cdef class Plan:
             rows[index] = first + index
         index = 0
         while index < count:
-            self.run_fixed(layout, packets + index, min(BLOCK_PACKETS, count - index), first + index)
+            read_columns(&self.machine, layout, packets + index, min(BLOCK_PACKETS, count - index), first + index)
             index += BLOCK_PACKETS
         return OK
 
@@ -951,8 +305,7 @@ cdef class Plan:
             number = numbers[index]
             if not shorts[number] and layout.tail.count == 0:
                 continue
-            self.stamp += 1
-            self.scratch_used = 0
+            next_packet(&self.machine)
             (<Tree> tree).domains[0].current = row + index
             if shorts[number]:
                 (<Tree> tree).track()
@@ -961,9 +314,9 @@ cdef class Plan:
                         (<Tree> tree).cells[cell].valid[row + index] = 0
                         if (<Tree> tree).cells[cell].value_bytes >= 0:
                             (<Tree> tree).cells[cell].value_valid[row + index] = 0
-                status = self.run(&layout.full, tree, packets[number], sizes[number])
+                status = run_program(&self.machine, &layout.full, tree, packets[number], sizes[number])
             else:
-                status = self.run(&layout.tail, tree, packets[number], sizes[number])
+                status = run_program(&self.machine, &layout.tail, tree, packets[number], sizes[number])
                 if status > OK:
                     shorts[number] = 1
                     (<Tree> tree).track()

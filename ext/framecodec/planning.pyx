@@ -77,13 +77,13 @@ cdef build_conditions(Plan plan):
     cdef int total = sum(map(len, distinct))
     cdef int index = 0, number
     cdef TestC* test
-    plan.tests = <TestC*> zeroed(total, sizeof(TestC))
-    plan.condition_start = <int*> zeroed(len(distinct) + 1, sizeof(int))
+    plan.machine.tests = <TestC*> zeroed(total, sizeof(TestC))
+    plan.machine.condition_start = <int*> zeroed(len(distinct) + 1, sizeof(int))
     ranges = []
     for number, condition in enumerate(distinct):
-        plan.condition_start[number] = index
+        plan.machine.condition_start[number] = index
         for item in condition:
-            test = &plan.tests[index]
+            test = &plan.machine.tests[index]
             index += 1
             if isinstance(item, tuple):
                 test.kind = TEST_AND if item[0] == "and" else TEST_OR
@@ -106,10 +106,10 @@ cdef build_conditions(Plan plan):
                 test.whole = <int64_t> <uint64_t> item.value if item.value >= 0 else <int64_t> item.value
             else:
                 test.mode, test.real = MODE_REAL, float(item.value)
-    plan.condition_start[len(distinct)] = index
-    plan.ranges = <int64_t*> zeroed(2 * len(ranges), sizeof(int64_t))
+    plan.machine.condition_start[len(distinct)] = index
+    plan.machine.ranges = <int64_t*> zeroed(2 * len(ranges), sizeof(int64_t))
     for number, (low, high) in enumerate(ranges):
-        plan.ranges[2 * number], plan.ranges[2 * number + 1] = low, high
+        plan.machine.ranges[2 * number], plan.machine.ranges[2 * number + 1] = low, high
 
 
 cdef int condition_number(Plan plan, condition) except -2:
@@ -120,16 +120,16 @@ cdef build_expressions(Plan plan):
     everything = list(plan.definition.expressions) + [field.encoding.size for field in plan.definition.fields]
     lookups = [item for expression in everything for item in expression.lookup]
     cdef int number, lookup = 0
-    plan.expressions = <ExpressionC*> zeroed(len(everything), sizeof(ExpressionC))
-    plan.lookups = <LookupC*> zeroed(len(lookups), sizeof(LookupC))
+    plan.machine.expressions = <ExpressionC*> zeroed(len(everything), sizeof(ExpressionC))
+    plan.machine.lookups = <LookupC*> zeroed(len(lookups), sizeof(LookupC))
     for number, expression in enumerate(everything):
         # streams.definitions.conditions bounds them, so that evaluate() cannot overflow.
         assert abs(expression.slope) <= 8192 and abs(expression.intercept) <= 1 << 41, expression
-        plan.expressions[number].intercept, plan.expressions[number].slope = expression.intercept, expression.slope
-        plan.expressions[number].slot, plan.expressions[number].is_calibrated = expression.slot, expression.is_calibrated
-        plan.expressions[number].lookup, plan.expressions[number].lookup_count = lookup, len(expression.lookup)
+        plan.machine.expressions[number].intercept, plan.machine.expressions[number].slope = expression.intercept, expression.slope
+        plan.machine.expressions[number].slot, plan.machine.expressions[number].is_calibrated = expression.slot, expression.is_calibrated
+        plan.machine.expressions[number].lookup, plan.machine.expressions[number].lookup_count = lookup, len(expression.lookup)
         for condition, value in expression.lookup:
-            plan.lookups[lookup].condition, plan.lookups[lookup].value = condition_number(plan, condition), value
+            plan.machine.lookups[lookup].condition, plan.machine.lookups[lookup].value = condition_number(plan, condition), value
             lookup += 1
 
 
@@ -140,9 +140,9 @@ cdef build_fields(Plan plan):
     fields = plan.definition.fields
     labels, table, calibrators, numbers, math = [], [], [], [], []
     plan.field_count = len(fields)
-    plan.fields = <FieldC*> zeroed(len(fields), sizeof(FieldC))
+    plan.machine.fields = <FieldC*> zeroed(len(fields), sizeof(FieldC))
     for number, source in enumerate(fields):
-        field, coded = &plan.fields[number], source.encoding
+        field, coded = &plan.machine.fields[number], source.encoding
         field.coding = KINDS.index(coded.kind)
         field.is_unsigned = field.coding in (UNSIGNED, BCD, PACKED_BCD)
         field.width, field.size = -1, -1
@@ -197,23 +197,23 @@ cdef build_fields(Plan plan):
             (field.coding in (UNSIGNED, TWOS_COMPLEMENT) or (field.coding == IEEE754 and field.width != 16)) and field.width in (8, 16, 32, 64)
             and field.making == MAKE_NOTHING and not (field.order_count or field.is_little_endian or field.is_bit_reversed)
         )
-    plan.labels = <LabelC*> zeroed(len(labels), sizeof(LabelC))
+    plan.machine.labels = <LabelC*> zeroed(len(labels), sizeof(LabelC))
     for number, (low, high, word) in enumerate(labels):
-        plan.labels[number].low, plan.labels[number].high, plan.labels[number].index = low, high, word
-    plan.label_table = <int32_t*> zeroed(len(table), sizeof(int32_t))
+        plan.machine.labels[number].low, plan.machine.labels[number].high, plan.machine.labels[number].index = low, high, word
+    plan.machine.label_table = <int32_t*> zeroed(len(table), sizeof(int32_t))
     for number, label in enumerate(table):
-        plan.label_table[number] = label
-    plan.numbers = <double*> zeroed(len(numbers), sizeof(double))
+        plan.machine.label_table[number] = label
+    plan.machine.numbers = <double*> zeroed(len(numbers), sizeof(double))
     for number, value in enumerate(numbers):
-        plan.numbers[number] = value
-    plan.math = <MathC*> zeroed(len(math), sizeof(MathC))
+        plan.machine.numbers[number] = value
+    plan.machine.math = <MathC*> zeroed(len(math), sizeof(MathC))
     for number, (operator, value) in enumerate(math):
-        plan.math[number].operator, plan.math[number].value = operator, value
-    plan.calibrators = <CalibratorC*> zeroed(len(calibrators), sizeof(CalibratorC))
+        plan.machine.math[number].operator, plan.machine.math[number].value = operator, value
+    plan.machine.calibrators = <CalibratorC*> zeroed(len(calibrators), sizeof(CalibratorC))
     for number, (kind, condition, start, count, order, extrapolated) in enumerate(calibrators):
-        plan.calibrators[number].kind, plan.calibrators[number].condition = kind, condition_number(plan, condition)
-        plan.calibrators[number].start, plan.calibrators[number].count = start, count
-        plan.calibrators[number].order, plan.calibrators[number].is_extrapolated = order, extrapolated
+        plan.machine.calibrators[number].kind, plan.machine.calibrators[number].condition = kind, condition_number(plan, condition)
+        plan.machine.calibrators[number].start, plan.machine.calibrators[number].count = start, count
+        plan.machine.calibrators[number].order, plan.machine.calibrators[number].is_extrapolated = order, extrapolated
 
 
 # `cells`: the cell of each scalar, -1 where it is not asked for.
@@ -279,12 +279,12 @@ cdef build_layouts(Plan plan, wanted):
         fixed_cells = {cells[scalar]: source.scalars[scalar][0] for scalar, _ in source.fixed if cells[scalar] >= 0}
         # Arrays of plain numbers are written whole, too.
         for name, *parts in source.tail:
-            if name in ("run", "run_to_end") and plan.fields[<int> parts[1]].is_plain and cells[parts[2]] >= 0:
+            if name in ("run", "run_to_end") and plan.machine.fields[<int> parts[1]].is_plain and cells[parts[2]] >= 0:
                 fixed_cells[cells[parts[2]]] = parts[1]
         # Polynomials of whole numbers and floats always have a value; decimal digits above 9 have not even a raw one.
         total = {
             cell for cell, number in fixed_cells.items()
-            if plan.fields[<int> number].making == MAKE_POLYNOMIAL and plan.fields[<int> number].coding not in (BCD, PACKED_BCD)
+            if plan.machine.fields[<int> number].making == MAKE_POLYNOMIAL and plan.machine.fields[<int> number].coding not in (BCD, PACKED_BCD)
         }
         tree = Tree(columns, kept, source.domains, formats, fixed_cells, total)
         plan.trees.append(tree)
@@ -299,7 +299,7 @@ cdef build_layouts(Plan plan, wanted):
         for number, (scalar, bit) in enumerate(source.fixed):
             fixed = &layout.fixed[number]
             fixed.cell, fixed.field, fixed.bit = cells[scalar], source.scalars[scalar][0], bit
-            field = &plan.fields[fixed.field]
+            field = &plan.machine.fields[fixed.field]
             fixed.width, fixed.window = field.width, -1
             window = min(bit // 8, layout.fixed_bytes - 8)
             plain = field.coding in (UNSIGNED, TWOS_COMPLEMENT) or (field.coding == IEEE754 and field.width != 16)
