@@ -21,6 +21,8 @@ __all__ = ["STREAMS_MAX", "Repeats", "Stamp"]
 
 # Runs of collectors times links. The one that was silent for longest is forgotten first.
 STREAMS_MAX = 1024
+# A run's name has 16 letters, a link's 64 at most, a number 19. Anybody may write to Kafka, so memory is bounded here too.
+STAMP_BYTES_MAX = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Stamp:
     @staticmethod
     def parse(text: bytes) -> Stamp | None:
         """What `str` wrote; None for anything else."""
+        if len(text) > STAMP_BYTES_MAX:
+            return None
         stream, _, number = text.decode("utf-8", "replace").rpartition("/")
         is_number = number.isascii() and number.isdecimal() and len(number) < 20
         return Stamp(stream, int(number)) if stream and is_number else None
