@@ -61,15 +61,32 @@ def test_encoded_blocks_vanish_at_the_roots(parity: int, interleave: int, basis:
         assert code.decode(block) == (data, 0)
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize(("parity", "interleave", "basis"), CODES)
-def test_every_number_of_errors_up_to_half_the_check_symbols_is_corrected(parity: int, interleave: int, basis: str) -> None:
+def test_every_number_of_errors_up_to_half_the_check_symbols_is_corrected(
+    parity: int, interleave: int, basis: str, plain: bool
+) -> None:
     rng = seeded(2)
-    code = ReedSolomon(parity, interleave, basis)
+    code = ReedSolomon(parity, interleave, basis, plain=plain)
     for size in (code.data_bytes, interleave, interleave * 101):
         data = rng.randbytes(size)
         block = code.encode(data)
         for errors in range(1, parity // 2 + 1):
             assert code.decode(damaged(block, interleave, errors, rng)) == (data, errors * interleave)
+
+
+@pytest.mark.parametrize("parity", [32, 16])
+def test_vector_instructions_change_nothing(parity: int) -> None:
+    """Any words at all: near a codeword, between codewords, noise, and runs of one symbol."""
+    rng = seeded(6)
+    with_vectors, plain = (ReedSolomon(parity, 1, "dual", plain=plain) for plain in (False, True))
+    for size in (255, 255, 200, parity + 1):
+        for _ in range(1500):
+            block = with_vectors.encode(rng.randbytes(size - parity))
+            wrong = damaged(block, 1, min(size, rng.choice((1, 2, *range(3, 21), 60))), rng)
+            noise = bytes([rng.randrange(256)]) * size if rng.random() < 0.1 else rng.randbytes(size)
+            for word in (wrong, noise):
+                assert with_vectors.decode(word) == plain.decode(word)
 
 
 def test_bursts_at_both_ends_are_corrected() -> None:
@@ -82,11 +99,12 @@ def test_bursts_at_both_ends_are_corrected() -> None:
         assert code.decode(wrong) == (data, 64)
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("parity", [32, 16])
-def test_more_errors_are_refused_or_end_in_another_codeword_that_is_as_near(parity: int) -> None:
+def test_more_errors_are_refused_or_end_in_another_codeword_that_is_as_near(parity: int, plain: bool) -> None:
     """With too many errors a word may come near another codeword. Then the decoder must have found exactly that one."""
     rng = seeded(3)
-    code = ReedSolomon(parity, 1, "dual")
+    code = ReedSolomon(parity, 1, "dual", plain=plain)
     data = rng.randbytes(code.data_bytes)
     block = code.encode(data)
     refused = 0

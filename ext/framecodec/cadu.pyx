@@ -22,7 +22,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
-from framecodec.coding cimport UNCORRECTABLE, ReedSolomon, randomize
+from framecodec.coding cimport ReedSolomon, randomize
+from framecodec.locator cimport UNCORRECTABLE
 
 cdef extern from *:
     """

@@ -5,7 +5,6 @@ cdef enum:
     CODEWORD_BYTES = 255
     PARITY_MAX = 32
     INTERLEAVE_MAX = 8
-    UNCORRECTABLE = -1
 
 # x^16 + x^12 + x^5 + 1, preset to ones: the FECF of TM, AOS and USLP. A frame with its FECF gives 0.
 cdef uint16_t crc16(const uint8_t* data, int64_t size) noexcept nogil
@@ -20,8 +19,7 @@ cdef class ReedSolomon:
     cdef readonly int interleave
     cdef readonly str basis
     cdef uint64_t* remainders            # owned; [8][256][4], see fill_remainders
-    cdef uint64_t* syndromes             # owned; [PARITY_MAX][2][16][4]: see fill_syndromes
-    cdef uint8_t* roots                  # owned; [PARITY_MAX // 2 + 1][2][16][256]: see fill_roots
+    cdef bint uses_vectors               # of the processor; see framecodec.locator
     cdef uint8_t to_field[256]           # from the basis of the link to powers of alpha, and back
     cdef uint8_t from_field[256]
 
