@@ -75,7 +75,7 @@ def test_rule_without_over_looks_at_one_window() -> None:
 
 
 def made(dice: random.Random) -> list[dict[str, Any]]:
-    """An hour of four ports, with quiet times, gaps and revisions up to three minutes late."""
+    """An hour of four ports, with quiet times, gaps and revisions up to two minutes late."""
     rows = []
     for second in range(0, 3600, 10):
         for entity in "abcd":
@@ -84,7 +84,7 @@ def made(dice: random.Random) -> list[dict[str, Any]]:
             busy = (second // 300 + ord(entity)) % 3
             rows.append(row(second, dice.choice((0, 0, 60, 90)) if busy else 0, entity))
             if dice.random() < 0.1:
-                again = dice.choice([each for each in rows[-40:] if each["entity"] == entity])
+                again = dice.choice([each for each in rows[-24:] if each["entity"] == entity])
                 rows.append({**again, "increase": float(dice.choice((0, 30, 200)))})
     return rows
 

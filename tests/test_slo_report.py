@@ -266,7 +266,7 @@ def test_october_in_stockholm_has_745_hours() -> None:
 def test_every_moment_lies_in_its_own_period() -> None:
     zone = "America/New_York"
     random = np.random.default_rng(SEED)
-    for unit in "dwMQY":
+    for unit in "mhdwMQY":
         window = TimeWindow(int(random.integers(1, 4)), unit, False, datetime(2024, 2, 29, 2, 30), zone)
         for now in random.integers(local("2019-01-01", zone), local("2032-01-01", zone), 200).tolist():
             period = window.period(now)

@@ -6,7 +6,10 @@ with an increase lately become Python objects; the rate of all others is 0 and t
 
 from __future__ import annotations
 
+from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,7 +18,6 @@ import pyarrow.compute as pc
 from streams.clock import NS
 from streams.rules.columns import glob_mask, name_mask
 from streams.rules.threshold import Context, ThresholdState, buckets_ns
-from streams.rules.track import REVISION_NS
 
 if TYPE_CHECKING:
     from streams.rules.alert import Event
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RECENT_MAX", "RateState"]
 
-# Ports of one rule with an increase in the last minutes, about 5 KB each.
+# Ports of one rule with an increase in the last minutes, about 2 KB each.
 RECENT_MAX = 50_000
+# Late data may change a window for lateness + allowed lateness, 150 s by default.
+LATE_NS = 180 * NS
 
 
 class RateState(ThresholdState):
@@ -66,8 +70,8 @@ class RateState(ThresholdState):
                     continue
                 windows = self.recent[entity] = {}
             newest_ns = max(windows, default=bucket_ns)
-            if newest_ns - bucket_ns > REVISION_NS:
-                continue                                    # too late to change anything: Track says so too
+            if newest_ns - bucket_ns > LATE_NS:
+                continue
             windows[bucket_ns] = increase
             if bucket_ns > newest_ns:
                 self.forget(entity, windows, bucket_ns)
@@ -78,14 +82,28 @@ class RateState(ThresholdState):
 
     def forget(self, entity: str, windows: dict[int, float], newest_ns: int) -> None:
         """Windows that nothing can need any more, and ports without an increase in those that are left."""
-        for each_ns in [each for each in windows if newest_ns - each > REVISION_NS + self.rule.over_ns]:
+        for each_ns in [each for each in windows if newest_ns - each > LATE_NS + self.rule.over_ns]:
             del windows[each_ns]
         if not any(windows.values()):
             del self.recent[entity]
 
-    def recent_row(self) -> dict[str, list[list[float]]]:
-        return {entity: [list(pair) for pair in windows.items()] for entity, windows in self.recent.items()}
+    def recent_row(self) -> dict[str, Any]:
+        """Columns, for there may be a million windows, and this is written every few seconds."""
+        buckets, increases = array("q"), array("d")
+        for windows in self.recent.values():
+            buckets.extend(windows.keys())
+            increases.extend(windows.values())
+        return {
+            "entities": list(self.recent), "counts": [len(windows) for windows in self.recent.values()],
+            "buckets": b64encode(buckets.tobytes()).decode(), "increases": b64encode(increases.tobytes()).decode(),
+        }
 
     def restore_recent(self, row: dict[str, Any]) -> None:
-        self.recent = {entity: {int(bucket): more for bucket, more in pairs} for entity, pairs in row.items()}
-
+        if not row:
+            return
+        buckets, increases = array("q", b64decode(row["buckets"])), array("d", b64decode(row["increases"]))
+        bounds = pairwise(accumulate(row["counts"], initial=0))
+        self.recent = {
+            entity: dict(zip(buckets[begin:end], increases[begin:end], strict=True))
+            for entity, (begin, end) in zip(row["entities"], bounds, strict=True)
+        }
