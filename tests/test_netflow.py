@@ -400,6 +400,35 @@ def test_reduced_size_and_too_large_numbers() -> None:
     assert (second["bytes"], second["in_if"], second["src_port"], second["protocol"]) == (0xFFFFFF, None, None, None)
 
 
+@pytest.mark.parametrize("padding", [b"", b"\0", b"\0\0", b"\0\0\0", b"\1\2\3", bytes(11)])
+def test_padding_behind_records_is_silent(padding: bytes) -> None:
+    data = struct.pack(">HH", 256, 4 + len(ROW) + len(padding)) + ROW + padding
+    for make, number in ((v9, 0), (ipfix, 2)):
+        out = send(make(a_set(number, template(256, *SIMPLE)), data, a_set(256, ROW)))
+        assert ([row["bytes"] for row in out["flows"]], out["rejects"]) == ([1000, 1000], [])
+
+
+def test_a_cut_record_behind_records_is_told_and_the_next_set_is_read() -> None:
+    data = struct.pack(">HH", 256, 4 + len(ROW) + 5) + ROW + ROW[:5]
+    out = send(ipfix(a_set(2, template(256, *SIMPLE)), data, a_set(256, ROW)))
+    assert [row["bytes"] for row in out["flows"]] == [1000, 1000]
+    assert [(row["reason"], row["size_bytes"]) for row in out["rejects"]] == [("trailing_bytes", 5)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 65_535])
+def test_v9_header_counts_that_lie_do_not_matter(count: int) -> None:
+    out = send(v9(a_set(0, template(256, *SIMPLE)), a_set(256, ROW * 3), count=count))
+    assert (len(out["flows"]), out["rejects"]) == (3, [])
+
+
+def test_v9_uptimes_wrap_after_49_days() -> None:
+    """The flow began 3 s before the exporter's clock of milliseconds went through zero, and the message left 2 s after."""
+    body = v9(a_set(0, template(256, (22, 4), (21, 4))), a_set(256, struct.pack(">II", 2**32 - 3_000, 1_000)), uptime=2_000)
+    (row,) = send(body)["flows"]
+    assert row["time_start"].value == (1_700_000_000 - 5) * 10**9
+    assert row["time_end"].value == (1_700_000_000 - 1) * 10**9
+
+
 def test_biflow_gives_a_second_row_with_the_ends_swapped() -> None:
     reverse = oracle.REVERSE
     specs = (
