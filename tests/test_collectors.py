@@ -389,6 +389,33 @@ def test_refused_sends_are_repeated_in_order_and_once():
         assert frames == [bytes([number]) for number in range(partition, 20, 2)]
 
 
+def test_a_partition_that_failed_goes_on_while_others_hang():
+    class Cluster(Log):
+        """Partition 1 hangs; partition 0 refuses once."""
+
+        async def send(self, topic, partition, batch, *, stamp=None):
+            if partition == 1:
+                return asyncio.get_running_loop().create_future()
+            return await super().send(topic, partition, batch, stamp=stamp)
+
+    async def play():
+        log = Cluster()
+        log.refusals = 1
+        delivery = Delivery(log.connect, lambda parcel: None, Telemetry("collect"))
+        for partition in (1, 0, 0):
+            batches = Batches("racks", "cadu", 1)
+            batches.add([b"x"], "s", 1, 0)
+            [(_, memory, batch)] = batches.seal(0, everything=True)
+            delivery.put(Parcel(Lane("racks", "t"), partition, pa.record_batch(batch), memory))
+        await until(lambda: len(log.rows()) == 2, "both of partition 0")
+        unsent = await delivery.finish(0.01)
+        return unsent, log
+
+    unsent, log = asyncio.run(play())
+    assert [parcel.partition for parcel in unsent] == [1]
+    assert log.stops == 2                           # the broken one when it had ended, and the last
+
+
 def test_a_hanging_broker_is_shown_as_away_and_nothing_is_sent_again():
     async def play():
         telemetry, log = Telemetry("collect"), Log()

@@ -19,6 +19,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -47,6 +49,15 @@ class FrameSink(Protocol):
     async def stop(self) -> None: ...
 
 
+@dataclass(eq=False)
+class Connection:
+    """One sink. After a failed send there are no new ones on it, and it is closed when those under way have ended."""
+
+    sink: FrameSink
+    sending: int = 0
+    is_broken: bool = False
+
+
 class Delivery:
     """Sends parcels through a sink that `connect` opens and opens again. `done` is called when a parcel is stored."""
 
@@ -57,12 +68,9 @@ class Delivery:
         self.connect, self.done, self.sleep, self.quiet_s = connect, done, sleep, quiet_s
         self.lanes: dict[tuple[str, int], deque[Parcel]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
-        self.sink: FrameSink | None = None
-        self.sending = 0                    # sends under way on `sink`
-        self.is_broken = False              # a send failed: no new ones on `sink`, a new sink when the last has ended
+        self.connection: Connection | None = None
         self.connecting = asyncio.Lock()
-        self.idle = asyncio.Event()         # set while nothing is under way on `sink`
-        self.idle.set()
+        self.closing: set[asyncio.Task[None]] = set()
         self.kafka = telemetry.dependency("kafka")
         self.sent_frames = telemetry.counter("frames_sent_total", "Frames acknowledged by Kafka.", ["link"])
         self.sent_batches = telemetry.counter("batches_sent_total", "Batches acknowledged by Kafka.", ["link"])
@@ -90,24 +98,26 @@ class Delivery:
         del self.lanes[place]
 
     async def send(self, parcel: Parcel) -> None:
-        while True:
-            sink = await self.connected()
-            self.sending += 1
-            self.idle.clear()
+        for tries in count():
+            connection = await self.connected()
+            connection.sending += 1
             try:
-                sent = await sink.send(parcel.lane.topic, parcel.partition, parcel.batch, stamp=parcel.stamp)
+                sent = await connection.sink.send(parcel.lane.topic, parcel.partition, parcel.batch, stamp=parcel.stamp)
                 await self.acknowledged(asyncio.ensure_future(sent))
                 return
             except Exception as error:  # noqa: BLE001  the edge of the role: whatever Kafka says, it is shown and tried again
                 self.failed.inc()
-                self.is_broken = True
                 self.kafka.down(f"{type(error).__name__}: {error}")
                 log.warning("Kafka did not take a batch of %d frames, it is kept: %s: %s",
                             parcel.batch.num_rows, type(error).__name__, error)
+                connection.is_broken = True
+                if self.connection is connection:
+                    self.connection = None
             finally:
-                self.sending -= 1
-                if self.sending == 0:
-                    self.idle.set()
+                connection.sending -= 1
+                if connection.is_broken and not connection.sending:
+                    self.close(connection)
+            await self.sleep(delay_s(tries))
 
     async def acknowledged(self, sent: asyncio.Future[Any]) -> None:
         """Waits, for as long as it takes; says meanwhile that Kafka does not answer."""
@@ -126,35 +136,31 @@ class Delivery:
             log.warning("Kafka acknowledges again")
             self.kafka.up()
 
-    async def connected(self) -> FrameSink:
-        """The sink; waits, with growing pauses, until there is one."""
+    async def connected(self) -> Connection:
+        """The connection for new sends; waits, with growing pauses, until there is one."""
         tries = 0
         async with self.connecting:
-            if self.is_broken and self.sink is not None:
-                await self.idle.wait()
-                await self.close(self.sink)
-                self.sink, self.is_broken = None, False
-            while self.sink is None:
+            while self.connection is None:
                 try:
-                    self.sink = await self.connect()
+                    self.connection = Connection(await self.connect())
                 except Exception as error:  # noqa: BLE001  as above
-                    delay_s = RETRY_DELAYS_S[min(tries, len(RETRY_DELAYS_S) - 1)]
+                    pause_s = delay_s(tries)
                     tries += 1
                     self.kafka.down(f"attempt {tries}: {error}")
                     if tries & (tries - 1) == 0:        # 1st, 2nd, 4th, 8th ...: visible, not a flood
-                        log.warning("waiting for Kafka (attempt %d, next in %.1f s): %s", tries, delay_s, error)
-                    await self.sleep(delay_s)
+                        log.warning("waiting for Kafka (attempt %d, next in %.1f s): %s", tries, pause_s, error)
+                    await self.sleep(pause_s)
                 else:
                     self.kafka.up()
                     if tries:
                         log.warning("Kafka answers after %d attempts", tries + 1)
-            return self.sink
+            return self.connection
 
-    async def close(self, sink: FrameSink) -> None:
-        try:
-            await sink.stop()
-        except Exception as error:  # noqa: BLE001  it is given up anyway
-            log.warning("closing the producer: %s: %s", type(error).__name__, error)
+    def close(self, connection: Connection) -> None:
+        """In the background: a producer that is broken may take its time."""
+        task = asyncio.create_task(stop(connection.sink))
+        self.closing.add(task)
+        task.add_done_callback(self.closing.discard)
 
     async def finish(self, timeout_s: float) -> list[Parcel]:
         """Send what is queued; gives up after `timeout_s` and returns what was not acknowledged."""
@@ -165,7 +171,21 @@ class Delivery:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        if self.sink is not None:
+        if self.connection is not None:
+            self.close(self.connection)
+            self.connection = None
+        if self.closing:
             # Without anything to flush this takes no time; with a broken broker it must not hold up the end.
-            await asyncio.wait([asyncio.ensure_future(self.close(self.sink))], timeout=2 if unsent else timeout_s)
+            await asyncio.wait(self.closing, timeout=2 if unsent else timeout_s)
         return unsent
+
+
+def delay_s(tries: int) -> float:
+    return RETRY_DELAYS_S[min(tries, len(RETRY_DELAYS_S) - 1)]
+
+
+async def stop(sink: FrameSink) -> None:
+    try:
+        await sink.stop()
+    except Exception as error:  # noqa: BLE001  it is given up anyway
+        log.warning("closing the producer: %s: %s", type(error).__name__, error)
