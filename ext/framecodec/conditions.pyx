@@ -75,7 +75,7 @@ cdef bint compare(Machine* machine, const TestC* test) noexcept nogil:
     return compare_numbers(slot, test.is_calibrated, &constant, False, test.operator)
 
 
-cdef int evaluate(Machine* machine, int number, int64_t* result) noexcept nogil:
+cdef int evaluate_any(Machine* machine, int number, int64_t* result) noexcept nogil:
     cdef ExpressionC* expression = &machine.expressions[number]
     cdef Value* slot
     cdef int index

@@ -303,7 +303,10 @@ cdef build_layouts(Plan plan, wanted):
             fixed.width, fixed.window = field.width, -1
             window = min(bit // 8, layout.fixed_bytes - 8)
             plain = field.coding in (UNSIGNED, TWOS_COMPLEMENT) or (field.coding == IEEE754 and field.width != 16)
-            if plain and not (field.order_count or field.is_little_endian or field.is_bit_reversed) and window >= 0 and bit + field.width <= 8 * window + 64:
+            plain = plain and not (field.order_count or field.is_little_endian or field.is_bit_reversed)
+            if plain and bit % 8 == 0 and field.width in (8, 16, 32, 64):      # read as it is, without the bytes around it
+                window = bit // 8
+            if plain and window >= 0 and bit + field.width <= 8 * window + 64:
                 fixed.window, fixed.lead, fixed.is_signed = window, bit - 8 * window, field.coding == TWOS_COMPLEMENT
         code = source.time_code
         plan.has_times |= code is not None or layout.time_cell >= 0

@@ -3,18 +3,19 @@
 
 Every step is bounded by the packet's end, loops by its bits: no definition and no packet makes a program run on.
 """
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from framecodec.bits cimport IEEE754, load_be16, load_be32, load_be64, read_real
 from framecodec.conditions cimport evaluate, holds
 from framecodec.layouts cimport (
     BAD, MAKE_LABEL, MAKE_TEXT, MAKE_TIME, OK, OP_ENTER, OP_IF, OP_ITEM, OP_LEAVE, OP_LOAD, OP_LOOP, OP_MOVE_BY, OP_MOVE_TO, OP_NEXT,
-    OP_READ, OP_RESTORE, OP_RUN, OP_SAVE, OP_SEEK, OUT_OF_MEMORY, SHORT, VALUE_NONE, VALUE_REAL, FieldC, InstructionC, Machine,
-    ProgramC, Value,
+    OP_READ, OP_RESTORE, OP_RUN, OP_SAVE, OP_SEEK, OUT_OF_MEMORY, SHORT, VALUE_NONE, VALUE_REAL, VALUE_SIGNED,
+    VALUE_UNSIGNED, FieldC, InstructionC, Machine, ProgramC, Value,
 )
 from framecodec.meanings cimport finish
 from framecodec.raw_values cimport read_items, read_value
-from framecodec.trees cimport Cells, Tree
+from framecodec.trees cimport Cells, Tree, next_items
 from framecodec.values cimport write_number
 
 cdef enum:
@@ -32,6 +33,7 @@ cdef int run_program(Machine* machine, const ProgramC* program, void* tree, cons
     cdef int64_t budget = 64 * size + 8 * <int64_t> program.count + 4096
     cdef const InstructionC* step
     cdef FieldC* field
+    cdef Cells* cells
     cdef Value local
     cdef Value* value
     starts[0], ends[0], fixed_ends[0] = 0, 8 * size, -1
@@ -43,9 +45,14 @@ cdef int run_program(Machine* machine, const ProgramC* program, void* tree, cons
             return BAD
         if step.operation == OP_READ or step.operation == OP_LOAD:
             field = &machine.fields[step.field]
-            value = &machine.slots[field.slot] if field.slot >= 0 else &local
             if step.bit >= 0:
                 cursor = step.bit
+            if field.is_plain and (cursor & 7) == 0 and 0 <= cursor <= 8 * size - field.width:
+                cells = &(<Tree> tree).cells[step.cell] if step.cell >= 0 and tree != NULL else NULL
+                copy_plain(machine, field, packet + (cursor >> 3), cells, (<Tree> tree).domains[cells.domain].current if cells != NULL else 0)
+                cursor += field.width
+                continue
+            value = &machine.slots[field.slot] if field.slot >= 0 else &local
             status = read_value(machine, field, packet, size, &cursor, value)
             if status != OK:
                 if field.slot >= 0:
@@ -69,11 +76,13 @@ cdef int run_program(Machine* machine, const ProgramC* program, void* tree, cons
             if number < 0:
                 return BAD
             # What fits is kept, also of an array that does not fit.
-            fitting = (8 * size - cursor) // field.width if 0 <= cursor < 8 * size else 0
-            status = SHORT if number > fitting else OK
-            number = min(number, fitting)
+            status = OK
+            if cursor < 0 or number > 8 * size or number * field.width > 8 * size - cursor:
+                fitting = (8 * size - cursor) // field.width if 0 <= cursor < 8 * size else 0
+                status = SHORT if number > fitting else OK
+                number = min(number, fitting)
             if tree != NULL and step.cell >= 0:
-                first = (<Tree> tree).items(step.domain, number)
+                first = next_items(<Tree> tree, step.domain, number)
                 if first < 0:
                     return OUT_OF_MEMORY
                 if number == 0:
@@ -160,6 +169,38 @@ cdef int run_program(Machine* machine, const ProgramC* program, void* tree, cons
             else:
                 cursor = ends[depth] - number
     return OK
+
+
+# A plain number (FieldC.is_plain) of whole bytes: as it is into its cell (NULL: not asked for), and into its slot for what depends on it.
+cdef inline void copy_plain(Machine* machine, const FieldC* field, const uint8_t* at, Cells* cells, int64_t row) noexcept nogil:
+    cdef uint64_t word
+    cdef Value* slot
+    if field.width == 8:
+        word = at[0]
+        if cells != NULL:
+            cells.raw[row] = <uint8_t> word
+    elif field.width == 16:
+        word = load_be16(at)
+        if cells != NULL:
+            (<uint16_t*> cells.raw)[row] = <uint16_t> word
+    elif field.width == 32:
+        word = load_be32(at)
+        if cells != NULL:
+            (<uint32_t*> cells.raw)[row] = <uint32_t> word
+    else:
+        word = load_be64(at)
+        if cells != NULL:
+            (<uint64_t*> cells.raw)[row] = word
+    if cells != NULL:
+        cells.valid[row] = 1
+    if field.slot >= 0:
+        slot = &machine.slots[field.slot]
+        slot.stamp, slot.has_value = machine.stamp, False
+        if field.coding >= IEEE754:
+            slot.kind, slot.real = VALUE_REAL, read_real(word, field.width, field.coding)
+        else:
+            slot.kind = VALUE_UNSIGNED if field.is_unsigned else VALUE_SIGNED
+            slot.bits = <int64_t> word if field.is_unsigned else <int64_t> (word << (64 - field.width)) >> (64 - field.width)
 
 
 cdef int store_value(Machine* machine, Tree tree, int cell, const FieldC* field, const Value* value) noexcept nogil:

@@ -75,7 +75,7 @@ cdef class Tree:
         for index in range(self.domain_count):
             drop_block(self.domains[index].ends)
             self.domains[index].ends = NULL
-            self.domains[index].expected = max(self.domains[index].length, self.domains[index].expected // 8 * 7)
+            self.domains[index].expected = max(self.domains[index].length, self.domains[index].expected - (self.domains[index].expected >> 6))
             self.domains[index].length = self.domains[index].capacity = self.domains[index].filled = 0
         drop_block(self.packets)
         self.packets = NULL
@@ -92,6 +92,7 @@ cdef class Tree:
             return 0
         while capacity < wanted:
             capacity *= 2
+        capacity = min(capacity, DATA_BYTES_MAX)
         for index in range(self.cell_count):
             cells = &self.cells[index]
             if cells.domain != domain:
