@@ -133,5 +133,5 @@ def test_neither_cuts_nor_restarts_change_the_alerts() -> None:
 
     straight = tell(None)
     assert sum(map(len, straight.values())) > 10
-    for seed in range(5):
+    for seed in range(2):
         assert tell(random.Random(seed)) == straight, f"seed {seed}"

@@ -68,7 +68,10 @@ class RateState(ThresholdState):
                     self.overflow += bool(increase)
                     yield entity, bucket_ns, increase * NS / over_ns
                     continue
-                windows = self.recent[entity] = {}
+                # Late data may be the first increase: the windows after it that an alert knows had none.
+                track = self.tracks.get(entity)
+                later = (each_ns for each_ns, _ in track.windows if each_ns > bucket_ns) if track else ()
+                windows = self.recent[entity] = dict.fromkeys(later, 0.0)
             newest_ns = max(windows, default=bucket_ns)
             if newest_ns - bucket_ns > LATE_NS:
                 continue
