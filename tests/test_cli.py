@@ -196,6 +196,15 @@ def test_check_of_files_goes_by_what_they_are(tmp_path: Path) -> None:
     assert check(tmp_path / "x.yaml", status=1)[1] == f"{tmp_path / 'x.yaml'}: cannot be read: No such file or directory\n"
 
 
+def test_mistakes_are_json_lines_on_request(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("rules:\n  - {name: X, kind: treshold}\n  - {name: Y, kind: absence, metric: m}\n")
+    result = CliRunner().invoke(main, ["check", "--log-format", "json", str(tmp_path / "rules.yaml")])
+    assert result.exit_code == 2
+    found = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [line["exit_status"] for line in found] == [2, 2]
+    assert "did you mean 'threshold'?" in found[0]["message"] and "'after' is missing" in found[1]["message"]
+
+
 def test_check_of_a_folder_is_of_what_it_holds(tmp_path: Path) -> None:
     stdout, _ = check(REPOSITORY / "schemas" / "slo", REPOSITORY / "schemas" / "rules", status=0)
     assert "2 SLOs" in stdout and "rules/demo.yaml: 5 rules" in stdout

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streams.cli import current_session
+from streams.cli import current_session, report
 from streams.errors import ConfigError, DefinitionError, InputError, OrbitrackError, UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def command(dump: bool, files: tuple[Path, ...]) -> None:
     for line in findings.good if not dump else ():
         click.echo(line)
     for mistake in findings.mistakes:
-        click.echo(str(mistake), err=True)
+        report(mistake, current_session().log_format)
     if findings.mistakes:
         raise SystemExit(ConfigError.exit_status)
 
