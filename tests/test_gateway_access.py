@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -133,6 +134,43 @@ def test_analyst_is_refused(gateway: Database, query: str) -> None:
     assert reply.code != 62 or query.startswith(("SELECT 1; DROP", "SELECT 1 PARALLEL", "SET"))
 
 
+# Places where an expression may stand; each gives back the text that stands there.
+PLACES = [
+    "arrayMap(x -> {}, [1])[1]", "(SELECT {})", "if(1, {}, '')", "tuple({}).1", "CAST({} AS String)", "({})::String",
+    "[{}][1]", "map('a', {})['a']", "(WITH {} AS q SELECT q)", "CASE WHEN 1 THEN {} ELSE '' END", "coalesce({}, '')",
+    "(SELECT a FROM (SELECT {} AS a))", "(SELECT * FROM view(SELECT {}))", "(SELECT c1 FROM values('c1 String', {}))",
+    "(SELECT * APPLY(x -> concat(x, '')) FROM (SELECT {}))", "(SELECT * REPLACE({} AS a) FROM (SELECT 'a' AS a))",
+    "(SELECT max(number = 0 ? {} : '') FROM numbers(2))", "arrayJoin([{}])", "(SELECT {} AS `a\nb`)", "/* file */ ({})",
+    "(SELECT a FROM (SELECT {} AS a UNION ALL SELECT '' WHERE 0))", "ifNull(nullIf({}, ''), '')", "toString({})",
+    "(SELECT x FROM (SELECT [{}] AS xs) ARRAY JOIN xs AS x)", "(SELECT any({}) OVER ())", "arrayMap(toString, [{}])[1]",
+]  # fmt: skip
+
+
+def placed(expression: str, places: list[str]) -> str:
+    for place in places:
+        expression = place.replace("{}", expression)
+    return f"SELECT {expression}"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_guard_sees_a_function_in_every_place(gateway: Database, place: str) -> None:
+    harmless = gateway.ask(placed("upper('x')", [place]), user="analyst")
+
+    assert (harmless.status, harmless.text) == (200, "X\n"), harmless.text
+    assert gateway.ask(placed("file('/etc/hostname')", [place]), user="analyst").code == 497
+
+
+def test_guard_sees_a_function_however_deep(gateway: Database) -> None:
+    seed = 4
+    generator = random.Random(seed)
+    for _ in range(100):
+        query = placed("file('/etc/hostname')", generator.choices(PLACES, k=4))
+
+        reply = gateway.ask(query, user="analyst")
+
+        assert reply.code == 497, f"seed {seed}: {query}: {reply.text}"
+
+
 @pytest.mark.parametrize("expression", ["file('/etc/hostname')", "concat('a', file('/etc/hostname'))", "upper('x')"])
 def test_values_of_an_analyst_are_not_evaluated(gateway: Database, expression: str) -> None:
     text = expression.replace("'", "\\'")
@@ -202,6 +240,8 @@ def test_caps_end_a_query_of_an_analyst(gateway: Database, query: str, code: int
         ("max_memory_usage", "0"),
         ("max_execution_time", "0.5e9"),
         ("max_threads", "3"),
+        ("max_threads", "²"),
+        ("max_threads", "9" * 5000),
         ("readonly", "0"),
         ("additional_table_filters", "{}"),
         ("dialect", "kusto"),

@@ -636,3 +636,23 @@ def test_no_request_is_a_puzzle(gateway: Database) -> None:
         assert reply.code not in (1001, 1002), f"seed {seed}, request {number}: {body!r} {chosen} {reply.text}"
         assert reply.status == 200 or reply.text.startswith("Code: "), f"seed {seed}, request {number}: {body!r} {chosen}"
     assert gateway.value("SELECT 1") == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("session_timezone", "x\r\nSet-Cookie: a=b", 36),
+        ("default_format", "CSV\r\nX: y", 73),
+        ("query_id", "a" * 100_000, 36),
+        ("query_id", "a\u2028b", 36),
+        ("buffer_size", "²", 72),
+        ("client_protocol_version", "9" * 5000, 72),
+        ("session_timeout", "٣", 374),
+        ("max_threads", "²", 27),
+    ],
+)
+def test_wrong_values_are_named_and_reach_no_header(gateway: Database, name: str, value: str, code: int) -> None:
+    reply = gateway.ask("SELECT 1", session_id="values", **{name: value})  # type: ignore[arg-type]
+
+    assert reply.code == code, reply.text[:300]
+    assert not {"Set-Cookie", "X"} & set(reply.headers)

@@ -22,7 +22,7 @@ from xml.sax.saxutils import escape
 
 from streams.errors import ConfigError
 from streams.gateway.errors import GatewayError
-from streams.gateway.sql import names, tokens, unquoted
+from streams.gateway.sql import is_number, names, tokens, unquoted
 
 __all__ = [
     "READ_CAPS",
@@ -171,7 +171,7 @@ def check_read_settings(user: User, settings: Mapping[str, str]) -> None:
         if READ_SETTINGS.match(name):
             continue
         cap = caps.get(name)
-        if cap is not None and value.isdigit() and int(value) > 0 and (cap == 0 or int(value) <= cap):
+        if cap is not None and is_number(value) and int(value) > 0 and (cap == 0 or int(value) <= cap):
             continue
         raise GatewayError(164, "READONLY", f"Cannot modify '{name}' setting in readonly mode")
 

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from streams.gateway.compression import Decoder, choose_encoding, decoder_for
 from streams.gateway.errors import GatewayError
-from streams.gateway.sql import names
+from streams.gateway.sql import is_number, names
 
 __all__ = ["PIECE_BYTES", "Body", "Request", "credentials", "is_from_a_foreign_page"]
 
@@ -30,6 +30,7 @@ TRANSPORT = names(
 )
 PIECE_BYTES = 1 << 20  # ClickHouse's DBMS_DEFAULT_BUFFER_SIZE
 BUFFER_BYTES_MAX = 64 << 20  # of an answer held back on request (buffer_size, wait_end_of_query is without limit)
+QUERY_ID_MAX = 1000  # it goes into a header
 SESSION_TIMEOUT_S, SESSION_TIMEOUT_MAX_S = 60, 3600  # default_session_timeout, max_session_timeout
 
 
@@ -60,8 +61,9 @@ class Request:
         given = {name: value for name, value in {**http.query, **fields}.items() if name not in described}
         compressed = flag(given, "enable_http_compression")
         query_id = given.get("query_id") or http.headers.get("X-ClickHouse-Query-Id") or str(uuid.uuid4())
-        if not query_id.isprintable():
-            raise GatewayError(36, "BAD_ARGUMENTS", "query_id has unprintable characters")
+        if not query_id.isprintable() or len(query_id) > QUERY_ID_MAX:
+            what = f"query_id has unprintable characters, or more than {QUERY_ID_MAX}"
+            raise GatewayError(36, "BAD_ARGUMENTS", what)
         others = {name: value for name, value in given.items() if name not in TRANSPORT}
         for name in others:
             if not re.fullmatch(r"[A-Za-z_]\w*", name):
@@ -92,7 +94,7 @@ def flag(given: Mapping[str, str], name: str) -> bool:
 
 
 def number(text: str) -> int:
-    if not text.isdigit():
+    if not is_number(text):
         raise GatewayError(72, "CANNOT_PARSE_NUMBER", f"Cannot parse '{text}' as a number")
     return int(text)
 
@@ -100,7 +102,7 @@ def number(text: str) -> int:
 def session_timeout_s(text: str | None) -> int:
     if text is None:
         return SESSION_TIMEOUT_S
-    if not text.isdigit():
+    if not is_number(text):
         raise GatewayError(374, "INVALID_SESSION_TIMEOUT", f"Invalid session timeout: '{text}'", status=400)
     if int(text) > SESSION_TIMEOUT_MAX_S:
         what = f"Session timeout '{text}' is larger than max_session_timeout: {SESSION_TIMEOUT_MAX_S}"

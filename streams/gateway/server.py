@@ -77,7 +77,8 @@ class Gateway:
             fields, tables = await read_form(http)
             request = Request.parse(http, fields, [table.name for table in tables])
             headers["X-ClickHouse-Query-Id"] = request.query_id
-            headers["X-ClickHouse-Timezone"] = request.settings.get("session_timezone") or self.engine.timezone
+            zone = request.settings.get("session_timezone", "")
+            headers["X-ClickHouse-Timezone"] = zone if zone and zone.isprintable() else self.engine.timezone
             headers["X-ClickHouse-Exception-Tag"] = uuid.uuid4().hex[:16]
             exchange = Exchange(self, http, user, request, tables, headers)
             response = await self.run(exchange)

@@ -18,6 +18,7 @@ __all__ = [
     "Statement",
     "Token",
     "find_call",
+    "is_number",
     "names",
     "read_statement",
     "replaced",
@@ -94,6 +95,11 @@ class Statement:
 def names(text: str) -> frozenset[str]:
     """A set of names, written as a line of text."""
     return frozenset(text.split())
+
+
+def is_number(text: str) -> bool:
+    """Whether `text` is a number without sign that fits an Int64: int() takes more, and fails on some that isdigit() takes."""
+    return re.fullmatch(r"[0-9]{1,18}", text) is not None
 
 
 def tokens(source: bytes) -> Iterator[Token]:
