@@ -85,7 +85,7 @@ cdef class Tree:
         cdef Domain* items = &self.domains[domain]
         cdef Cells* cells
         # Of packets the caller knows about how many are to come, of lists there are usually about as many items as last time.
-        cdef int64_t capacity = items.capacity if items.capacity else max(FIRST_ITEMS, items.expected)
+        cdef int64_t capacity = items.capacity if items.capacity else max(FIRST_ITEMS, items.expected + (items.expected >> 3 if domain else 0))
         cdef int64_t before = items.capacity
         cdef int index
         if wanted <= items.capacity:
