@@ -1,5 +1,5 @@
-"""Every width from 1 to 64 at every bit offset in every encoding and byte order, decoded column by column and packet by
-packet, equals the oracle. Run one again with SEED below and `-k`.
+"""Every width from 1 to 64 at every bit offset in every encoding and byte order, decoded column by column, packet by packet and
+as arrays of as many items as the packet says, raw and calibrated, equals the oracle. Run one again with SEED below and `-k`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ ENCODINGS = {
     "packedBCD": "packed_bcd",
     "BCD": "bcd",
 }
-ORDERS = ("mostSignificantByteFirst", "leastSignificantByteFirst", "list", "leastSignificantBitFirst")
+ORDERS = ("mostSignificantByteFirst", "leastSignificantByteFirst", "list", "leastSignificantBitFirst", "least of both")
 
 
 def order_of(order: str, width: int, randoms: random.Random) -> str | None:
     """Attributes for a width, or None where it has no such order."""
     if order == "leastSignificantBitFirst":
         return f'bitOrder="{order}"'
+    if order == "least of both":
+        return 'bitOrder="leastSignificantBitFirst" byteOrder="leastSignificantByteFirst"'
     if order != "list":
         return f'byteOrder="{order}"'
     if width % 8 or width < 16:
@@ -120,6 +122,73 @@ def test_every_float_at_every_offset(tmp_path: Path, encoding: str, widths: tupl
             fields.append((f"w{width}o{offset}", coded, 8 + SLOT_BITS * len(fields) + offset))
     size = 1 + len(fields) * SLOT_BITS // 8
     check(tmp_path, fields, [bytes(size), b"\xff" * size, *(randoms.randbytes(size) for _ in range(6))])
+
+
+# An array of `first` items.
+AS_MANY_AS_FIRST = (
+    "<DimensionList><Dimension><StartingIndex><FixedValue>0</FixedValue></StartingIndex><EndingIndex><DynamicValue>"
+    '<ParameterInstanceRef parameterRef="first"/><LinearAdjustment slope="1" intercept="-1"/></DynamicValue></EndingIndex>'
+    "</Dimension></DimensionList>"
+)
+ITEMS = 5
+
+
+def array_definition(width: int, encoding: str, attributes: str) -> str:
+    """`first` and eight arrays, one at each bit offset, each as long as `first` says."""
+    types = f'<IntegerParameterType name="first">{FIRST[1]}</IntegerParameterType>'
+    types += (
+        f'<IntegerParameterType name="item"><IntegerDataEncoding sizeInBits="{width}" encoding="{encoding}" {attributes}/>'
+        "</IntegerParameterType>"
+    )
+    types += f'<ArrayParameterType name="list" arrayTypeRef="item">{AS_MANY_AS_FIRST}</ArrayParameterType>'
+    parameters = '<Parameter name="first" parameterTypeRef="first"/>'
+    entries = '<ParameterRefEntry parameterRef="first"/>'
+    slot = 8 * ((width * ITEMS + 8 + 7) // 8)
+    for offset in range(8):
+        parameters += f'<Parameter name="o{offset}" parameterTypeRef="list"/>'
+        entries += (
+            f'<ParameterRefEntry parameterRef="o{offset}"><LocationInContainerInBits referenceLocation="containerStart">'
+            f"<FixedValue>{8 + offset * slot + offset}</FixedValue></LocationInContainerInBits></ParameterRefEntry>"
+        )
+    return (
+        f'<SpaceSystem name="S"><TelemetryMetaData><ParameterTypeSet>{types}</ParameterTypeSet>'
+        f'<ParameterSet>{parameters}</ParameterSet><ContainerSet><SequenceContainer name="C"><EntryList>{entries}</EntryList>'
+        "</SequenceContainer></ContainerSet></TelemetryMetaData></SpaceSystem>"
+    )
+
+
+@pytest.mark.parametrize("order", ("mostSignificantByteFirst", "leastSignificantByteFirst"))
+@pytest.mark.parametrize("encoding", ("unsigned", "twosComplement", "signMagnitude"))
+def test_arrays_of_every_width_at_every_offset(tmp_path: Path, encoding: str, order: str) -> None:
+    randoms = random.Random(f"{SEED}{encoding}{order}")
+    for width in range(1, 65):
+        path = tmp_path / "definition.xml"
+        path.write_text(array_definition(width, encoding, f'byteOrder="{order}"'))
+        size = 1 + (8 * ((width * ITEMS + 8 + 7) // 8) * 8) // 8
+        records = [bytes([count]) + randoms.randbytes(size - 1) for count in (0, ITEMS, 1, 3, ITEMS)]
+        oracle = Oracle(path)
+        [(_, batch)] = Plan(definitions.load(path)).decode(records)
+        for row in pa.record_batch(batch).to_pylist():
+            wanted = expected_flat(oracle.decode("/S/C", records[row["packet"]])[1])
+            assert mismatches(flat(row["raw"], row["values"]), wanted) == [], f"width {width}, seed {SEED}"
+
+
+@pytest.mark.parametrize("encoding", ("unsigned", "twosComplement", "onesComplement"))
+def test_a_polynomial_over_every_width(tmp_path: Path, encoding: str) -> None:
+    randoms = random.Random(f"{SEED}{encoding}")
+    fields = []
+    for width in range(1, 65):
+        terms = "".join(
+            f'<Term coefficient="{randoms.choice((0.5, -3, 1e-4, 7))}" exponent="{power}"/>'
+            for power in range(randoms.randrange(1, 4))
+        )
+        coded = (
+            f'<IntegerDataEncoding sizeInBits="{width}" encoding="{encoding}"><DefaultCalibrator><PolynomialCalibrator>{terms}'
+            "</PolynomialCalibrator></DefaultCalibrator></IntegerDataEncoding>"
+        )
+        fields.append((f"w{width}", coded, 8 + SLOT_BITS * len(fields) + randoms.randrange(8)))
+    size = 1 + len(fields) * SLOT_BITS // 8
+    check(tmp_path, fields, [bytes(size), b"\xff" * size, *(randoms.randbytes(size) for _ in range(5))])
 
 
 def test_a_field_that_ends_with_the_packet_is_read_and_one_bit_more_is_not(tmp_path: Path) -> None:
