@@ -34,6 +34,7 @@ from streams.config_types import (
     Secret,
     SecretText,
     SizeBytes,
+    TimeCodeText,
 )
 from streams.errors import ConfigError, nearest
 from streams.settings import KeyPath, RawSettings, read_settings
@@ -159,6 +160,7 @@ class Link(Section):
     parameters: list[str] = Field(default=[], description="only these become samples, by name or XTCE path; empty: all")
     raw: bool = Field(default=False, description="parameters with a calibrator also as sent, as samples of <metric>/raw")
     spacecraft: str | None = Field(default=None, description="entity of the samples; default: the link's name")
+    time: TimeCodeText | None = Field(default=None, description="the packets' own time, where no definition says it")
     listen: ListenFrames | None = None
     allow: Networks = Field(default=[], description="senders that are taken; empty: everybody")
     rate: int | None = Field(default=None, ge=1, description="datagrams a second of each sender; more are dropped and counted")
@@ -193,7 +195,7 @@ class Link(Section):
     @model_validator(mode="after")
     def check_fit(self) -> Link:
         if self.is_rack:
-            for key in ("definition", "container", "spacecraft", "frame_length", "rs", "fecf"):
+            for key in ("definition", "container", "spacecraft", "time", "frame_length", "rs", "fecf"):
                 if getattr(self, key) is not None:
                     raise KeyProblem(key, f"means nothing for codec {self.codec}")
             # IPFIX alone has a way to say in a stream where a message ends (RFC 7011 section 10.4).

@@ -17,10 +17,12 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, Wi
 from streams.addresses import parse_address
 from streams.clock import UNITS_NS, parse_duration_ns
 from streams.settings import FromEnvironment
+from streams.timecodes import time_code
 
 __all__ = [
     "DurationNs", "FilePath", "FilePaths", "FolderPath", "KeyProblem", "ListenFrames", "ListenHttp", "Name", "Network",
-    "Networks", "Secret", "SecretText", "SizeBytes", "format_duration", "format_size", "parse_size_bytes",
+    "Networks", "Secret", "SecretText", "SizeBytes", "TimeCodeText", "format_duration", "format_size",
+    "parse_size_bytes",
 ]
 
 Network = IPv4Network | IPv6Network
@@ -102,6 +104,11 @@ def some_of(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def time_code_text(value: object) -> str:
+    time_code(str(value))
+    return str(value)
+
+
 def absolute(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value):
         raise ValueError("a path is a text in quotes")
@@ -179,6 +186,9 @@ SIZE_SCHEMA = json_text('a size such as "8MB" or "256KiB"', r"^\s*\d+(\.\d+)?\s*
 
 DurationNs = Annotated[int, BeforeValidator(duration), PlainSerializer(format_duration), DURATION_SCHEMA]
 SizeBytes = Annotated[int, BeforeValidator(size), PlainSerializer(format_size), SIZE_SCHEMA]
+TimeCodeText = Annotated[
+    str, BeforeValidator(time_code_text), json_text("cds, cuc:4.2, ccs_day:2, ccs_month or explicit; ,epoch= ,scale= ,at="),
+]
 FolderPath = Annotated[Path, BeforeValidator(absolute), json_text("a folder, relative to this file")]
 FilePath = Annotated[Path, BeforeValidator(existing), json_text("a file, relative to this file")]
 FilePaths = Annotated[

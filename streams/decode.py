@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from streams.errors import ConfigError
 from streams.model import SAMPLES, SCHEMAS
+from streams.timecodes import time_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -241,7 +242,7 @@ def open_packets(link: Link, boundaries: str, record_header_bytes: int = 0) -> A
     return SpacePacketDecoder(
         definition, spacecraft=link.entity, link=link.name, boundaries=boundaries,
         emit=("samples", "derived"), parameters=link.parameters or None, join_segments=link.join_segments, idle=link.idle,
-        record_header_bytes=record_header_bytes, raw=link.raw,
+        record_header_bytes=record_header_bytes, raw=link.raw, time_code=time_code(link.time) if link.time else None,
     )
 
 

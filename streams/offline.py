@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from streams.decode import TransferFrameDecoder, frame_decoder
 from streams.errors import InputError
 from streams.model import FLOWS, FRAMES, QUALITY, REJECTS, SAMPLES
+from streams.timecodes import time_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -251,7 +252,7 @@ def satellite_decoder(link: Link, definition: Any, is_capture: bool, kinds: set[
     return SpacePacketDecoder(
         definition, spacecraft=spacecraft, link=link.name, boundaries="datagrams" if is_capture else "stream",
         emit=emit, idle=link.idle, record_header_bytes=link.record_header,
-        join_segments=link.join_segments,
+        join_segments=link.join_segments, time_code=time_code(link.time) if link.time else None,
     )
 
 

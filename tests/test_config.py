@@ -30,6 +30,10 @@ MISTAKES = [
     ("link_is_a_table", 1, "'link' is a list of tables", None, "write [[link]]"),
     ("link_misspelt_key", 8, "unknown key 'spacecaft'", "link[1].spacecaft", "did you mean 'spacecraft'?"),
     ("link_unknown_codec", 3, "'codec' cannot be 's-flow'", "link[0].codec", "did you mean 'sflow'?"),
+    (
+        "link_time_of_17_bits", 4, "there is no such cds: cds:16 or 24 bits of days, .0, .16 or .32 bits below the ms",
+        "link[0].time", None,
+    ),
     ("link_without_codec", 1, "'codec' is missing", "link[0].codec", None),
     ("link_name_twice", 6, "'racks' is taken by another [[link]]", "link[1].name", None),
     ("link_name_with_space", 2, "'name' cannot be 'my racks'", "link[0].name", "letters, digits and . _ - only, at most 64"),

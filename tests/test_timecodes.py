@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from framecodec.timecodes import EPOCH_1958_NS, decode, to_utc_ns
+from streams import definitions
+from streams.timecodes import TimeCode, time_code
+from tests.conftest import testdata
+from tests.oracle import space_packets
+from tests.satellite import decode as timed
 
 SEED = 20261123
 SECOND = 1_000_000_000
@@ -139,3 +145,130 @@ def test_codes_beyond_int64_are_no_times() -> None:
 def test_codes_that_do_not_exist_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="cds"):
         decode("cds", bytes(20), **options)
+
+
+# -- codes that say what they are --------------------------------------------------------------------------------------
+NOON = posix("2021-04-09T12:00:00")
+SINCE_1958 = NOON - posix("1958-01-01")
+
+
+@pytest.mark.parametrize("basic_bytes", [4, 5, 6, 7])
+@pytest.mark.parametrize("fraction_bytes", range(8))
+def test_explicit_unsegmented_codes_of_every_width(basic_bytes: int, fraction_bytes: int) -> None:
+    """P-fields of one octet, and of two where it does not suffice (301.0-B-4 3.2.2)."""
+    basic, fraction = min(basic_bytes, 4), min(fraction_bytes, 3)
+    field = bytes([1 << 4 | basic - 1 << 2 | fraction])
+    if basic_bytes > 4 or fraction_bytes > 3:
+        field = bytes([0x80 | field[0], basic_bytes - basic << 5 | fraction_bytes - fraction << 2])
+    seconds = (SINCE_1958 + 37).to_bytes(basic_bytes, "big")
+    packet = bytes(6) + field + seconds + (256**fraction_bytes // 2).to_bytes(fraction_bytes, "big")
+
+    half = SECOND // 2 if fraction_bytes else 0
+    assert decode("explicit", packet, bit=48) == NOON * SECOND + half
+    assert decode("explicit", packet[:-1], bit=48) is None
+    agency = bytes([field[0] ^ 0x30]) + packet[7:]  # code 010: the epoch is the agency's
+    assert decode("explicit", agency, epoch_ns=0, scale="utc") == (SINCE_1958 + 37) * SECOND + half
+
+
+@pytest.mark.parametrize(("day_bits", "sub_bits"), [(16, 0), (16, 16), (16, 32), (24, 0), (24, 16), (24, 32)])
+def test_explicit_day_segmented_codes(day_bits: int, sub_bits: int) -> None:
+    field = 4 << 4 | (day_bits == 24) << 2 | sub_bits // 16
+    days = SINCE_1958 // 86_400
+    body = (
+        days.to_bytes(day_bits // 8, "big") + (43_200_000).to_bytes(4, "big") + (5000).to_bytes(4, "big")[4 - sub_bits // 8 :]
+    )
+    below = {0: 0, 16: 5_000_000, 32: 5}[sub_bits]
+    assert decode("explicit", bytes([field]) + body) == NOON * SECOND + below
+    agency = bytes([field | 8]) + body
+    assert decode("explicit", agency, epoch_ns=0, scale="utc") == (days * 86_400 + 43_200) * SECOND + below
+
+
+@pytest.mark.parametrize(("field", "body"), [(0x50, "20210409120000"), (0x58, "20210099120000"), (0x52, "202104091200009876")])
+def test_explicit_calendar_codes(field: int, body: str) -> None:
+    below = 987_600_000 if field == 0x52 else 0
+    assert decode("explicit", bytes([field]) + bytes.fromhex(body)) == NOON * SECOND + below
+
+
+@pytest.mark.parametrize("field", [0x00, 0x30, 0x43, 0x57, 0x60, 0x70, 0xC0, 0xD0, 0x9C80])
+def test_p_fields_that_mean_no_code_give_no_time(field: int) -> None:
+    """Reserved identifiers and widths, extensions that do not exist, agency-defined codes of level 4."""
+    assert decode("explicit", field.to_bytes(2 if field > 255 else 1, "big") + bytes(20)) is None
+    assert decode("explicit", b"") is None
+
+
+# -- the line of text --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("cds", TimeCode(48)),
+        ("cds:24.32", TimeCode(48, 24, 32)),
+        ("cds:16.0,at=8", TimeCode(64, 16, 0)),
+        ("cuc:4.2", TimeCode(48, scale="tai", kind="cuc", fraction_bytes=2)),
+        ("cuc:5", TimeCode(48, scale="tai", kind="cuc", basic_bytes=5)),
+        ("cuc:4.3, epoch=GPS", TimeCode(48, epoch_ns=posix("1980-01-06") * SECOND, scale="gps", kind="cuc", fraction_bytes=3)),
+        (
+            "cuc:4.2,scale=tai,epoch=2000-01-01T12:00:00.25",
+            TimeCode(
+                48, epoch_ns=posix("2000-01-01T12:00:00") * SECOND + SECOND // 4, scale="tai", kind="cuc", fraction_bytes=2
+            ),
+        ),
+        ("ccs_day:2", TimeCode(48, kind="ccs_day", fraction_bytes=2)),
+        ("ccs_month", TimeCode(48, kind="ccs_month")),
+        ("explicit,at=7", TimeCode(56, scale="tai", kind="explicit")),
+    ],
+)
+def test_a_line_of_text_says_where_the_time_is(text: str, code: TimeCode) -> None:
+    assert time_code(text) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("cuc", "1 to 7 and 0 to 10 octets"),
+        ("cuc:8.0", "there is no such cuc"),
+        ("cds:17", "16 or 24 bits of days"),
+        ("cds:16.8", "there is no such cds"),
+        ("ccs_day:7", "0 to 6 octets of decimals"),
+        ("explicit:4", "the P-field says them"),
+        ("utc", "'utc' is no time code"),
+        ("cds,epoch=yesterday", "'yesterday' is no epoch"),
+        ("cds,epoch=2001-02-30", "'2001-02-30' is no date"),
+        ("ccs_day,epoch=GPS", "a calendar has no epoch"),
+        ("cds,scale=local", "'scale=local' is not understood"),
+        ("cds,at=-1", "'at=-1' is not understood"),
+        ("cds,when=now", "'when=now' is not understood"),
+    ],
+)
+def test_a_line_that_makes_no_sense_says_what_would(text: str, what: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(what)):
+        time_code(text)
+
+
+# -- packets without a definition --------------------------------------------------------------------------------------
+def test_packets_without_a_definition_have_the_time_that_their_link_says() -> None:
+    days = (SINCE_1958 // 86_400).to_bytes(2, "big") + (43_200_000).to_bytes(4, "big") + (500).to_bytes(2, "big")
+    stream = b"".join(
+        space_packets.packet(5, count, days + b"data", secondary=secondary) for count, secondary in enumerate((1, 0, 1))
+    )
+    out = timed([stream], time_code=time_code("cds"))
+    assert [row["time"] and row["time"].value for row in out.packets] == [
+        NOON * SECOND + 500_000,
+        None,
+        NOON * SECOND + 500_000,
+    ]
+    assert {row["time"].value for row in out.derived if row["quality"] == 0} == {NOON * SECOND + 500_000}
+    in_pieces = timed([stream[:9], stream[9:20], stream[20:]], time_code=time_code("cds"))
+    assert in_pieces.same_as(out)
+
+
+def test_the_links_time_comes_before_the_definitions() -> None:
+    data = testdata("packets", "jpss1", "geolocation.ccsds").read_bytes()[: 71 * 9]
+    definition = definitions.load(testdata("packets", "jpss1", "geolocation.xtce.xml"))
+    known = timed([data], definition, emit=("packets",))
+    said = timed([data], definition, emit=("packets",), time_code=time_code("cds"))
+    elsewhere = timed([data], definition, emit=("packets",), time_code=time_code("cds:16.0,epoch=1970-01-01"))
+    later = posix("1970-01-01") - posix("1958-01-01")
+    assert [row["time"].value for row in said.packets] == [row["time"].value for row in known.packets]
+    assert [row["time"].value // 10**6 - later * 1000 for row in elsewhere.packets] == [
+        row["time"].value // 10**6 for row in known.packets
+    ]

@@ -8,6 +8,7 @@ from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
 from framecodec.sequences cimport Sequences
 from framecodec.sync cimport Found, Packet, Passed, Sync
+from framecodec.timecodes cimport Code
 
 # What is known of each packet of a slice. Kept from slice to slice, owned by the decoder.
 cdef struct Scratch:
@@ -40,7 +41,9 @@ cdef class SpacePacketDecoder:
     cdef bint emits_packets
     cdef bint emits_values
     cdef bint emits_payload
-    cdef bint needs_times
+    cdef Code code                       # where the link says that the packets' time is
+    cdef bint has_code
+    cdef bint has_times
     cdef int64_t clock_limit_ns          # -1: none
     cdef str entity
     cdef bint emits_raw
@@ -70,6 +73,7 @@ cdef class SpacePacketDecoder:
     cdef run_sync(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers)
 
     cdef int process(self, Found* found) noexcept nogil
+    cdef int64_t time_of(self, const Packet* packet, int32_t container, int64_t row) noexcept nogil
     cdef finish_input(self, Found* found)
     cdef void number_packets(self, Found* found, int64_t* numbers) noexcept nogil
     cdef int write(

@@ -5,6 +5,7 @@ import pyarrow as pa
 from typing_extensions import Buffer
 
 from streams.definitions.model import Definition
+from streams.timecodes import TimeCode
 
 EMITTED: tuple[str, ...]
 EMITTED_BY_DEFAULT: tuple[str, ...]
@@ -38,6 +39,7 @@ class SpacePacketDecoder:
         record_header_bytes: int = 0,
         join_segments: bool = False,
         raw: bool = False,
+        time_code: TimeCode | None = None,
     ) -> Self: ...
     def decode(self, frames: pa.RecordBatch) -> Decoded: ...
     def decode_bytes(self, data: Buffer, received_ns: int | None = None, source: str = "") -> Decoded: ...

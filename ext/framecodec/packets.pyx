@@ -27,7 +27,8 @@ last two, offsets count from the frame's beginning, plus the `offset` column of 
 With `join_segments`, packets with sequence flags 01, 00 .. 10 (4.1.3.4.2) become one that has the first one's header, flags 11 and
 all data fields one after another; `size_bytes` is the input that it took, and a group with a hole becomes a `partial_packet`.
 
-A sample's time is the packet's own, if the definition says which it is and it is within `clock_limit_ns` of the receive time
+A sample's time is the packet's own, if `time_code` (a streams.timecodes.TimeCode, for packets with a secondary header) or the
+definition says which it is and it is within `clock_limit_ns` of the receive time
 (or no receive time is known); else the receive time with quality bit 1; with neither, 0 and that bit.
 
 Encapsulation packets (CCSDS 133.1-B-3) are passed over by their length: no row, but counted in `counts`, so that the octets of packets,
@@ -62,7 +63,7 @@ from framecodec.sequences cimport Sequences
 from framecodec.sync cimport (
     IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Passed, Sync, Waste, apid_of, count_of, free_found, new_packet, new_waste, pass_over,
 )
-from framecodec.timecodes cimport NO_TIME
+from framecodec.timecodes cimport NO_TIME, read_code, set_code
 
 from framecodec.records import REJECTS_FIELDS, SAMPLES_FIELDS
 
@@ -77,6 +78,7 @@ cdef enum:
     SLICE_PACKETS = 512
     # Of new bytes, looked at to decide on what was kept: mostly enough. If not, 32 times as much.
     HEAD_BYTES = 2048
+    SECONDARY_HEADER = 8         # in the first octet (133.0-B-2 4.1.3.3.3)
 
 # The first ones are framecodec.sync's WasteKind.
 cdef enum Reason:
@@ -117,7 +119,7 @@ cdef class SpacePacketDecoder:
     def __cinit__(
         self, definition=None, *, spacecraft="", link="", boundaries="frames", emit=EMITTED_BY_DEFAULT, parameters=None,
         clock_limit_ns=86_400_000_000_000, bint idle=True, int record_header_bytes=0, bint join_segments=False,
-        bint raw=False,
+        bint raw=False, time_code=None,
     ):
         unknown = set(emit) - set(EMITTED)
         if unknown or boundaries not in ("stream", "frames", "datagrams"):
@@ -135,6 +137,10 @@ cdef class SpacePacketDecoder:
             wanted = parameters if self.emits_samples or self.emits_values else ()
             self.plan = Plan(definition, wanted)
             self.has_plan = True
+        if time_code is not None:
+            set_code(&self.code, time_code)
+            self.has_code = True
+        self.has_times = self.has_code or (self.has_plan and self.plan.has_times)
         self.syncs, self.sequences, self.slices = {}, Sequences(), 1
         if join_segments:
             self.joiner, self.is_joining = Joiner(), True
@@ -431,15 +437,11 @@ cdef class SpacePacketDecoder:
                 scratch.packets, scratch.sizes, count, scratch.containers, scratch.rows, scratch.shorts, scratch.numbers,
             ) < 0:
                 return -1
-            if not self.plan.has_times:
-                for index in range(count):
-                    scratch.times[index] = NO_TIME
-            elif self.emits_packets or self.emits_samples or self.emits_derived:
-                for index in range(count):
-                    scratch.times[index] = self.plan.time_of(
-                        scratch.containers[index], scratch.rows[index], scratch.packets[index], scratch.sizes[index])
+        if self.emits_samples or self.emits_derived or (self.emits_packets and self.has_times):
+            for index in range(count):
+                scratch.times[index] = self.time_of(&found.packets[index], scratch.containers[index], scratch.rows[index])
         if self.emits_packets and self.packets.append(
-            found.packets, count, scratch.numbers, scratch.times if self.has_plan and self.plan.has_times else NULL,
+            found.packets, count, scratch.numbers, scratch.times if self.has_times else NULL,
             scratch.containers if self.has_plan else NULL,
         ) < 0:
             return -1
@@ -451,6 +453,15 @@ cdef class SpacePacketDecoder:
         memset(&found.passed, 0, sizeof(Passed))
         found.packet_count = found.waste_count = 0
         return 0
+
+    # A packet's own time: as the link says, else as the definition says.
+    cdef int64_t time_of(self, const Packet* packet, int32_t container, int64_t row) noexcept nogil:
+        cdef int64_t time_ns = NO_TIME
+        if self.has_code and packet.data[0] & SECONDARY_HEADER:
+            time_ns = read_code(&self.code, packet.data, packet.size)
+        if time_ns == NO_TIME and self.has_plan and self.plan.has_times:
+            time_ns = self.plan.time_of(container, row, packet.data, packet.size)
+        return time_ns
 
     # The row that each packet gets in this call's packets, -1 for one that gets none.
     cdef void number_packets(self, Found* found, int64_t* numbers) noexcept nogil:
@@ -478,10 +489,9 @@ cdef class SpacePacketDecoder:
         if self.emits_samples or self.emits_derived:
             for index in range(found.packet_count):
                 packet = &found.packets[index]
-                if not self.has_plan:
-                    if self.write_samples(packet, NO_CONTAINER, -1, NO_TIME) < 0:
-                        return -1
-                elif self.write_samples(packet, containers[index], rows[index], times[index]) < 0:
+                if self.write_samples(
+                    packet, containers[index] if self.has_plan else NO_CONTAINER, rows[index] if self.has_plan else -1, times[index],
+                ) < 0:
                     return -1
         if self.has_plan:
             for index in range(found.packet_count):

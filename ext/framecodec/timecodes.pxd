@@ -12,6 +12,7 @@ cdef enum CodeKind:
     CODE_CUC
     CODE_CCS_DAY         # calendar segmented, day of year
     CODE_CCS_MONTH       # calendar segmented, month and day
+    CODE_EXPLICIT        # whichever its P-field says
 
 cdef extern from *:
     """
@@ -29,6 +30,9 @@ cdef struct Code:
     int fraction_bytes   # CUC: 0..10; CCS: 0..6 pairs of decimal digits
     int64_t epoch_ns     # reading of `scale` since 1970 at the epoch
     Scale scale
+
+# From a streams.timecodes.TimeCode; ValueError for widths that no code has.
+cdef int set_code(Code* code, source) except -1
 
 # A reading of `scale`, in ns since 1970-01-01 of that scale, as UTC ns; NO_TIME stays.
 cdef int64_t to_utc(int64_t reading_ns, Scale scale) noexcept nogil

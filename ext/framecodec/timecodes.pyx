@@ -11,6 +11,8 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from framecodec.bits cimport read_bits
 
+from streams.timecodes import TimeCode
+
 cdef extern from *:
     """
     #define FRAMECODEC_NS INT64_C(1000000000)
@@ -36,9 +38,15 @@ cdef int64_t[LEAPS] leap_seconds = [
 ]
 
 SCALES = ("utc", "tai", "gps", "tt")
-CODES = ("cds", "cuc", "ccs_day", "ccs_month")
+CODES = ("cds", "cuc", "ccs_day", "ccs_month", "explicit")
 # 1958-01-01, the epoch of CDS and CUC unless an agency defines its own (301.0-B-4 3.2.2, 3.3.2).
 EPOCH_1958_NS = -378_691_200_000_000_000
+
+cdef extern from *:
+    """
+    #define FRAMECODEC_EPOCH_1958_NS INT64_C(-378691200000000000)
+    """
+    const int64_t FROM_1958_NS "FRAMECODEC_EPOCH_1958_NS"
 
 
 cdef int64_t to_utc(int64_t reading_ns, Scale scale) noexcept nogil:
@@ -146,12 +154,62 @@ cdef int64_t read_ccs(const Code* code, const uint8_t* packet, int64_t size_byte
     return (days * DAY_SECONDS + digits[4] * 3600 + digits[5] * 60 + digits[6]) * NS + ns
 
 
+# A code after its P-field: 3.2.2 (CUC, one or two octets), 3.3.2 (CDS), 3.4.2 (CCS). `code` has the epoch and the scale of an agency.
+cdef int64_t read_explicit(const Code* code, const uint8_t* packet, int64_t size_bytes) noexcept nogil:
+    cdef int64_t at = code.bit >> 3
+    cdef Code said = code[0]
+    cdef int field, more
+    if at >= size_bytes:
+        return NO_TIME
+    field = packet[at]
+    said.bit = 8 * (at + 1)
+    if (field >> 4 & 7) in (1, 2):
+        said.kind = CODE_CUC
+        said.basic_bytes, said.fraction_bytes = 1 + (field >> 2 & 3), field & 3
+        if field & 0x80:
+            if at + 1 >= size_bytes or packet[at + 1] & 0x80:      # a third octet is not defined
+                return NO_TIME
+            more = packet[at + 1]
+            said.basic_bytes += more >> 5 & 3
+            said.fraction_bytes += more >> 2 & 7
+            said.bit += 8
+        if (field >> 4 & 7) == 1:
+            said.epoch_ns, said.scale = FROM_1958_NS, SCALE_TAI
+        return read_cuc(&said, packet, size_bytes)
+    if field & 0x80:                                               # the other codes have P-fields of one octet
+        return NO_TIME
+    if (field >> 4 & 7) == 4 and (field & 3) != 3:
+        said.day_bits, said.sub_bits = 24 if field & 4 else 16, 16 * (field & 3)
+        if not field & 8:
+            said.epoch_ns, said.scale = FROM_1958_NS, SCALE_UTC
+        return read_cds(&said, packet, size_bytes)
+    if (field >> 4 & 7) == 5 and (field & 7) != 7:
+        said.kind = CODE_CCS_DAY if field & 8 else CODE_CCS_MONTH
+        said.fraction_bytes = field & 7
+        return read_ccs(&said, packet, size_bytes)
+    return NO_TIME
+
+
 cdef int64_t read_code(const Code* code, const uint8_t* packet, int64_t size_bytes) noexcept nogil:
+    if code.kind == CODE_EXPLICIT:
+        return read_explicit(code, packet, size_bytes)
     if code.kind == CODE_CDS:
         return read_cds(code, packet, size_bytes)
     if code.kind == CODE_CUC:
         return read_cuc(code, packet, size_bytes)
     return read_ccs(code, packet, size_bytes)
+
+
+cdef int set_code(Code* code, source) except -1:
+    code.kind = <CodeKind> <int> CODES.index(source.kind)
+    code.bit, code.day_bits, code.sub_bits = source.bit, source.day_bits, source.submillisecond_bits
+    code.basic_bytes, code.fraction_bytes = source.basic_bytes, source.fraction_bytes
+    code.epoch_ns, code.scale = source.epoch_ns, <Scale> <int> SCALES.index(source.scale)
+    if not (code.day_bits in (16, 24) and code.sub_bits in (0, 16, 32) and 1 <= code.basic_bytes <= 7 and 0 <= code.fraction_bytes <= 10):
+        raise ValueError(f"no {source.kind} has the widths of {source}")
+    if code.bit < 0 or (code.kind != CODE_CDS and code.bit % 8):
+        raise ValueError(f"a {source.kind} cannot begin at bit {code.bit}")
+    return 0
 
 
 def to_utc_ns(int64_t reading_ns, scale: str = "tai") -> int:
@@ -167,17 +225,13 @@ def decode(
 
     - cds: `day_bits` 16 or 24, then ms of day in 32, then `sub_bits` 0, 16 (us) or 32 (ps); `scale` is utc unless given;
     - cuc: `basic_bytes` 1 to 7 of seconds, `fraction_bytes` 0 to 10 of their binary fraction; `scale` is tai unless given;
-    - ccs_day, ccs_month: BCD calendar time with `fraction_bytes` pairs of decimals; always UTC.
+    - ccs_day, ccs_month: BCD calendar time with `fraction_bytes` pairs of decimals; always UTC;
+    - explicit: the code that the P-field at `bit` says; `epoch_ns` and `scale` are those of an agency's epoch.
     ValueError for other widths, or a CUC or CCS that does not begin with an octet.
     """
     cdef Code code
-    code.kind = <CodeKind> <int> CODES.index(kind)
-    if day_bits not in (16, 24) or sub_bits not in (0, 16, 32) or not 1 <= basic_bytes <= 7 or not 0 <= fraction_bytes <= 10:
-        raise ValueError(f"no {kind} has day_bits {day_bits}, sub_bits {sub_bits}, basic_bytes {basic_bytes}, fraction_bytes {fraction_bytes}")
-    if bit < 0 or (code.kind != CODE_CDS and bit % 8):
-        raise ValueError(f"a {kind} cannot begin at bit {bit}")
-    code.bit, code.day_bits, code.sub_bits = bit, day_bits, sub_bits
-    code.basic_bytes, code.fraction_bytes, code.epoch_ns = basic_bytes, fraction_bytes, epoch_ns
-    code.scale = <Scale> <int> SCALES.index(scale or ("tai" if kind == "cuc" else "utc"))
+    set_code(&code, TimeCode(
+        bit, day_bits, sub_bits, epoch_ns, scale or ("tai" if kind in ("cuc", "explicit") else "utc"), kind, basic_bytes, fraction_bytes,
+    ))
     found = read_code(&code, &packet[0] if packet.shape[0] else NULL, packet.shape[0])
     return None if found == NO_TIME else found

@@ -35,6 +35,7 @@ def link_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--port", type=click.IntRange(1, 65_535), help="Of captures: only datagrams to this UDP port."),
         click.option("--definition", type=click.Path(path_type=Path), metavar="FILE", help="XTCE or ccsdspy table (.csv)."),
         click.option("--container", metavar="PATH", help="The root; default: the base-less one with the most heirs."),
+        click.option("--time", metavar="CODE", help="Where packets have their time: cds, cuc:4.2, ccs_day, explicit, ..."),
         click.option("--elements", type=click.Path(path_type=Path), metavar="FILE", help="Enterprise elements of IPFIX."),
         click.option("--unknown-elements", type=click.Choice(["skip", "keep"]), help="Enterprise elements that nobody named."),
         click.option("--frame-length", type=int, metavar="N", help="Bytes of a transfer frame."),

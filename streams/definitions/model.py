@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from streams.timecodes import TimeCode
+
 __all__ = [
     "Calibrator", "Column", "Comparison", "Condition", "Container", "Definition", "Encoding", "Expression", "Field",
     "Instruction", "Layout", "Node", "Parameter", "TimeCode", "TimeScale",
@@ -153,17 +155,6 @@ class Column:
 #   enter SIZE, leave               an included container; SIZE is an expression or -1
 #   save, restore                   where entries go on after some that were placed from the end
 Instruction = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TimeCode:
-    """A CCSDS day segmented code at a fixed place of every packet (CCSDS 301.0-B-4 3.3)."""
-
-    bit: int
-    day_bits: int = 16
-    submillisecond_bits: int = 16
-    epoch_ns: int = -378_691_200_000_000_000             # 1958-01-01, 301.0-B-4 3.3.2.2
-    scale: str = "utc"
 
 
 @dataclass(frozen=True, slots=True)
