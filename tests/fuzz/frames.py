@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import random
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framecodec.coding import ReedSolomon
@@ -25,6 +26,7 @@ from tests.oracle import frames as oracle
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CORPUS = Path(__file__).parent / "corpus" / "frames"
 KINDS = ("tm", "aos", "uslp", "cadu")
 Made = tuple[str, dict[str, Any], list[bytes]]
 
