@@ -14,6 +14,8 @@ import pyarrow as pa
 import pytest
 
 from framecodec.coding import ReedSolomon
+from framecodec.frame_rows import METRICS as FRAME_METRICS
+from framecodec.packets import METRICS as PACKET_METRICS
 from streams.config import Link
 from streams.decode import Decoded, open_decoder
 from tests import satellite
@@ -212,3 +214,9 @@ def test_raw_samples_are_what_the_instruments_own_ground_equipment_read() -> Non
     assert checked >= 10
     calibrated = {row["metric"] for row in plain} & set(by_metric)
     assert calibrated == set(by_metric)
+
+
+def test_docs_name_every_measure() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "frames.md").read_text()
+    names = [name for name, _ in FRAME_METRICS] + list(PACKET_METRICS)
+    assert [name for name in names if f"`{name}`" not in page] == []
