@@ -28,8 +28,10 @@ from framecodec.netflow5 cimport V5_RECORD_BYTES, read_v5_records
 from framecodec.netflow_fields cimport fill32, is_zero
 from framecodec.netflow_sets cimport NetflowSets
 from framecodec.rack cimport (
-    BAD_LENGTH, CODEC_IPFIX, CODEC_NETFLOW5, CODEC_NETFLOW9, METRIC_DATAGRAMS_LOST, METRIC_FLOWS_LOST, ROWS_LIMIT, RackDecoder, TRAILING_BYTES, TRUNCATED, UNIT_DATAGRAMS, UNIT_FLOWS, UNKNOWN_VERSION, be16, be32, put_detail,
+    BAD_LENGTH, CODEC_IPFIX, CODEC_NETFLOW5, CODEC_NETFLOW9, METRIC_DATAGRAMS_LOST, METRIC_FLOWS_LOST, ROWS_LIMIT,
+    RackDecoder, TRAILING_BYTES, TRUNCATED, UNIT_DATAGRAMS, UNIT_FLOWS, UNKNOWN_VERSION, be16, be32,
 )
+from framecodec.rack_text cimport put_detail
 from framecodec.records cimport FLOW_SAMPLING_RATE
 from framecodec.template_state cimport dump_domains, load_domains
 from framecodec.templates cimport Domain, Domains

@@ -12,7 +12,8 @@ from framecodec.elements cimport (
     OP_UNKNOWN, Op,
 )
 from framecodec.netflow_fields cimport number_of
-from framecodec.rack cimport GAUGE, NO_UNIT, RackDecoder, utf8_prefix, write_address, write_ipv4, write_mac
+from framecodec.rack cimport GAUGE, NO_UNIT, RackDecoder, write_ipv4
+from framecodec.rack_text cimport utf8_prefix, write_address, write_mac
 
 __all__: list[str] = []
 

@@ -12,7 +12,8 @@ from framecodec.elements cimport (
 )
 from framecodec.netflow_fields cimport number_of, ratio
 from framecodec.netflow_records cimport INTERFACE_RATE, NetflowRecords, SAMPLER_RATE
-from framecodec.rack cimport COUNTER, ENTITY_DOMAIN, ENTITY_INTERFACE, ENTITY_VRF, utf8_prefix
+from framecodec.rack cimport COUNTER, ENTITY_DOMAIN, ENTITY_INTERFACE, ENTITY_VRF
+from framecodec.rack_text cimport utf8_prefix
 from framecodec.state_table cimport Slot
 from framecodec.templates cimport Domain
 

@@ -12,9 +12,10 @@ from framecodec.elements cimport FIELDS_MAX, Field, Template
 from framecodec.netflow_fields cimport is_zero
 from framecodec.netflow_options cimport NetflowOptions
 from framecodec.rack cimport (
-    BAD_LENGTH, BAD_TEMPLATE, RECORD_SIZE_0, RESERVED_SET, ROWS_LIMIT, TEMPLATE_UNKNOWN, TRAILING_BYTES, TRUNCATED, be16, be32,
-    put_detail, utf8_prefix,
+    BAD_LENGTH, BAD_TEMPLATE, RECORD_SIZE_0, RESERVED_SET, ROWS_LIMIT, TEMPLATE_UNKNOWN, TRAILING_BYTES, TRUNCATED, be16,
+    be32,
 )
+from framecodec.rack_text cimport put_detail, utf8_prefix
 from framecodec.templates cimport Domain, EXPORTER_MAX, Held, Message
 
 __all__ = ["NetflowSets"]

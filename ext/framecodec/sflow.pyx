@@ -21,9 +21,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from framecodec.rack cimport (
-    BAD_LENGTH, CODEC_SFLOW, METRIC_DATAGRAMS_LOST, ROWS_LIMIT, TRAILING_BYTES, TRUNCATED, UNIT_DATAGRAMS, UNKNOWN_VERSION, be32,
-    put_detail,
+    BAD_LENGTH, CODEC_SFLOW, METRIC_DATAGRAMS_LOST, ROWS_LIMIT, TRAILING_BYTES, TRUNCATED, UNIT_DATAGRAMS, UNKNOWN_VERSION,
+    be32,
 )
+from framecodec.rack_text cimport put_detail
 from framecodec.records cimport QUALITY_TIME_SUBSTITUTED
 from framecodec.sflow_counter_records cimport SflowCounters
 from framecodec.sflow_samples cimport (

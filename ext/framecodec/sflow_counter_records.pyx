@@ -10,9 +10,10 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from framecodec.rack cimport (
-    COUNTER, ENTITY_ADAPTER, ENTITY_HOST, ENTITY_INTERFACE, ENTITY_LANE, ENTITY_QUEUE, ENTITY_VLAN, Kind, METRIC_UP, NO_UNIT, STATE,
-    be16, be32, be64, utf8_prefix, write_mac,
+    COUNTER, ENTITY_ADAPTER, ENTITY_HOST, ENTITY_INTERFACE, ENTITY_LANE, ENTITY_QUEUE, ENTITY_VLAN, Kind, METRIC_UP,
+    NO_UNIT, STATE, be16, be32, be64,
 )
+from framecodec.rack_text cimport utf8_prefix, write_mac
 from framecodec.sflow_flows cimport SflowFlows
 from framecodec.sflow_samples cimport COUNTER_SAMPLE, Records, Sample, close_records, entity_class, next_record, open_records
 

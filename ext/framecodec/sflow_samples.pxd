@@ -1,9 +1,7 @@
 # What all sFlow samples have: a source, a sequence number, records. See sflow_samples.pyx.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from framecodec.rack cimport (
-    ENTITY_INTERFACE, ENTITY_LOGICAL, ENTITY_PHYSICAL, ENTITY_VLAN, EntityClass, RackDecoder, be32, put_detail,
-)
+from framecodec.rack cimport ENTITY_INTERFACE, ENTITY_LOGICAL, ENTITY_PHYSICAL, ENTITY_VLAN, EntityClass, RackDecoder, be32
 
 # Sample formats of enterprise 0 [5].
 cdef enum SampleFormat:

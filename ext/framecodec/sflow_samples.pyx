@@ -7,9 +7,10 @@ its records are what follows: sflowtool reads them so too.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from framecodec.rack cimport (
-    BAD_LENGTH, COUNTER, GAUGE, METRIC_DROPS, METRIC_SAMPLE_GAPS, RackDecoder, TRAILING_BYTES, UNIT_PACKETS, UNIT_SAMPLES, be32,
-    put_detail,
+    BAD_LENGTH, COUNTER, GAUGE, METRIC_DROPS, METRIC_SAMPLE_GAPS, RackDecoder, TRAILING_BYTES, UNIT_PACKETS, UNIT_SAMPLES,
+    be32,
 )
+from framecodec.rack_text cimport put_detail
 from framecodec.state_table cimport Slot, follow, look
 
 __all__ = ["SflowSamples"]
