@@ -12,6 +12,7 @@ from streams.clickhouse.client import connect, connect_to_server
 from streams.clickhouse.cluster import render
 from streams.clickhouse.migrate import DEFAULT_TTL_NS, Migration, load_migrations, migrate, set_ttls, split_statements
 from streams.clickhouse.native import TABLES
+from streams.clickhouse.queries import catalogue
 from streams.clock import NS
 from streams.errors import ConfigError, DependencyError
 
@@ -55,7 +56,7 @@ def test_everything_named_in_the_design_is_there(database: str) -> None:
         "samples", "flows", "windows_10s", "windows_1m", "windows_1h", "windows_1d", "rejects", "entities", "maintenance",
         "contacts", "alert_events", "deliveries", "dead_letters", "schema_migrations", "reference_rows",
         "v_samples", "v_flows", "v_10s", "v_1m", "v_1h", "v_1d",
-    }
+    } | {f"sla_{name}" for name in catalogue()}
 
     with connect(database) as client:
         found = {name for (name,) in client.query("SHOW TABLES").result_rows}

@@ -18,6 +18,7 @@ import pytest
 from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.client import connect
 from streams.clickhouse.queries import catalogue, named
+from streams.clickhouse.views import view_arguments, view_name
 from streams.errors import UsageError
 from tests.sla_month import END, FIRST, Month, load, make
 from tests.sla_oracle import Oracle
@@ -318,6 +319,7 @@ def test_data_loss(client: Any, month: Month, arguments: dict[str, str]) -> None
 ZONES = ("UTC", STOCKHOLM, "America/New_York", "Asia/Kolkata", "Pacific/Chatham")       # the last two: 5.5 h, 12.75 h
 GLOBS = ({}, {}, {"entity": "*-a"}, {"kind": "r*"}, {"site": "s*"}, {"customer": "acme"}, {"site": "kiruna", "kind": "*k*"})
 NEEDED = {"metric": "latency_ms", "objective": "0.95"}
+VIEWED = {**NEEDED, "from": "2026-10-01 10:00:00", "to": "2026-10-20 07:30:00", "at": "2026-10-20 07:30:00"}
 
 
 @pytest.mark.parametrize("name", sorted(catalogue().keys() - {"calendar_month", "traffic", "interface_utilisation"}))
@@ -333,6 +335,24 @@ def test_random_questions(client: Any, month: Month, name: str) -> None:
         arguments = {**span, **own, **GLOBS[random.integers(len(GLOBS))], "zone": zone}
         print(f"ORBITRACK_SEED={SEED} {name} {arguments}")
         compare(client, month, name, arguments, may_be_empty=True, **options)
+
+
+@pytest.mark.parametrize("name", sorted(catalogue()))
+def test_view_says_what_its_query_says(client: Any, name: str) -> None:
+    query = named(name)
+    bound = query.bind({argument: VIEWED[argument] for argument in view_arguments(query)})
+    given = ", ".join(f"{argument} = '{VIEWED[argument]}'" for argument in view_arguments(query))
+
+    names, rows = ask_rows(client, f"SELECT * FROM {view_name(query)}({given})")
+    columns, expected = ask_rows(client, bound.sql, bound.parameters)
+
+    assert names == columns
+    assert rows
+    keys = [names.index(key) for key in query.keys if key != "by"]
+    by_key = [sorted(found, key=lambda row: ([str(row[key]) for key in keys], str(row))) for found in (rows, expected)]
+    for got, want in zip(*by_key, strict=True):
+        for name, one, other in zip(names, got, want, strict=True):
+            assert one == (pytest.approx(other, rel=1e-9) if isinstance(other, float) else other), name
 
 
 def stamp(since: int) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from streams.clickhouse import cluster as clusters
 from streams.clickhouse.client import ClickHouseError, classify, connect, connect_to_server, database_of, quoted
+from streams.clickhouse.views import make_views
 from streams.clock import NS
 from streams.errors import ConfigError, DependencyError
 from streams.resources import schemas
@@ -108,6 +109,7 @@ def migrate(
 ) -> list[str]:
     """Creates the database, applies what is missing, sets the TTLs; returns the names of what it applied.
 
+    With `migrations` (other ones, some of them) the views of the SLA catalogue are not made: they need the whole schema.
     `ttl`: nanoseconds by table, over DEFAULT_TTL_NS, 0 for ever. `cluster`: name of a ClickHouse cluster; tables are then
     Replicated with a Distributed one in front (see streams/clickhouse/cluster.py).
     DependencyError when the database is away or refuses.
@@ -124,6 +126,8 @@ def migrate(
             for migration in missing:
                 apply(client, migration, database, cluster)
             set_ttls(client, DEFAULT_TTL_NS | dict(ttl or {}), cluster)
+            if migrations is None:
+                make_views(client, cluster)
     except ClickHouseError as error:
         raise DependencyError(f"migration of database '{database}': {classify(error).text}", retryable=False) from error
     return [migration.name for migration in missing]
