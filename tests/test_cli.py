@@ -166,13 +166,21 @@ def test_rule_for_an_slo_that_there_is_not_is_a_mistake(tmp_path: Path) -> None:
         "  - {name: Y, kind: credit, slo: satellite-packet-delivery}\n  - {name: Z, kind: burn_rate, slo: 'rack*'}\n"
     )
     stdout, stderr = check("--config", config, status=2)
-    assert "SLOs: 2 SLOs, 1 alert policies; none of the targets operations is a [[webhook]], so all are told\n" in stdout
+    remark = "'packet-delivery-fast-burn' tells all webhooks, for none of its targets operations is one"
+    assert f"SLOs: 2 SLOs, 1 alert policies; {remark}\n" in stdout
     assert stderr == (
         f"{tmp_path / 'rules.yaml'}: no SLO is named 'rack-interface-error-fre'\n  at rule X\n"
         "  hint: did you mean 'rack-interface-error-free'?\n"
         f"{tmp_path / 'rules.yaml'}: no SLO with orbitrack/credit-tiers is named 'satellite-packet-delivery'\n  at rule Y\n"
         "  hint: [slo] files define: rack-interface-error-free\n"
     )
+
+
+def test_policy_that_tells_nothing_is_remarked(tmp_path: Path) -> None:
+    text = (REPOSITORY / "schemas" / "slo" / "demo.yaml").read_text()
+    (tmp_path / "slo.yaml").write_text(text.replace("alertWhenBreaching: true", "").replace("alertWhenResolved: true", ""))
+    stdout, _ = check(tmp_path / "slo.yaml", status=0)
+    assert "the AlertPolicy 'packet-delivery-fast-burn' tells nothing: no alertWhen... is true" in stdout
 
 
 def test_rule_for_a_webhook_that_is_not_configured_is_a_mistake(tmp_path: Path) -> None:

@@ -203,10 +203,11 @@ def check_slos(findings: Findings, name: str, files: Sequence[Path], webhooks: S
     slos, mistakes = examine(files)
     policies = [policy for slo in slos for policy in slo.alerts]
     found = f"{len(slos)} SLOs" + (f", {len(policies)} alert policies" if policies else "")
-    targets = dict.fromkeys(policy.targets for policy in policies if policy.targets)
-    for each in targets if webhooks is not None else ():
-        if not set(each) & set(webhooks or ()):
-            found += f"; none of the targets {' '.join(each)} is a [[webhook]], so all are told"
+    for policy in dict.fromkeys(policies):
+        if not (policy.when_breaching or policy.when_resolved or policy.when_no_data):
+            found += f"; the AlertPolicy '{policy.name}' tells nothing: no alertWhen... is true"
+        elif webhooks is not None and policy.targets and not set(policy.targets) & set(webhooks):
+            found += f"; '{policy.name}' tells all webhooks, for none of its targets {' '.join(policy.targets)} is one"
     findings.add(name, found, mistakes)
     return None if mistakes else slos
 

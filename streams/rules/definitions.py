@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from streams.clock import NS, parse_duration_ns
@@ -75,7 +76,7 @@ def examine_rules(files: Iterable[Path]) -> tuple[list[Rule], list[DefinitionErr
             mistakes.note(error)
             continue
         for entry in listed:
-            rule = entry.attempt(lambda entry=entry: read_rule(entry), None)      # type: ignore[misc]
+            rule: Rule | None = entry.attempt(partial(read_rule, entry), None)
             if rule is not None and rule.name in rules:
                 entry.need("name").note(f"the rule '{rule.name}' is already defined in {places[rule.name]}")
             elif rule is not None and rule.name:
@@ -118,7 +119,7 @@ def read_rule(entry: Node) -> Rule:
         if key not in KEYS[kind]:
             refuse_key(entry, node, key, kind)
     for key in REQUIRED[kind]:
-        attempt(lambda key=key: entry.need(key), entry)      # type: ignore[misc]
+        attempt(partial(entry.need, key), entry)
     labels: dict[str, str] = attempt(lambda: read_labels(entry, kind), {})
     op = attempt(lambda: choice(entry, "op", OPERATORS if kind != "anomaly" else (">", "<", "!="), ">"), ">")
     value = attempt(lambda: number(entry, "value", 0.0 if kind == "credit" else math.nan), math.nan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from streams.slo.library import Library, duration_s, name_of, optional_text, zone
@@ -22,7 +23,7 @@ def read_policies(node: Node | None, library: Library) -> tuple[AlertPolicy, ...
     """Those of one SLO, whose names differ."""
     found: dict[str, AlertPolicy] = {}
     for each in node.items() if node else ():
-        policy = each.attempt(lambda each=each: read_policy(each, library), None)      # type: ignore[misc]
+        policy: AlertPolicy | None = each.attempt(partial(read_policy, each, library), None)
         if policy is not None and policy.name in found:
             each.note(f"the AlertPolicy '{policy.name}' stands here twice")
         elif policy is not None:
