@@ -99,9 +99,6 @@ class Collector:
             raise ConfigError("no [[link]] has listen: there is nothing to collect",
                               hint='add for example listen = "udp://0.0.0.0:6343" to a link')
         try:
-            if self.spill is not None:
-                for name, _ in self.spill.open():
-                    self.losses.add_link(name)
             for link in links:
                 topic, may_spill = topic_of(link, self.config.kafka.prefix), bool(link.listen and link.listen.startswith("udp"))
                 lane = self.lanes[link.name] = Lane(link.name, topic, Priorities(link.codec), may_spill)
@@ -115,6 +112,10 @@ class Collector:
                     udp = UdpListener(*common, self.fail)
                     udp.open()
                     self.udp.append(udp)
+            if self.spill is not None:
+                # After the sockets, which hold what comes while a long queue is looked through.
+                for name in self.spill.open() - self.lanes.keys():
+                    self.losses.add_link(name)
         except BaseException:
             await self.stop_listening()
             raise

@@ -81,8 +81,8 @@ class Spill:
     last: int = 0                       # the highest number so far
     has_failed: bool = False            # the disk said no the last time
 
-    def open(self) -> set[tuple[str, str]]:
-        """Takes the folder; (link, topic) of what is in there. DependencyError when another process has it."""
+    def open(self) -> set[str]:
+        """Takes the folder; the links of what is in there. DependencyError when another process has it."""
         make_folder(self.folder)
         self.lock = (self.folder / "lock").open("wb")
         try:
@@ -93,14 +93,14 @@ class Spill:
                 f"[collector] spill: {self.folder} is used by another collector", hint="give each its own data_dir"
             ) from error
         found: list[tuple[str, int, Place]] = []
-        lanes = set()
+        links = set()
         for number, path in sorted((int(path.stem), path) for path in self.folder.glob("[0-9]*.spill")):
             segment = Segment(path, path.open("rb+", buffering=0))
             for place, text in scan(segment, number):
                 stamp = Stamp.parse(text["stamp"].encode())
                 assert stamp is not None, text
                 found.append((stamp.stream.partition("/")[0], stamp.number, place))
-                lanes.add((text["link"], text["topic"]))
+                links.add(text["link"])
                 segment.pending += 1
             self.segments[number], self.last = segment, number
             self.size_bytes += segment.size_bytes
@@ -111,7 +111,7 @@ class Spill:
         if found:
             log.warning("%s holds %d batches (%.1f MB) of an earlier run: they are sent first",
                         self.folder, len(found), self.size_bytes / 1e6)
-        return lanes
+        return links
 
     @property
     def free_bytes(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from tests.processes import CONTROLLER_PORT_STEP, end, environment, free_port, l
 
 pytestmark = pytest.mark.integration
 
-SECONDS = 12
 PARTITIONS = 4
 
 
@@ -55,16 +55,17 @@ def test_every_frame_is_in_kafka_once_although_the_broker_comes_late_and_stalls(
         wait_for("the collector listens", lambda: listens(ports[1]) and listens(ports[2]), 60, log)
         simulate = role(
             "simulate", environment(), tmp_path / "simulate.log", "--config", str(file), "--satellites", "2", "--rate", "5",
-            "--duration", f"{SECONDS}s", "--account", str(account), "--seed", "11",
+            "--account", str(account), "--seed", "11",
         )
         processes.append(simulate)
         broker = start_broker(tmp_path / "kafka", kafka_port)
         processes.append(broker)
         wait_for("the collector reaches Kafka", lambda: "Kafka answers" in log.read_text(), 120, log)
         broker.send_signal(signal.SIGSTOP)
-        with pytest.raises(Exception, match="timed out"):
-            simulate.wait(2)                        # it goes on sending while the broker stands still
+        with pytest.raises(subprocess.TimeoutExpired):
+            simulate.wait(3)                        # it goes on sending while the broker stands still
         broker.send_signal(signal.SIGCONT)
+        simulate.send_signal(signal.SIGTERM)        # not after a duration: on a busy machine Kafka takes its time to start
         assert simulate.wait(60) == 0, (tmp_path / "simulate.log").read_text()
         collect.send_signal(signal.SIGTERM)
         assert collect.wait(60) == 0, log.read_text()
