@@ -146,6 +146,14 @@ PLACES = [
 ]  # fmt: skip
 
 
+def test_long_statement_of_an_analyst_is_not_even_parsed(gateway: Database) -> None:
+    deep = "SELECT " + "abs(" * 50_000 + "1" + ")" * 50_000
+
+    assert gateway.ask(deep + " " * 20_000, user="analyst").code == 307
+    assert gateway.ask(" " * 2_000_000 + "SELECT 1", user="analyst").code == 307
+    assert gateway.value(" " * 200_000 + "SELECT 1", user="analyst") == "1"
+
+
 def placed(expression: str, places: list[str]) -> str:
     for place in places:
         expression = place.replace("{}", expression)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Exchange"]
 
 QUERY_BYTES_MAX = 16 << 20  # of SQL text; data of an INSERT does not count
+READ_QUERY_BYTES_MAX = 256 << 10  # of a read-only user's: the engine's own max_query_size, before anything is parsed
 HEAD_BYTES_MAX = 1 << 20  # where FORMAT or VALUES of an INSERT must be found
 HOLD_S = 0.05  # how long rows wait for more of them before they leave
 Result = TypeVar("Result")
@@ -68,11 +69,12 @@ class Exchange:
         source += await self.body.read_up_to(HEAD_BYTES_MAX)
         if source.startswith(OURS.rstrip().encode()):
             source = b" " + source  # or it would stay out of the query log, as ours do
+        if self.user.read_only:
+            check_length(source, READ_QUERY_BYTES_MAX)
         statement = await self.in_thread(lambda: read_statement(source))
         if statement.insert is None and (rest := await self.body.read_up_to(QUERY_BYTES_MAX - len(source))):
             source += rest
-            if len(source) > QUERY_BYTES_MAX:
-                raise GatewayError(307, "TOO_MANY_BYTES", f"Query is longer than {QUERY_BYTES_MAX} bytes", status=413)
+            check_length(source, QUERY_BYTES_MAX)
             statement = await self.in_thread(lambda: read_statement(source))
         self.check(statement)
         if statement.insert is not None and (self.user.read_only or request.reads_only):
@@ -155,7 +157,7 @@ class Exchange:
         connection = self.gateway.engine.connect(self.user)
         try:
             connection.prepare(self.request.database, self.request.settings, self.tables)
-            columns = connection.columns(select, self.request.params)
+            columns = connection.columns(select, self.request.params, self.request.database)
         except GatewayError:
             return {}  # it needs what only the session has: a temporary table, a setting
         finally:
@@ -269,6 +271,11 @@ class Exchange:
         total = Progress()
         total.add(written)
         return web.Response(headers={**self.headers, "X-ClickHouse-Summary": total.summary()})
+
+
+def check_length(source: bytes, most_bytes: int) -> None:
+    if len(source) > most_bytes:
+        raise GatewayError(307, "TOO_MANY_BYTES", f"Query is longer than {most_bytes} bytes", status=413)
 
 
 class Progress:
