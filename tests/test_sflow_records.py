@@ -145,3 +145,28 @@ def test_a_discarded_packet_has_its_reason_and_no_scale() -> None:
     assert (row["discard_reason"], row["in_if"], row["out_if"], row["sampling_rate"], row["packets"]) == (289, 3, None, None, 1)
     assert [(each["metric"], each["value"]) for each in out["samples"]] == [("drops", 2.0)]
     assert ("discarded_packets", 1.0, 0) in [(each["metric"], each["value"], each["quality"]) for each in out["derived"]]
+
+
+@pytest.mark.parametrize(
+    ("tag", "body"),
+    [
+        (1, words(1, 1400, 4)), (2, bytes(23)), (3, bytes(31)), (4, bytes(55)), (1001, bytes(15)), (1002, words(2) + bytes(15)),
+        (1003, words(1, 1, 1, 2, 3, 0xFFFFFFFF, 2, 0xFFFFFFFF)), (1003, words(1, 1, 1, 2, 3)), (1006, words(1, 1, 5, 1, 2)),
+        (1012, words(2)), (1002, words(7, 1, 24, 16)),
+    ],
+)  # fmt: skip
+def test_a_record_that_does_not_hold_what_it_says_is_told_and_its_neighbours_are_read(tag: int, body: bytes) -> None:
+    found = rows(sflow(flow_sample(record(tag, body), record(3, words(99, 6, 1, 2, 443, 5555, 0, 0)))))
+    assert [(row["bytes"], row["dst_port"]) for row in found["flows"]] == [(99, 5555)]
+    told = f"record of type {tag}: {len(body)} octets do not hold what it says"
+    assert [(row["reason"], row["size_bytes"], row["detail"]) for row in found["rejects"]] == [("bad_length", 0, told)]
+
+
+def test_host_adapters_that_are_not_there_are_told() -> None:
+    body = words(2, 1, 1) + bytes.fromhex("0200000000010000") + words(2, 0xFFFFFFFF)
+    found = rows(sflow(counter_sample(record(2001, body), record(2, words(*range(1, 14))))))
+    assert [(row["entity"], row["text"]) for row in found["samples"] if row["metric"] == "mac_address"] == [
+        ("10.0.0.1/host/adapter/1", "02:00:00:00:00:01")
+    ]
+    assert sum(row["metric"].startswith("dot3") for row in found["samples"]) == 13
+    assert [(row["reason"], row["size_bytes"]) for row in found["rejects"]] == [("bad_length", 0)]

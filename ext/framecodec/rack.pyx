@@ -48,7 +48,6 @@ cdef enum:
     # A 65,507-byte datagram of the smallest flow samples holds 1,637 rows, one of interface counters 13,000; only a frame
     # that no network carried can hold more.
     ROWS_MAX = 16384
-    REJECTS_MAX = 64
     # Names are forgotten together when there are this many (about 100 MB), which real fleets never reach.
     NAMES_MAX = 1 << 20
 

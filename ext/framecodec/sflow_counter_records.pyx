@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from framecodec.rack cimport (
-    COUNTER, ENTITY_ADAPTER, ENTITY_HOST, ENTITY_INTERFACE, ENTITY_LANE, ENTITY_QUEUE, ENTITY_VLAN, Kind, METRIC_UP,
+    BAD_LENGTH, COUNTER, ENTITY_ADAPTER, ENTITY_HOST, ENTITY_INTERFACE, ENTITY_LANE, ENTITY_QUEUE, ENTITY_VLAN, Kind, METRIC_UP,
     NO_UNIT, STATE, be16, be32, be64,
 )
 from framecodec.rack_text cimport utf8_prefix, write_mac
@@ -259,7 +259,7 @@ cdef class SflowCounters(SflowFlows):
         count = be32(p)
         for adapter in range(count):
             if size - at < 8:
-                return 0
+                return self.reject(BAD_LENGTH, p - self.start - 8, 0, b"fewer adapters than the record says")
             addresses = be32(p + at + 4)
             entity = self.entity(ENTITY_ADAPTER, be32(p + at), 0)
             if entity < 0:
@@ -267,7 +267,7 @@ cdef class SflowCounters(SflowFlows):
             at += 8
             for address in range(addresses):
                 if size - at < 8:
-                    return 0
+                    return self.reject(BAD_LENGTH, p - self.start - 8, 0, b"fewer addresses than the record says")
                 write_mac(p + at, text)
                 if self.text_sample(entity, self.metric_mac, <const uint8_t*> text, 17) < 0:
                     return -1

@@ -9,10 +9,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from framecodec.columns cimport Column
 from framecodec.headers cimport MPLS_LABELS_MAX, read_packet
 from framecodec.rack cimport (
-    CODEC_SFLOW, ENTITY_INTERFACE, METRIC_DISCARDED_PACKETS, METRIC_FLOW_IN_BYTES, METRIC_FLOW_IN_PACKETS, METRIC_FLOW_OUT_BYTES,
+    BAD_LENGTH, CODEC_SFLOW, ENTITY_INTERFACE, METRIC_DISCARDED_PACKETS, METRIC_FLOW_IN_BYTES, METRIC_FLOW_IN_PACKETS, METRIC_FLOW_OUT_BYTES,
     METRIC_FLOW_OUT_PACKETS, UNIT_BYTES, UNIT_PACKETS, be32, close_flow, is_set, open_flow, put8, put16, put32, put64, put_ipv4,
     put_ipv6, put_mac,
 )
+from framecodec.rack_text cimport put_detail
 from framecodec.records cimport (
     FLOW_BGP_NEXT_HOP, FLOW_BYTES, FLOW_DISCARD_REASON, FLOW_DST_ADDR, FLOW_DST_AS, FLOW_DST_MAC, FLOW_DST_MASK, FLOW_DST_PORT,
     FLOW_DST_VLAN, FLOW_ETHERTYPE, FLOW_IN_IF, FLOW_MPLS_LABELS, FLOW_NEXT_AS, FLOW_NEXT_HOP, FLOW_OUT_IF, FLOW_PACKETS,
@@ -37,6 +38,7 @@ cdef class SflowFlows(SflowSamples):
         cdef Column* columns
         cdef int64_t row
         cdef Records records
+        cdef char detail[96]
         if self.follow_source(sample, DISCARDED_PACKET if is_discard else FLOW_SAMPLE) < 0:
             return -1
         row = open_flow(self, CODEC_SFLOW, self.sub_agent, self.sequence)
@@ -57,7 +59,10 @@ cdef class SflowFlows(SflowSamples):
         put64(columns, FLOW_PACKETS, row, 1)
         open_records(sample, &records)
         while next_record(self.start, sample, &records):
-            self.read_flow_record(sample, row, records.tag, self.start + records.body, records.size)
+            if not self.read_flow_record(sample, row, records.tag, self.start + records.body, records.size):
+                put_detail(detail, sizeof(detail), b"record of type %llu: %llu octets do not hold what it says", records.tag, records.size)
+                if self.reject(BAD_LENGTH, records.body - 8, 0, detail) < 0:
+                    return -1
         if sample.ip_bytes or sample.frame_bytes:
             put64(columns, FLOW_BYTES, row, sample.ip_bytes if sample.ip_bytes else sample.frame_bytes)
         close_flow(self, row)
@@ -91,7 +96,7 @@ cdef class SflowFlows(SflowSamples):
             return self.contribute(entity, METRIC_FLOW_OUT_PACKETS, scale, UNIT_PACKETS, quality)
         return 0
 
-    cdef void read_flow_record(
+    cdef bint read_flow_record(
         self, Sample* sample, int64_t row, uint32_t tag, const uint8_t* p, int64_t size,
     ) noexcept nogil:
         cdef Column* columns = self.flows.columns
@@ -100,7 +105,7 @@ cdef class SflowFlows(SflowSamples):
         if tag == 1:
             # sampled_header: protocol, frame length, stripped octets, header length, header.
             if size < 16:
-                return
+                return False
             header_bytes = be32(p + 12)
             if header_bytes > size - 16:
                 header_bytes = <uint32_t> (size - 16)
@@ -111,7 +116,7 @@ cdef class SflowFlows(SflowSamples):
         elif tag == 2:
             # sampled_ethernet: length, source and destination in 8 octets each, type.
             if size < 24:
-                return
+                return False
             if sample.frame_bytes == 0:
                 sample.frame_bytes = be32(p)
             put_mac(columns, FLOW_SRC_MAC, row, p + 4)
@@ -121,7 +126,7 @@ cdef class SflowFlows(SflowSamples):
         elif tag == 3 or tag == 4:
             # sampled_ipv4, sampled_ipv6: length, protocol, addresses, ports, TCP flags, type of service or priority.
             if size < (32 if tag == 3 else 56):
-                return
+                return False
             sample.ip_bytes = be32(p)
             put8(columns, FLOW_PROTOCOL, row, <uint8_t> be32(p + 4))
             if tag == 3:
@@ -141,7 +146,7 @@ cdef class SflowFlows(SflowSamples):
         elif tag == 1001:
             # extended_switch: VLAN and priority in, VLAN and priority out; -1 is unknown.
             if size < 16:
-                return
+                return False
             if be32(p) < 0x10000:
                 put16(columns, FLOW_SRC_VLAN, row, <uint16_t> be32(p))
             if be32(p + 8) < 0x10000:
@@ -150,21 +155,24 @@ cdef class SflowFlows(SflowSamples):
             # extended_router: next hop, mask bits of source and destination.
             at = self.read_address(row, FLOW_NEXT_HOP, p, size)
             if at < 0 or size - at < 8:
-                return
+                return False
             if be32(p + at) <= 128:
                 put8(columns, FLOW_SRC_MASK, row, <uint8_t> be32(p + at))
             if be32(p + at + 4) <= 128:
                 put8(columns, FLOW_DST_MASK, row, <uint8_t> be32(p + at + 4))
         elif tag == 1003:
-            self.read_gateway(row, p, size)
+            return self.read_gateway(row, p, size)
         elif tag == 1006:
-            self.read_mpls_record(row, p, size)
+            return self.read_mpls_record(row, p, size)
         elif tag == 1012:
             # extended_vlantunnel: the tags that were taken off, outermost first.
-            if size >= 8 and be32(p) and not is_set(columns, FLOW_VLAN_ID, row):
+            if size < 4 or (be32(p) and size < 8):
+                return False
+            if be32(p) and not is_set(columns, FLOW_VLAN_ID, row):
                 put16(columns, FLOW_VLAN_ID, row, be32(p + 4) & 0x0FFF)
         elif not is_skipped_flow_record(tag):
             self.unknown_records += 1
+        return True
 
     cdef int64_t read_address(self, int64_t row, int column, const uint8_t* p, int64_t size) noexcept nogil:
         cdef Column* columns = self.flows.columns
@@ -179,23 +187,23 @@ cdef class SflowFlows(SflowSamples):
             return 20
         return -1
 
-    cdef void read_gateway(self, int64_t row, const uint8_t* p, int64_t size) noexcept nogil:
+    cdef bint read_gateway(self, int64_t row, const uint8_t* p, int64_t size) noexcept nogil:
         cdef Column* columns = self.flows.columns
         cdef int64_t at = self.read_address(row, FLOW_BGP_NEXT_HOP, p, size)
         cdef uint32_t segments, segment, length, last = 0, first = 0
         cdef bint has_path = False
         if at < 0 or size - at < 16:
-            return
+            return False
         put32(columns, FLOW_SRC_AS, row, be32(p + at + 4))
         segments = be32(p + at + 12)
         at += 16
         for segment in range(segments):
             if size - at < 8:
-                return
+                return False
             length = be32(p + at + 4)
             at += 8
             if length > (size - at) // 4:
-                return
+                return False
             if length:
                 if not has_path:
                     first = be32(p + at)
@@ -206,25 +214,29 @@ cdef class SflowFlows(SflowSamples):
             # The path runs from the next AS to the one that announces the destination.
             put32(columns, FLOW_NEXT_AS, row, first)
             put32(columns, FLOW_DST_AS, row, last)
+        return True
 
-    cdef void read_mpls_record(self, int64_t row, const uint8_t* p, int64_t size) noexcept nogil:
+    cdef bint read_mpls_record(self, int64_t row, const uint8_t* p, int64_t size) noexcept nogil:
         cdef Column* columns = self.flows.columns
         cdef int64_t at
         cdef uint32_t count, index
         cdef uint32_t labels[MPLS_LABELS_MAX]
         at = self.read_address(row, FLOW_NEXT_HOP, p, size)
         if at < 0 or size - at < 4:
-            return
+            return False
         count = be32(p + at)
         at += 4
-        if count > (size - at) // 4 or is_set(columns, FLOW_MPLS_LABELS, row):
-            return
+        if count > (size - at) // 4:
+            return False
+        if is_set(columns, FLOW_MPLS_LABELS, row):
+            return True
         if count > MPLS_LABELS_MAX:
             count = MPLS_LABELS_MAX
         for index in range(count):
             labels[index] = be32(p + at + 4 * index) >> 12
         if count:
             self.flows.put_list(FLOW_MPLS_LABELS, labels, count)
+        return True
 
 
 # Known records without a column of ours: users, URLs, NAT, MPLS details, 802.11, tunnels, queues, access lists, functions,
