@@ -61,6 +61,13 @@ def definition(name: str) -> definitions.Definition | None:
 
 
 @cache
+def plan(name: str) -> Plan:
+    loaded = definition(name)
+    assert loaded is not None
+    return Plan(loaded)
+
+
+@cache
 def recorded(name: str) -> list[bytes]:
     """Real packets that the definition describes."""
     files = [DATA / file for file in DEFINITIONS[name][2]]
@@ -124,11 +131,11 @@ def check(name: str, options: dict[str, Any], data: bytes, cuts: list[int]) -> N
         check_tiling(name, data, whole)
     assert all(0 <= row["offset"] <= len(data) for row in whole.packets + whole.rejects)
     assert run(name, options, data, cuts, restart=False).same_as(whole)
-    assert run(name, options, data, cuts, restart=True).same_as(whole)
+    assert run(name, options, data, cuts[::3], restart=True).same_as(whole)
     loaded = definition(name)
     if loaded is not None:
         records = [packet for _, packet in space_packets.split(data)] + [data]
-        check_some_parameters(loaded, records, random.Random(len(data)))
+        check_some_parameters(name, loaded, records, random.Random(len(data)))
 
 
 def check_tiling(name: str, data: bytes, whole: Output) -> None:
@@ -144,9 +151,9 @@ def check_tiling(name: str, data: bytes, whole: Output) -> None:
     assert end <= len(data) and covered == len(data)
 
 
-def check_some_parameters(loaded: definitions.Definition, records: list[bytes], chance: random.Random) -> None:
+def check_some_parameters(name: str, loaded: definitions.Definition, records: list[bytes], chance: random.Random) -> None:
     asked = chance.sample([parameter.path for parameter in loaded.parameters], 1)
-    every, some = values(Plan(loaded), records), values(Plan(loaded, asked), records)
+    every, some = values(plan(name), records), values(Plan(loaded, asked), records)
     assert every.keys() == some.keys()
     for number, (container, raw, value) in some.items():
         assert container == every[number][0]
