@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["rules_of", "wrong_names"]
 
 
-def rules_of(config: Config, slos: Sequence[Slo]) -> list[Rule]:
+def rules_of(config: Config, slos: Sequence[Slo] = ()) -> list[Rule]:
     """The configured rules and those of the SLOs' alert policies. DefinitionError in a file; ConfigError where one names a
     webhook or an SLO that there is not."""
     rules = load_rules(config.alert.rules)
