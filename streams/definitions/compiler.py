@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 from streams.definitions.document import Document, Element, Space
 from streams.definitions.entries import Chain, Tables
 from streams.definitions.layout import LayoutBuilder
@@ -28,14 +26,7 @@ APID_BIT, APID_BITS = 5, 11  # CCSDS 133.0-B-2 4.1.3.3.4
 
 
 def compile_document(document: Document, container: str | None) -> Definition:
-    # Everything that is made here stays: looking for garbage in it would be a quarter of the time.
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return Compiler(document).compile(container)
-    finally:
-        if was_enabled:
-            gc.enable()
+    return Compiler(document).compile(container)
 
 
 class Compiler:

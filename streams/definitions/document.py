@@ -179,16 +179,16 @@ class Document:
 
     def resolve(self, group: str, reference: str, space: Space) -> tuple[Space, Element] | None:
         """The declaration that `reference` names when it stands in `space`, or None. `group` is an attribute of Space."""
-        reference = reference.strip()
         start: Space | None = space
         if "/" not in reference:
+            name = reference.strip()
             while start is not None:
-                element = getattr(start, group).get(reference)
+                element = getattr(start, group).get(name)
                 if element is not None:
                     return start, element
                 start = start.parent
             return None
-        *steps, name = reference.split("/")
+        *steps, name = reference.strip().split("/")
         if steps[0] == "":
             if len(steps) < 2 or steps[1] != self.root.name:
                 return None

@@ -89,10 +89,7 @@ class Entries:
         """The number of a parameter's field, which shares everything but the path with others of its type."""
         number = self.numbers.get((path, id(kind)))
         if number is None:
-            field = Field(
-                path, kind.kind, kind.encoding, kind.unit, kind.calibrators, kind.labels, kind.time, kind.is_number_as_text
-            )
-            number = self.numbers[path, id(kind)] = self.tables.field(field)
+            number = self.numbers[path, id(kind)] = self.tables.field(Field(path, *kind[1:]))
         return number
 
     def look_up(self, entry: Element, space: Space) -> tuple[str, Type]:
@@ -237,6 +234,6 @@ def varies(field: Field) -> bool:
     return (
         field.encoding.kind in ("string", "binary")
         or field.is_number_as_text
-        or any(condition for condition, _ in field.calibrators)
+        or (field.calibrators and any(condition for condition, _ in field.calibrators))
         or (field.time is not None and field.time.offset_from >= 0)
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from streams.timecodes import TimeCode
 
@@ -94,8 +95,7 @@ class TimeScale:
     offset_from: int = -1                                # slot of the time that this one is relative to
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):  # and no dataclass: definitions have thousands, and a frozen one takes four times as long to make
     """One scalar: how it is encoded and what is made of it."""
 
     path: str                                            # XTCE path, members after a slash: the metric of its samples

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from streams.definitions.conditions import Conditions
 from streams.definitions.document import Document, Element, Space
 from streams.definitions.model import Field
@@ -79,4 +77,4 @@ class Parameters:
             path, kind = f"{path}/{member}", inner
         if not isinstance(kind, Field):
             self.document.fail(at, f"'{path}' is no single value", "name a member; elements of arrays cannot be referred to")
-        return replace(kind, path=path)
+        return kind._replace(path=path)
