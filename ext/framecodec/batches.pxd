@@ -3,6 +3,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from framecodec.columns cimport Names, Rows
+from framecodec.frame_view cimport ADDRESS_BYTES
 
 
 # How a datagram tells which sources must stay in order, hence in one partition.
@@ -13,7 +14,6 @@ cdef enum KeyKind:
     KEY_RACK             # one of these two, by content
 
 cdef enum:
-    ADDRESS_BYTES = 16   # IPv6; IPv4 as ::ffff:a.b.c.d
     KEY_BYTES_MAX = 20
 
 # FNV-1a 64, xor-folded to 32 bits, modulo `partitions` (> 0).

@@ -20,11 +20,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-import ipaddress
-
 from framecodec.columns cimport Column, Names, Rows
+from framecodec.frame_view cimport FrameView
 from framecodec.records cimport FRAME_CODEC, FRAME_FRAME, FRAME_LINK, FRAME_RECEIVED_NS, FRAME_SOURCE
 
+from framecodec.frame_view import address_bytes
 from framecodec.records import FRAMES_FIELDS
 
 __all__ = [
@@ -134,64 +134,27 @@ def source_key(codec: str, link: str, sender: str, frame: bytes) -> bytes:
     return key[:size] if size else link.encode()
 
 
-def address_bytes(text: str) -> bytes | None:
-    """An IPv4 or IPv6 address as 16 bytes, IPv4 as ::ffff:a.b.c.d; None for anything else."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
-
-
 def partitions_of(codec: str, link: str, senders: list[str], sender_ids, ends, data, partitions: int) -> bytearray:
     """The partitions of many frames, as int32 in a bytearray; row by row the same as `source_key` and `partition_of`.
 
-    `sender_ids` are int32 indices into `senders`, one a row; `ends` are rows + 1 int32 offsets into `data` (the buffers
-    of an Arrow dictionary and an Arrow binary array, not sliced). ValueError when the buffers do not fit together.
+    The buffers are those of a `FrameView`. ValueError when they do not fit together.
     """
-    cdef Py_buffer ids_view, ends_view, data_view
     cdef int32_t shared = partition_of(link.encode(), partitions)
     cdef KeyKind kind = KEY_KINDS.get(codec, KEY_LINK)
-    cdef bytes addresses = b"".join(address_bytes(sender) or b"\0" * ADDRESS_BYTES for sender in senders)
-    cdef bytes known = bytes(address_bytes(sender) is not None for sender in senders)
-    cdef const uint8_t* address = <const uint8_t*> <char*> addresses
-    cdef const uint8_t* is_known = <const uint8_t*> <char*> known
-    cdef int32_t sender_count = <int32_t> len(senders)
+    cdef FrameView view = FrameView(senders, sender_ids, ends, data)
     cdef int32_t partition_count = partitions
-    cdef const int32_t* ids
-    cdef const int32_t* offsets
-    cdef const uint8_t* bytes_
     cdef int32_t* found
-    cdef Py_ssize_t rows, row
+    cdef Py_ssize_t row
     cdef size_t key_bytes
     cdef uint8_t key[KEY_BYTES_MAX]
-    PyObject_GetBuffer(sender_ids, &ids_view, PyBUF_SIMPLE)
-    try:
-        PyObject_GetBuffer(ends, &ends_view, PyBUF_SIMPLE)
-        try:
-            PyObject_GetBuffer(data, &data_view, PyBUF_SIMPLE)
-            try:
-                rows = ids_view.len // 4
-                if ends_view.len < 4 * (rows + 1):
-                    raise ValueError(f"{rows} senders but {ends_view.len // 4} offsets")
-                result = bytearray(4 * rows)
-                found = <int32_t*> <char*> result
-                ids, offsets, bytes_ = <const int32_t*> ids_view.buf, <const int32_t*> ends_view.buf, <const uint8_t*> data_view.buf
-                for row in range(rows):
-                    if not 0 <= ids[row] < sender_count or not 0 <= offsets[row] <= offsets[row + 1] <= data_view.len:
-                        raise ValueError(f"row {row} is outside its buffers")
-                    found[row] = shared
-                    if kind != KEY_LINK and is_known[ids[row]]:
-                        key_bytes = write_key(kind, address + ADDRESS_BYTES * ids[row], bytes_ + offsets[row],
-                                              <size_t> (offsets[row + 1] - offsets[row]), key)
-                        found[row] = partition_of_key(key, key_bytes, partition_count)
-                return result
-            finally:
-                PyBuffer_Release(&data_view)
-        finally:
-            PyBuffer_Release(&ends_view)
-    finally:
-        PyBuffer_Release(&ids_view)
+    result = bytearray(4 * view.rows)
+    found = <int32_t*> <char*> result
+    for row in range(view.rows):
+        found[row] = shared
+        if kind != KEY_LINK and view.has_address(row):
+            key_bytes = write_key(kind, view.sender(row), view.frame(row), view.size(row), key)
+            found[row] = partition_of_key(key, key_bytes, partition_count)
+    return result
 
 
 @cython.final

@@ -2,7 +2,8 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from framecodec.batches cimport ADDRESS_BYTES, KEY_BYTES_MAX, Batches
+from framecodec.batches cimport KEY_BYTES_MAX, Batches
+from framecodec.frame_view cimport ADDRESS_BYTES
 from framecodec.priorities cimport Priorities
 
 

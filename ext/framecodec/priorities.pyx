@@ -19,14 +19,15 @@ To know the data sets of options, template ids that were announced as options te
 hashes. Two that meet there make flows vital that are none, which costs a little room.
 """
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from framecodec.batches cimport ADDRESS_BYTES, KEY_LINK, KEY_SFLOW, kind_of
+from framecodec.batches cimport KEY_LINK, KEY_SFLOW, kind_of
+from framecodec.frame_view cimport ADDRESS_BYTES, FrameView
 
-from framecodec.batches import KEY_KINDS, address_bytes
+from framecodec.batches import KEY_KINDS
+from framecodec.frame_view import address_bytes
 
 __all__ = ["Priorities"]
 
@@ -71,46 +72,15 @@ cdef class Priorities:
         self.note(<const uint8_t*> <char*> address, <const uint8_t*> <char*> frame, <size_t> len(frame))
 
     def vital(self, senders: list[str], sender_ids, ends, data) -> bytearray:
-        """One byte a row: 1 where a frame is vital.
-
-        `sender_ids` are int32 indices into `senders`, one a row; `ends` are rows + 1 int32 offsets into `data` (the buffers
-        of an Arrow dictionary and an Arrow binary array, not sliced). ValueError when the buffers do not fit together.
-        """
-        cdef Py_buffer ids_view, ends_view, data_view
-        cdef bytes addresses = b"".join(address_bytes(sender) or b"\0" * ADDRESS_BYTES for sender in senders)
-        cdef const uint8_t* address = <const uint8_t*> <char*> addresses
-        cdef int32_t sender_count = <int32_t> len(senders)
-        cdef const int32_t* ids
-        cdef const int32_t* offsets
-        cdef const uint8_t* bytes_
+        """One byte a row: 1 where a frame is vital. The buffers are those of a `FrameView`."""
+        cdef FrameView view = FrameView(senders, sender_ids, ends, data)
         cdef uint8_t* found
-        cdef Py_ssize_t rows, row
-        PyObject_GetBuffer(sender_ids, &ids_view, PyBUF_SIMPLE)
-        try:
-            PyObject_GetBuffer(ends, &ends_view, PyBUF_SIMPLE)
-            try:
-                PyObject_GetBuffer(data, &data_view, PyBUF_SIMPLE)
-                try:
-                    rows = ids_view.len // 4
-                    if ends_view.len < 4 * (rows + 1):
-                        raise ValueError(f"{rows} senders but {ends_view.len // 4} offsets")
-                    mask = bytearray(rows)
-                    found = <uint8_t*> <char*> mask
-                    ids, offsets = <const int32_t*> ids_view.buf, <const int32_t*> ends_view.buf
-                    bytes_ = <const uint8_t*> data_view.buf
-                    for row in range(rows):
-                        if not 0 <= ids[row] < sender_count or not 0 <= offsets[row] <= offsets[row + 1] <= data_view.len:
-                            raise ValueError(f"row {row} is outside its buffers")
-                        found[row] = self.is_vital(
-                            address + ADDRESS_BYTES * ids[row], bytes_ + offsets[row], <size_t> (offsets[row + 1] - offsets[row])
-                        )
-                    return mask
-                finally:
-                    PyBuffer_Release(&data_view)
-            finally:
-                PyBuffer_Release(&ends_view)
-        finally:
-            PyBuffer_Release(&ids_view)
+        cdef Py_ssize_t row
+        mask = bytearray(view.rows)
+        found = <uint8_t*> <char*> mask
+        for row in range(view.rows):
+            found[row] = self.is_vital(view.sender(row), view.frame(row), view.size(row))
+        return mask
 
     cdef void note(self, const uint8_t* sender, const uint8_t* datagram, size_t size) noexcept nogil:
         if self.kind != KEY_LINK and kind_of(self.kind, datagram, size) != KEY_SFLOW:
