@@ -297,8 +297,8 @@ def main() -> int:
     sflow_peer, netflow_peer = ("pysflow", pysflow), ("netflume", netflume_flows)
     router, switch = sflow_flows(count, True), sflow_flows(count, False)
     cases = [
-        Case("sFlow flows of a router", router, 7, sflow_decoder, "sflow", *sflow_peer, check_sflow_flows, 100, 450),
-        Case("sFlow flows of a switch", switch, 7, sflow_decoder, "sflow", *sflow_peer, check_sflow_flows, 100, 450),
+        Case("sFlow flows of a router", router, 7, sflow_decoder, "sflow", *sflow_peer, check_sflow_flows, 200, 450),
+        Case("sFlow flows of a switch", switch, 7, sflow_decoder, "sflow", *sflow_peer, check_sflow_flows, 200, 450),
         Case("sFlow counters", sflow_counters(count), 7, sflow_decoder, "sflow", *sflow_peer, check_sflow_counters, 0, 0),
         Case("NetFlow v5", v5(count), 30, netflow_decoder, "netflow", *netflow_peer, check_netflow, 80, 130),
         Case("NetFlow v9", v9, 24, netflow_decoder, "netflow", *netflow_peer, check_netflow, 80, 150),
