@@ -136,6 +136,22 @@ def test_repeated_and_unused_names_of_a_dictionary_do_no_harm(database: str) -> 
         assert client.query("SELECT name FROM names").result_columns == [["b", "a", None, "a", ""]]
 
 
+@pytest.mark.parametrize("records", [1, 2])
+def test_null_in_a_dictionary_is_a_null_row(database: str, records: int) -> None:
+    """Other people's producers may write them so."""
+    names = pa.DictionaryArray.from_arrays(pa.array([0, 1, None], pa.int32()), pa.array(["a", None]))
+    samples = random_batch(TABLES["samples"].schema, 3, SEED)
+    samples = samples.set_column(samples.schema.get_field_index("text"), samples.schema.field("text"), names)
+    block = TABLES["samples"].encode_all([Piece(samples, 0, number) for number in range(records)])
+
+    with connect(database) as client:
+        client.command("CREATE TABLE copy AS samples ENGINE = Memory")
+        client.raw_insert("copy", column_names=TABLES["samples"].column_names, insert_block=block, fmt="Native")
+        found = client.query("SELECT text FROM copy ORDER BY offset, position").result_columns
+
+    assert found == [["a", None, None] * records]
+
+
 def test_no_rows_are_no_block() -> None:
     table = TABLES["flows"]
 

@@ -91,7 +91,7 @@ class Table:
 
     def encode(self, batch: pa.RecordBatch, partition: int = 0, offset: int = 0, first_position: int = 0) -> bytes:
         """One Native block; b"" for no rows. TypeError or ValueError where the batch is not of this schema."""
-        return self.encoder.encode(batch, [(0, partition, offset, first_position)])
+        return self.encode_all([Piece(batch, partition, offset, first_position)])
 
     def encode_all(self, pieces: Sequence[Piece]) -> bytes:
         """One Native block of all rows; b"" for no rows. Errors as `encode`."""
@@ -107,10 +107,21 @@ class Table:
 
 def joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     """The rows of all batches, with one dictionary a column."""
+    batches = [without_null_names(batch) for batch in batches]
     if len(batches) == 1:
         return batches[0]
     (whole,) = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()
     return whole
+
+
+def without_null_names(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A row whose name is a null in the dictionary becomes a null: Arrow allows both, but joins dictionaries without only."""
+    columns = [
+        column.dictionary_decode().dictionary_encode()
+        if pa.types.is_dictionary(column.type) and column.dictionary.null_count else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
 HOUR_S = 3600
