@@ -15,7 +15,7 @@ import pytest
 
 from framecodec.coding import ReedSolomon
 from framecodec.frame_rows import METRICS as FRAME_METRICS
-from framecodec.packets import METRICS as PACKET_METRICS
+from framecodec.packet_rows import METRICS as PACKET_METRICS
 from streams.config import Link
 from streams.decode import Decoded, open_decoder
 from tests import satellite

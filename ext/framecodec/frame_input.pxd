@@ -1,8 +1,10 @@
 # A record batch of model.FRAMES as decoders read it. See frame_input.pyx.
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from framecodec.arrow cimport ArrowArray
+from framecodec.arrow cimport ArrowArray, ArrowSchema
 
+# TypeError unless the columns with these numbers have these Arrow formats.
+cdef check_columns(const ArrowSchema* schema, dict formats)
 # The value of a row of an int64 or int32 column; -1 where there is none.
 cdef int64_t long_at(const ArrowArray* column, int64_t row) noexcept nogil
 cdef int32_t int_at(const ArrowArray* column, int64_t row) noexcept nogil

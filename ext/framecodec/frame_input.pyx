@@ -26,8 +26,7 @@ cdef class FrameInput:
         cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(self.capsules[0], "arrow_schema")
         cdef const ArrowArray* array = <const ArrowArray*> PyCapsule_GetPointer(self.capsules[1], "arrow_array")
         cdef const ArrowArray* column
-        if schema.n_children <= FRAME_FRAME or any(schema.children[number].format != form for number, form in FORMATS.items()):
-            raise TypeError("a batch of model.FRAMES is needed")
+        check_columns(schema, FORMATS)
         self.array, self.length = array, array.length
         column = array.children[FRAME_SOURCE]
         self.ids = <const int32_t*> column.buffers[1] + column.offset + array.offset
@@ -50,6 +49,15 @@ cdef class FrameInput:
 
     cdef int64_t received_ns(self, int64_t row) noexcept nogil:
         return long_at(self.array.children[FRAME_RECEIVED_NS], self.array.offset + row)
+
+
+cdef check_columns(const ArrowSchema* schema, dict formats):
+    cdef int number
+    if schema.n_children <= max(formats):
+        raise TypeError(f"a batch of {schema.n_children} columns, {max(formats) + 1} are needed")
+    for number, form in formats.items():
+        if schema.children[number].format != form:
+            raise TypeError(f"column {number} is '{schema.children[number].format.decode()}', it should be '{form.decode()}'")
 
 
 cdef inline bint is_there(const ArrowArray* column, int64_t place) noexcept nogil:

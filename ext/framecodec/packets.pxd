@@ -2,8 +2,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from framecodec.columns cimport Names, Rows
-from framecodec.melt cimport Melter
+from framecodec.packet_rows cimport PacketRows
 from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
 from framecodec.sequences cimport Sequences
@@ -12,6 +11,7 @@ from framecodec.timecodes cimport Code
 
 # What is known of each packet of a slice. Kept from slice to slice, owned by the decoder.
 cdef struct Scratch:
+    uint8_t* memory          # of all that follows
     int64_t capacity
     const uint8_t** packets
     int32_t* sizes
@@ -31,7 +31,6 @@ cdef enum Boundaries:
 cdef class SpacePacketDecoder:
     cdef readonly object definition
     cdef Plan plan
-    cdef Melter melter
     cdef dict syncs                      # source -> Sync
     cdef Boundaries boundaries
     cdef int record_header
@@ -40,22 +39,14 @@ cdef class SpacePacketDecoder:
     cdef bint emits_derived
     cdef bint emits_packets
     cdef bint emits_values
-    cdef bint emits_payload
     cdef Code code                       # where the link says that the packets' time is
     cdef bint has_code
     cdef bint has_times
-    cdef int64_t clock_limit_ns          # -1: none
-    cdef str entity
-    cdef bint emits_raw
-    cdef Rows samples
-    cdef Rows derived
+    cdef PacketRows rows
     cdef PacketTable packets
-    cdef Rows rejects
-    cdef Names sources
     cdef Sequences sequences
     cdef int64_t slices                  # what process() is given is the first of about as many like it in this input
     cdef int64_t input_bytes
-    cdef int64_t reject_counts[5]
     cdef Passed passed                   # encapsulation packets
     cdef bint is_final
     cdef int64_t packet_rows
@@ -63,9 +54,6 @@ cdef class SpacePacketDecoder:
     cdef bint is_joining
     cdef bint has_plan
     cdef Scratch scratch
-    cdef int32_t gaps_metric
-    cdef int32_t packets_unit
-    cdef int32_t delay_unit
 
     cdef Sync sync_of(self, str name)
     cdef run_joined(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers)
@@ -75,13 +63,10 @@ cdef class SpacePacketDecoder:
     cdef int process(self, Found* found) noexcept nogil
     cdef int64_t time_of(self, const Packet* packet, int32_t container, int64_t row) noexcept nogil
     cdef finish_input(self, Found* found)
+    cdef begin(self)
+    # Everything that was decoded since begin().
+    cdef hand_over(self)
     cdef void number_packets(self, Found* found, int64_t* numbers) noexcept nogil
     cdef int write(
         self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts, const int64_t* times,
     ) noexcept nogil
-    cdef int write_samples(self, const Packet* packet, int32_t container, int64_t row, int64_t time_ns) noexcept nogil
-    cdef int write_remarks(self, const Packet* packet, int32_t container, bint is_short) noexcept nogil
-    cdef int write_reject(
-        self, int reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
-    ) noexcept nogil
-    cdef int write_events(self, const Packet* packet, int64_t stamp, int quality) noexcept nogil

@@ -9,8 +9,6 @@ from streams.timecodes import TimeCode
 
 EMITTED: tuple[str, ...]
 EMITTED_BY_DEFAULT: tuple[str, ...]
-METRICS: tuple[str, ...]
-REASONS: tuple[str, ...]
 
 class Decoded:
     samples: list[pa.RecordBatch]

@@ -40,64 +40,34 @@ not); the same count again is no loss, and a packet up to 63 counts late is take
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t
-from libc.stdio cimport snprintf
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 import json
 
-from framecodec.arrow cimport ArrowArray, ArrowSchema
-from framecodec.bits cimport load_be32
-from framecodec.columns cimport Names, Rows
-from framecodec.encapsulation cimport encapsulation_size
-from framecodec.link_rows cimport add_entities, entity_of, put_measure, put_reject
-from framecodec.melt cimport Melter
+from framecodec.frame_input cimport FrameInput
 from framecodec.layouts cimport NO_CONTAINER
+from framecodec.packet_input cimport PacketInput
+from framecodec.packet_rows cimport PacketRows
 from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
-from framecodec.records cimport QUALITY_TIME_SUBSTITUTED
 from framecodec.segments cimport Joiner
 from framecodec.sequences cimport Sequences
-from framecodec.sync cimport (
-    IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Passed, Sync, Waste, apid_of, count_of, free_found, new_packet, new_waste, pass_over,
-)
+from framecodec.sync cimport IDLE_APID, Found, Packet, Passed, Sync, apid_of, free_found
 from framecodec.timecodes cimport NO_TIME, read_code, set_code
-
-from framecodec.records import REJECTS_FIELDS, SAMPLES_FIELDS
 
 __all__ = ["Decoded", "SpacePacketDecoder"]
 
 cdef enum:
-    HEADER_BYTES = 6
     SOURCES_MAX = 1024
-    # The dictionary of senders starts anew with the next batch when it has more than this.
-    SOURCE_NAMES_MAX = 65536
     # Packets that are found, counted, decoded and written before the next ones are looked for: they stay in the cache.
     SLICE_PACKETS = 512
     # Of new bytes, looked at to decide on what was kept: mostly enough. If not, 32 times as much.
     HEAD_BYTES = 2048
+    SCRATCH_ITEM_BYTES = 41
     SECONDARY_HEADER = 8         # in the first octet (133.0-B-2 4.1.3.3.3)
 
-# The first ones are framecodec.sync's WasteKind.
-cdef enum Reason:
-    GARBAGE
-    TRUNCATED
-    PARTIAL_PACKET
-    NO_SUCH_CONTAINER
-    SHORT_FOR_DEFINITION
-
-REASONS = ("garbage", "truncated", "partial_packet", "no_container", "short_for_definition")
-
-# Of derived samples.
-cdef enum Metric:
-    PACKETS_RX
-    PACKETS_LOST
-    PACKET_GAPS
-    ONE_WAY_DELAY
-
-METRICS = ("packets_rx", "packets_lost", "packet_gaps", "one_way_delay_ms")
 EMITTED = ("samples", "derived", "packets", "values", "payload")
 EMITTED_BY_DEFAULT = ("samples", "derived", "packets", "values")
 
@@ -126,12 +96,9 @@ cdef class SpacePacketDecoder:
             raise ValueError(f"emit {sorted(unknown)} or boundaries '{boundaries}' is not known")
         self.definition = definition
         self.boundaries = <Boundaries> ("stream", "frames", "datagrams").index(boundaries)
-        self.entity = spacecraft or link
         self.record_header, self.keeps_idle = record_header_bytes, idle
-        self.clock_limit_ns = -1 if clock_limit_ns is None else clock_limit_ns
         self.emits_samples, self.emits_derived = "samples" in emit, "derived" in emit
         self.emits_packets, self.emits_values = "packets" in emit or "payload" in emit, "values" in emit
-        self.emits_payload, self.emits_raw = "payload" in emit, raw
         if definition is not None:
             # Without samples and values only the packet's time is needed.
             wanted = parameters if self.emits_samples or self.emits_values else ()
@@ -144,72 +111,29 @@ cdef class SpacePacketDecoder:
         self.syncs, self.sequences, self.slices = {}, Sequences(), 1
         if join_segments:
             self.joiner, self.is_joining = Joiner(), True
-        self.open_rows()
+        self.rows = PacketRows(spacecraft or link, self.plan, self.emits_samples, self.emits_derived, raw, -1 if clock_limit_ns is None else clock_limit_ns)
+        self.packets = PacketTable(self.rows.sources, "payload" in emit)
 
     def __dealloc__(self):
-        free(self.scratch.packets)
-        free(self.scratch.sizes)
-        free(self.scratch.containers)
-        free(self.scratch.rows)
-        free(self.scratch.numbers)
-        free(self.scratch.times)
-        free(self.scratch.shorts)
-
-    def open_rows(self):
-        """Fresh rows and dictionaries."""
-        cdef Names entities = Names(), derived_metrics = Names(), kinds = Names(), units = Names(), reasons = Names()
-        self.sources = Names()
-        add_entities(entities, self.entity)
-        if self.plan is not None and self.emits_samples:
-            self.melter = Melter(self.plan, self.emits_raw)
-            metrics, kinds, units, texts = self.melter.metrics, self.melter.kinds, self.melter.units, self.melter.texts
-        else:
-            metrics, texts = Names(), Names()
-            kinds.add("gauge")
-        for metric in METRICS:
-            derived_metrics.add(metric)
-        self.gaps_metric = metrics.add("sequence_gaps")
-        self.packets_unit, self.delay_unit = units.add("packets"), units.add("ms")
-        for reason in REASONS:
-            reasons.add(reason)
-        shared = {"entity": entities, "metric": metrics, "text": texts, "kind": kinds, "unit": units, "source": self.sources}
-        self.samples = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
-        shared["metric"] = derived_metrics
-        self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
-        self.packets = PacketTable(self.sources, self.emits_payload)
-        names = {"source": self.sources, "reason": reasons}
-        self.rejects = Rows([(*field, names.get(field[0])) for field in REJECTS_FIELDS])
+        free(self.scratch.memory)
 
     # -- input ---------------------------------------------------------------------------------------------------------
     def decode(self, frames) -> Decoded:
         """Decode a batch of model.FRAMES (a pyarrow.RecordBatch), all of one link."""
-        capsules = frames.__arrow_c_array__()
-        cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsules[0], "arrow_schema")
-        cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsules[1], "arrow_array")
-        check_columns(schema, {0: b"l", 1: b"i", 4: b"z"}, 5)
-        cdef ArrowArray* received = array.children[0]
-        cdef ArrowArray* source = array.children[1]
-        cdef ArrowArray* frame = array.children[4]
-        cdef const int32_t* ids = <const int32_t*> source.buffers[1] + source.offset + array.offset
-        cdef const int32_t* ends = <const int32_t*> frame.buffers[1] + frame.offset + array.offset
-        cdef const uint8_t* data = <const uint8_t*> frame.buffers[2]
+        cdef FrameInput given = FrameInput(frames)
         cdef int64_t row = 0, first, at, packets, wastes
-        cdef const int64_t* offsets = NULL
+        cdef const int32_t* ends = given.ends
         cdef Found found
         cdef Sync sync
         cdef int32_t number
         cdef list buffers = []
-        if array.n_children > 5 and schema.children[5].name == b"offset":
-            offsets = <const int64_t*> array.children[5].buffers[1] + array.children[5].offset + array.offset
         self.begin()
         memset(&found, 0, sizeof(Found))
         try:
-            while row < array.length:
-                first = row
-                while row < array.length and ids[row] == ids[first]:
-                    row += 1
-                name = dictionary_name(source, ids[first])
-                number = self.sources.add(name)
+            while row < given.length:
+                first, row = row, given.next_sender(row)
+                name = given.source(first)
+                number = self.rows.sources.add(name)
                 self.input_bytes += ends[row] - ends[first]
                 if self.boundaries == BOUNDARIES_DATAGRAMS:
                     sync = self.sync_of("")
@@ -217,18 +141,18 @@ cdef class SpacePacketDecoder:
                         packets, wastes = found.packet_count, found.waste_count
                         sync.forget()
                         if (
-                            sync.add_segment(ends[at + 1] - ends[at], received_at(received, array.offset + at)) < 0
-                            or sync.run(data + ends[at], ends[at + 1] - ends[at], True, number, &found, INT64_MAX) < 0
+                            sync.add_segment(ends[at + 1] - ends[at], given.received_ns(at)) < 0
+                            or sync.run(given.data + ends[at], ends[at + 1] - ends[at], True, number, &found, INT64_MAX) < 0
                         ):
                             raise MemoryError
-                        if offsets != NULL:
-                            shift(&found, packets, wastes, offsets[at])
+                        if given.offsets != NULL:
+                            shift(&found, packets, wastes, given.offsets[at])
                     continue
                 sync = self.sync_of(name)
                 for at in range(first, row):
-                    if sync.add_segment(ends[at + 1] - ends[at], received_at(received, array.offset + at)) < 0:
+                    if sync.add_segment(ends[at + 1] - ends[at], given.received_ns(at)) < 0:
                         raise MemoryError
-                self.run_sync(sync, data + ends[first], ends[row] - ends[first], False, number, &found, buffers)
+                self.run_sync(sync, given.data + ends[first], ends[row] - ends[first], False, number, &found, buffers)
             self.finish_input(&found)
         finally:
             free_found(&found)
@@ -248,7 +172,7 @@ cdef class SpacePacketDecoder:
             sync = self.sync_of(source)
             if sync.add_segment(view.len, -1 if received_ns is None else received_ns) < 0:
                 raise MemoryError
-            self.run_sync(sync, <const uint8_t*> view.buf, view.len, False, self.sources.add(source), &found, buffers)
+            self.run_sync(sync, <const uint8_t*> view.buf, view.len, False, self.rows.sources.add(source), &found, buffers)
             self.finish_input(&found)
         finally:
             PyBuffer_Release(&view)
@@ -258,52 +182,12 @@ cdef class SpacePacketDecoder:
     def decode_packets(self, packets) -> Decoded:
         """Decode packets that are already cut: a batch of received_ns int64?, source dictionary, packet binary, offset int64,
         scid int32?, vcid int32?. A row that is not exactly one packet of version 0 is rejected as garbage or truncated."""
-        capsules = packets.__arrow_c_array__()
-        cdef ArrowSchema* schema = <ArrowSchema*> PyCapsule_GetPointer(capsules[0], "arrow_schema")
-        cdef ArrowArray* array = <ArrowArray*> PyCapsule_GetPointer(capsules[1], "arrow_array")
-        check_columns(schema, {0: b"l", 1: b"i", 2: b"z", 3: b"l", 4: b"i", 5: b"i"}, 6)
-        cdef ArrowArray* received = array.children[0]
-        cdef ArrowArray* source = array.children[1]
-        cdef ArrowArray* frame = array.children[2]
-        cdef const int32_t* ids = <const int32_t*> source.buffers[1] + source.offset + array.offset
-        cdef const int32_t* ends = <const int32_t*> frame.buffers[1] + frame.offset + array.offset
-        cdef const uint8_t* data = <const uint8_t*> frame.buffers[2]
-        cdef const int64_t* offsets = <const int64_t*> array.children[3].buffers[1] + array.children[3].offset + array.offset
+        cdef PacketInput given = PacketInput(packets)
         cdef Found found
-        cdef Packet* packet
-        cdef Waste* waste
-        cdef int64_t row, size
-        cdef const uint8_t* header
-        cdef int32_t last_id = -1, number = 0
         self.begin()
         memset(&found, 0, sizeof(Found))
         try:
-            for row in range(array.length):
-                if ids[row] != last_id:
-                    last_id = ids[row]
-                    number = self.sources.add(dictionary_name(source, last_id))
-                header, size = data + ends[row], ends[row + 1] - ends[row]
-                self.input_bytes += size
-                if size >= HEADER_BYTES and header[0] >> 5 == 0 and size == HEADER_BYTES + 1 + ((<int64_t> header[4] << 8) | header[5]):
-                    packet = new_packet(&found)
-                    if packet == NULL:
-                        raise MemoryError
-                    packet.head = load_be32(header)
-                    packet.data, packet.size, packet.source, packet.offset = header, <int32_t> size, number, offsets[row]
-                    packet.received_ns = received_at(received, array.offset + row)
-                    packet.scid = number_at(array.children[4], array.offset + row)
-                    packet.vcid = number_at(array.children[5], array.offset + row)
-                elif size and encapsulation_size(header, size) == size:
-                    pass_over(&found.passed, header, size)
-                else:
-                    waste = new_waste(&found)
-                    if waste == NULL:
-                        raise MemoryError
-                    waste.offset, waste.size, waste.source = offsets[row], size, number
-                    waste.received_ns = received_at(received, array.offset + row)
-                    waste.kind = WASTE_GARBAGE
-                    if size < HEADER_BYTES or (header[0] >> 5 == 0 and size < HEADER_BYTES + 1 + ((<int64_t> header[4] << 8) | header[5])):
-                        waste.kind = WASTE_TRUNCATED
+            self.input_bytes += given.find(&found, self.rows.sources)
             self.finish_input(&found)
         finally:
             free_found(&found)
@@ -318,7 +202,7 @@ cdef class SpacePacketDecoder:
         memset(&found, 0, sizeof(Found))
         try:
             for name, sync in self.syncs.items():
-                self.run_sync(sync, NULL, 0, True, self.sources.add(name), &found, buffers)
+                self.run_sync(sync, NULL, 0, True, self.rows.sources.add(name), &found, buffers)
             self.is_final = True
             self.finish_input(&found)
         finally:
@@ -388,21 +272,18 @@ cdef class SpacePacketDecoder:
             raise MemoryError
 
     # -- output --------------------------------------------------------------------------------------------------------
-    def begin(self):
+    cdef begin(self):
         self.packet_rows = 0
-        if self.sources.count > SOURCE_NAMES_MAX or (self.melter is not None and self.melter.texts_are_many()):
-            groups = (<Joiner> self.joiner).state(self.sources) if self.joiner is not None else None
-            self.open_rows()
+        if self.rows.has_many_names():
+            groups = (<Joiner> self.joiner).state(self.rows.sources) if self.joiner is not None else None
+            self.rows.open()
+            self.packets.sources = self.rows.sources
             if self.joiner is not None:
-                (<Joiner> self.joiner).set_state(groups, self.sources)
+                (<Joiner> self.joiner).set_state(groups, self.rows.sources)
 
-    def hand_over(self):
-        """The rows as Arrow; rows of nothing are left out."""
-        cdef int index
+    cdef hand_over(self):
         out = Decoded()
-        for rows, batches in ((self.samples, out.samples), (self.derived, out.derived), (self.rejects, out.rejects)):
-            if len(rows):
-                batches.append(rows.flush().take())
+        self.rows.hand_over(out)
         if len(self.packets):
             out.packets.append(self.packets.export().take())
         if self.plan is not None and self.emits_values:
@@ -484,100 +365,32 @@ cdef class SpacePacketDecoder:
         self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts, const int64_t* times,
     ) noexcept nogil:
         cdef int64_t index
-        cdef const Waste* waste
         cdef const Packet* packet
         if self.emits_samples or self.emits_derived:
             for index in range(found.packet_count):
                 packet = &found.packets[index]
-                if self.write_samples(
+                if self.rows.write_samples(
                     packet, containers[index] if self.has_plan else NO_CONTAINER, rows[index] if self.has_plan else -1, times[index],
                 ) < 0:
                     return -1
         if self.has_plan:
             for index in range(found.packet_count):
-                if (shorts[index] or containers[index] == NO_CONTAINER) and self.write_remarks(
+                if (shorts[index] or containers[index] == NO_CONTAINER) and self.rows.write_remarks(
                     &found.packets[index], containers[index], shorts[index],
                 ) < 0:
                     return -1
         for index in range(found.waste_count):
-            waste = &found.wastes[index]
-            if self.write_reject(
-                waste.kind, waste.offset, waste.size, waste.received_ns, waste.source,
-                "no packet begins here" if waste.kind == WASTE_GARBAGE else "the input ends inside a packet" if waste.kind == WASTE_TRUNCATED
-                else "segments are missing",
-            ) < 0:
+            if self.rows.write_waste(&found.wastes[index]) < 0:
                 return -1
         return 0
-
-    # The samples of one packet, and what it adds to windows.
-    cdef int write_samples(self, const Packet* packet, int32_t container, int64_t row, int64_t time_ns) noexcept nogil:
-        cdef int64_t stamp = time_ns
-        cdef int quality = 0
-        if packet.received_ns >= 0 and (
-            time_ns == NO_TIME or (self.clock_limit_ns >= 0 and not packet.received_ns - self.clock_limit_ns <= time_ns <= packet.received_ns + self.clock_limit_ns)
-        ):
-            stamp, quality = packet.received_ns, QUALITY_TIME_SUBSTITUTED
-        elif time_ns == NO_TIME:
-            stamp, quality = 0, QUALITY_TIME_SUBSTITUTED
-        if self.emits_derived:
-            if self.write_events(packet, stamp, quality) < 0:
-                return -1
-            if quality == 0 and packet.received_ns >= 0 and put_measure(
-                self.derived, entity_of(packet.vcid), ONE_WAY_DELAY, self.delay_unit, (packet.received_ns - time_ns) / 1e6, stamp,
-                packet.received_ns, packet.source, 0,
-            ) < 0:
-                return -1
-        if self.emits_samples:
-            if packet.lost > 0 and put_measure(
-                self.samples, 0, self.gaps_metric, self.packets_unit, packet.lost, stamp, packet.received_ns, packet.source, quality,
-            ) < 0:
-                return -1
-            if container != NO_CONTAINER:
-                return self.melter.melt(self.samples, container, row, stamp, packet.received_ns, 0, packet.source, <uint16_t> quality)
-        return 0
-
-    # That a packet came, and how many are missing before it.
-    cdef int write_events(self, const Packet* packet, int64_t stamp, int quality) noexcept nogil:
-        if put_measure(self.derived, 0, PACKETS_RX, self.packets_unit, packet.parts, stamp, packet.received_ns, packet.source, quality) < 0:
-            return -1
-        if packet.lost and put_measure(
-            self.derived, 0, PACKETS_LOST, self.packets_unit, packet.lost, stamp, packet.received_ns, packet.source, quality,
-        ) < 0:
-            return -1
-        if packet.lost > 0 and packet.vcid >= 0:
-            return put_measure(
-                self.derived, entity_of(packet.vcid), PACKET_GAPS, self.packets_unit, packet.lost, stamp, packet.received_ns, packet.source, quality,
-            )
-        return 0
-
-    cdef int write_remarks(self, const Packet* packet, int32_t container, bint is_short) noexcept nogil:
-        cdef const uint8_t* header = packet.data
-        cdef int apid = ((header[0] & 7) << 8) | header[1]
-        cdef int count = ((header[2] & 0x3F) << 8) | header[3]
-        cdef char detail[96]
-        if container == NO_CONTAINER and apid != IDLE_APID:
-            snprintf(detail, sizeof(detail), "APID %d, count %d: no container of the definition fits", apid, count)
-            if self.write_reject(NO_SUCH_CONTAINER, packet.offset, 0, packet.received_ns, packet.source, detail) < 0:
-                return -1
-        if is_short:
-            snprintf(detail, sizeof(detail), "APID %d, count %d: the packet of %d bytes ends before its container does", apid, count, packet.size)
-            return self.write_reject(SHORT_FOR_DEFINITION, packet.offset, 0, packet.received_ns, packet.source, detail)
-        return 0
-
-    cdef int write_reject(
-        self, int reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
-    ) noexcept nogil:
-        self.reject_counts[reason] += 1
-        return put_reject(self.rejects, reason, offset, size, received_ns, source, detail)
 
     # -- counts and state ----------------------------------------------------------------------------------------------
     @property
     def counts(self) -> dict:
         """Totals since the start or the last reset_counts(), as `decode --summary` wants them."""
-        cdef int index
         totals = {
             "input_bytes": self.input_bytes, "links": self.sequences.links(),
-            "rejects": {reason: self.reject_counts[index] for index, reason in enumerate(REASONS) if self.reject_counts[index]},
+            "rejects": self.rows.rejects_by_reason(),
         }
         if self.passed.packets:
             totals["encapsulation"] = {"packets": self.passed.packets, "bytes": self.passed.bytes, "idle_bytes": self.passed.idle_bytes}
@@ -585,7 +398,7 @@ cdef class SpacePacketDecoder:
 
     def reset_counts(self) -> None:
         self.input_bytes = 0
-        memset(self.reject_counts, 0, sizeof(self.reject_counts))
+        self.rows.reset_totals()
         memset(&self.passed, 0, sizeof(Passed))
         self.sequences.reset_totals()
 
@@ -596,7 +409,7 @@ cdef class SpacePacketDecoder:
         if self.boundaries == BOUNDARIES_DATAGRAMS:
             state["sources"] = []
         if self.joiner is not None:
-            state["groups"] = (<Joiner> self.joiner).state(self.sources)
+            state["groups"] = (<Joiner> self.joiner).state(self.rows.sources)
         return json.dumps(state, separators=(",", ":")).encode()
 
     def restore(self, state: bytes) -> None:
@@ -610,63 +423,30 @@ cdef class SpacePacketDecoder:
             sync = self.sync_of(name)
             sync.set_state(inner)
         if self.joiner is not None:
-            (<Joiner> self.joiner).set_state(read.get("groups", []), self.sources)
+            (<Joiner> self.joiner).set_state(read.get("groups", []), self.rows.sources)
         self.sequences.set_state(read["channels"])
 
 
-# Room for `count` packets; 0 or -1.
+# Room for `count` packets, in one piece of memory; 0 or -1.
 cdef int fit(Scratch* scratch, int64_t count) noexcept nogil:
     cdef int64_t capacity = 2 * count + 16
-    if count <= scratch.capacity and scratch.capacity:
+    cdef uint8_t* memory
+    if scratch.memory != NULL and count <= scratch.capacity:
         return 0
-    free(scratch.packets)
-    free(scratch.sizes)
-    free(scratch.containers)
-    free(scratch.rows)
-    free(scratch.numbers)
-    free(scratch.times)
-    free(scratch.shorts)
-    scratch.packets = <const uint8_t**> malloc(capacity * sizeof(uint8_t*))
-    scratch.sizes = <int32_t*> malloc(capacity * sizeof(int32_t))
-    scratch.containers = <int32_t*> malloc(capacity * sizeof(int32_t))
-    scratch.rows = <int64_t*> malloc(capacity * sizeof(int64_t))
-    scratch.numbers = <int64_t*> malloc(capacity * sizeof(int64_t))
-    scratch.times = <int64_t*> malloc(capacity * sizeof(int64_t))
-    scratch.shorts = <uint8_t*> malloc(capacity)
-    scratch.capacity = capacity
-    if (
-        scratch.packets == NULL or scratch.sizes == NULL or scratch.containers == NULL or scratch.rows == NULL
-        or scratch.numbers == NULL or scratch.times == NULL or scratch.shorts == NULL
-    ):
-        scratch.capacity = 0
+    free(scratch.memory)
+    memory = scratch.memory = <uint8_t*> malloc(capacity * SCRATCH_ITEM_BYTES)
+    if memory == NULL:
         return -1
+    scratch.capacity = capacity
+    scratch.packets, scratch.rows = <const uint8_t**> memory, <int64_t*> (memory + 8 * capacity)
+    scratch.numbers, scratch.times = <int64_t*> (memory + 16 * capacity), <int64_t*> (memory + 24 * capacity)
+    scratch.sizes, scratch.containers = <int32_t*> (memory + 32 * capacity), <int32_t*> (memory + 36 * capacity)
+    scratch.shorts = memory + 40 * capacity
     return 0
 
 
 cdef inline bint is_idle(const Packet* packet) noexcept nogil:
     return apid_of(packet.head) == IDLE_APID
-
-
-cdef inline int64_t received_at(const ArrowArray* column, int64_t row) noexcept nogil:
-    cdef const uint8_t* valid = <const uint8_t*> column.buffers[0]
-    row += column.offset
-    if valid != NULL and not (valid[row >> 3] >> (row & 7)) & 1:
-        return -1
-    return (<const int64_t*> column.buffers[1])[row]
-
-
-cdef inline int32_t number_at(const ArrowArray* column, int64_t row) noexcept nogil:
-    cdef const uint8_t* valid = <const uint8_t*> column.buffers[0]
-    row += column.offset
-    if valid != NULL and not (valid[row >> 3] >> (row & 7)) & 1:
-        return -1
-    return (<const int32_t*> column.buffers[1])[row]
-
-
-cdef str dictionary_name(const ArrowArray* column, int32_t index):
-    cdef const int32_t* ends = <const int32_t*> column.dictionary.buffers[1] + column.dictionary.offset
-    cdef const char* text = <const char*> column.dictionary.buffers[2]
-    return text[ends[index]:ends[index + 1]].decode("utf-8", "replace")
 
 
 # Moves what one datagram gave (from `packets` and `wastes` on) to the datagram's place in the file.
@@ -676,11 +456,3 @@ cdef void shift(Found* found, int64_t packets, int64_t wastes, int64_t offset) n
         found.packets[index].offset += offset
     for index in range(wastes, found.waste_count):
         found.wastes[index].offset += offset
-
-
-cdef check_columns(const ArrowSchema* schema, dict formats, int least):
-    if schema.n_children < least:
-        raise TypeError(f"a batch of {schema.n_children} columns, {least} are needed")
-    for index, form in formats.items():
-        if schema.children[index].format != form:
-            raise TypeError(f"column {index} is '{schema.children[index].format.decode()}', it should be '{form.decode()}'")

@@ -1,0 +1,7 @@
+from typing import final
+
+METRICS: tuple[str, ...]
+REASONS: tuple[str, ...]
+
+@final
+class PacketRows: ...
