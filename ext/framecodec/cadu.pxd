@@ -1,6 +1,7 @@
 # Where frames begin and end in a stream of bytes, and the coding around them. See cadu.pyx.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
+from framecodec.arrivals cimport Arrivals
 from framecodec.coding cimport ReedSolomon
 
 # How frames follow one another in the bytes.
@@ -18,13 +19,6 @@ cdef enum Verdict:
     YES
     NO
     WAIT                     # more bytes are needed to tell
-
-# Bytes that arrived together.
-cdef struct Segment:
-    int64_t start            # in the stream
-    int64_t end
-    int64_t offset           # of its first byte, as rows shall name it
-    int64_t received_ns      # -1 unknown
 
 # A frame, ready to be read. `data` is valid during the call.
 cdef struct Frame:
@@ -52,10 +46,7 @@ cdef struct Stream:
     int64_t kept_size
     int64_t kept_capacity
     int64_t received_bytes   # of the stream so far
-    Segment* segments        # those that undecided bytes are from
-    int64_t segment_count
-    int64_t segment_capacity
-    int64_t segment_at       # of the last look-up
+    Arrivals arrivals        # those that undecided bytes are from
 
 # Bytes that arrive next; call it before run(). 0 or -1.
 cdef int add_segment(Stream* stream, int64_t size, int64_t offset, int64_t received_ns) noexcept nogil

@@ -19,9 +19,10 @@ length each says its own. Where frames have an error control of their own and by
 are right show the place. This module does not know what is in a frame. Clause numbers are cited from memory.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
+from framecodec.arrivals cimport Arrival, Arrivals, add_arrival, arrival_of, drop_arrivals, keep_bytes
 from framecodec.coding cimport ReedSolomon, randomize
 from framecodec.locator cimport UNCORRECTABLE
 
@@ -52,58 +53,20 @@ cdef void forget(Stream* stream) noexcept nogil:
     stream.is_locked = stream.is_inverted = False
     stream.misses = stream.garbage_bits = stream.garbage_start = stream.garbage_offset = 0
     stream.garbage_received_ns = -1
-    stream.kept_size = stream.segment_count = stream.segment_at = 0
+    stream.kept_size = stream.arrivals.count = stream.arrivals.at = 0
 
 
 cdef int add_segment(Stream* stream, int64_t size, int64_t offset, int64_t received_ns) noexcept nogil:
-    cdef void* moved
-    cdef Segment* segment
-    if size == 0:
-        return 0
-    if stream.segment_count == stream.segment_capacity:
-        moved = realloc(stream.segments, (2 * stream.segment_capacity + 64) * sizeof(Segment))
-        if moved == NULL:
-            return -1
-        stream.segments = <Segment*> moved
-        stream.segment_capacity = 2 * stream.segment_capacity + 64
-    segment = &stream.segments[stream.segment_count]
-    segment.start, segment.end = stream.received_bytes, stream.received_bytes + size
-    segment.offset, segment.received_ns = offset, received_ns
+    if add_arrival(&stream.arrivals, stream.received_bytes, size, offset, received_ns) < 0:
+        return -1
     stream.received_bytes += size
-    stream.segment_count += 1
     return 0
 
 
-cdef Segment* segment_of(Stream* stream, int64_t position) noexcept nogil:
-    if stream.segment_at >= stream.segment_count or stream.segments[stream.segment_at].start > position:
-        stream.segment_at = 0
-    while stream.segment_at + 1 < stream.segment_count and stream.segments[stream.segment_at].end <= position:
-        stream.segment_at += 1
-    return &stream.segments[stream.segment_at]
-
-
-# Remember the undecided bytes, and the segments that they are from.
+# Remember the undecided bytes, and when they arrived.
 cdef int keep(Stream* stream, const uint8_t* data, int64_t size) noexcept nogil:
-    cdef void* moved
-    cdef int64_t gone = 0
-    if size > stream.kept_capacity:
-        moved = malloc(2 * size)
-        if moved == NULL:
-            return -1
-        memcpy(moved, data, size)
-        free(stream.kept)
-        stream.kept = <uint8_t*> moved
-        stream.kept_capacity = 2 * size
-    elif size:
-        memmove(stream.kept, data, size)
-    stream.kept_size = size
-    while gone < stream.segment_count and stream.segments[gone].end <= stream.at >> 3:
-        gone += 1
-    if gone:
-        memmove(stream.segments, stream.segments + gone, (stream.segment_count - gone) * sizeof(Segment))
-        stream.segment_count -= gone
-        stream.segment_at = 0
-    return 0
+    drop_arrivals(&stream.arrivals, stream.at >> 3)
+    return keep_bytes(&stream.kept, &stream.kept_size, &stream.kept_capacity, data, size)
 
 
 cdef class StreamOwner:
@@ -114,11 +77,12 @@ cdef class StreamOwner:
 
     def __dealloc__(self):
         free(self.stream.kept)
-        free(self.stream.segments)
+        free(self.stream.arrivals.items)
 
     def state(self) -> dict:
         """Everything that must survive, as JSON can hold it."""
         cdef Stream* stream = &self.stream
+        cdef Arrivals* arrivals = &stream.arrivals
         cdef int64_t index
         return {
             "at": stream.at, "locked": bool(stream.is_locked), "inverted": bool(stream.is_inverted),
@@ -126,11 +90,8 @@ cdef class StreamOwner:
             "garbage": [stream.garbage_bits, stream.garbage_start, stream.garbage_offset, stream.garbage_received_ns],
             "kept": (<bytes> (<char*> stream.kept)[:stream.kept_size]).hex() if stream.kept_size else "",
             "segments": [
-                [
-                    stream.segments[index].start, stream.segments[index].end, stream.segments[index].offset,
-                    stream.segments[index].received_ns,
-                ]
-                for index in range(stream.segment_count)
+                [arrivals.items[index].start, arrivals.items[index].end, arrivals.items[index].offset, arrivals.items[index].received_ns]
+                for index in range(arrivals.count)
             ],
         }
 
@@ -493,37 +454,37 @@ cdef class FrameCutter:
     cdef int accept(self, const uint8_t* data, int64_t frame_bytes, int64_t block_bytes, bint is_checked) noexcept nogil:
         cdef Stream* stream = self.stream
         cdef Frame frame
-        cdef Segment* segment
+        cdef Arrival* arrival
         if self.close_garbage() < 0:
             return -1
-        segment = segment_of(stream, stream.at >> 3)
+        arrival = arrival_of(&stream.arrivals, stream.at >> 3)
         frame.data, frame.size, frame.block_bytes = data, frame_bytes, block_bytes
         frame.source, frame.corrected = self.source, self.corrected
         frame.is_checked = is_checked
-        frame.offset = segment.offset + (stream.at >> 3) - segment.start
+        frame.offset = arrival.offset + (stream.at >> 3) - arrival.start
         stream.at += 8 * block_bytes
-        frame.received_ns = segment_of(stream, (stream.at - 1) >> 3).received_ns
+        frame.received_ns = arrival_of(&stream.arrivals, (stream.at - 1) >> 3).received_ns
         return self.on_frame(&frame)
 
     # Input without a frame. Garbage is reported when it ends, all else at once.
     cdef int give_up(self, int64_t bits, WasteReason reason) noexcept nogil:
         cdef Stream* stream = self.stream
-        cdef Segment* segment
+        cdef Arrival* arrival
         cdef int64_t first = stream.at >> 3
         if reason != WASTE_GARBAGE and self.close_garbage() < 0:
             return -1
-        segment = segment_of(stream, first)
+        arrival = arrival_of(&stream.arrivals, first)
         if reason == WASTE_GARBAGE:
             if stream.garbage_bits == 0:
                 stream.garbage_start = stream.at
-                stream.garbage_offset = segment.offset + first - segment.start
-                stream.garbage_received_ns = segment.received_ns
+                stream.garbage_offset = arrival.offset + first - arrival.start
+                stream.garbage_received_ns = arrival.received_ns
             stream.garbage_bits += bits
             stream.at += bits
             return 0
         stream.at += bits
         return self.on_waste(
-            reason, segment.offset + first - segment.start, (stream.at >> 3) - first, segment.received_ns, self.source,
+            reason, arrival.offset + first - arrival.start, (stream.at >> 3) - first, arrival.received_ns, self.source,
         )
 
     # Bytes are counted where they begin: a slip of bits may be waste of no byte, and all sizes add up to the input's.

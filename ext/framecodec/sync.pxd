@@ -2,6 +2,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
+from framecodec.arrivals cimport Arrivals
 from framecodec.encapsulation cimport encapsulation_is_idle
 
 cdef enum:
@@ -40,12 +41,6 @@ cdef struct Passed:
     int64_t packets
     int64_t bytes
     int64_t idle_bytes       # those of idle ones among them
-
-# Bytes that arrived together.
-cdef struct Segment:
-    int64_t start            # in the stream
-    int64_t end
-    int64_t received_ns
 
 # What a step found out.
 cdef enum Verdict:
@@ -107,10 +102,7 @@ cdef class Sync:
     cdef uint8_t* kept                   # undecided bytes, from `position` on
     cdef int64_t kept_size
     cdef int64_t kept_capacity
-    cdef Segment* segments               # those of the undecided bytes and of the input at hand
-    cdef int64_t segment_count
-    cdef int64_t segment_capacity
-    cdef int64_t segment_at              # the segment of the last look-up
+    cdef Arrivals arrivals               # of the undecided bytes and of the input at hand
     cdef const uint8_t* data             # the bytes at hand: position `base` on
     cdef int64_t base
     cdef int64_t end
@@ -128,7 +120,6 @@ cdef class Sync:
     cdef int accept(self, int64_t at, int32_t source, Found* found) noexcept nogil
     cdef int close_garbage(self, int32_t source, Found* found) noexcept nogil
     cdef int waste(self, int64_t start, int64_t size, bint is_truncated, int32_t source, Found* found) noexcept nogil
-    cdef Segment* segment_of(self, int64_t position) noexcept nogil
     cdef bint is_whole_segment(self, int64_t at, int64_t size) noexcept nogil
     cdef Verdict other_version(self, int64_t at, int version) noexcept nogil
     cdef Verdict judge(self, int64_t at, int64_t size, bint is_known) noexcept nogil

@@ -18,8 +18,9 @@ over, or in a `Waste`.
 cimport cython
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memset
 
+from framecodec.arrivals cimport Arrival, Arrivals, add_arrival, arrival_of, drop_arrivals, keep_bytes
 from framecodec.bits cimport load_be32
 from framecodec.encapsulation cimport ENCAPSULATION, encapsulation_size
 
@@ -126,7 +127,7 @@ cdef class Sync:
         free(self.known)
         free(self.last)
         free(self.kept)
-        free(self.segments)
+        free(self.arrivals.items)
 
     cdef void forget(self) noexcept nogil:
         cdef int apid
@@ -138,38 +139,19 @@ cdef class Sync:
         self.position = self.needed = 0
         self.garbage_size = 0
         self.kept_size = 0
-        self.segment_count = self.segment_at = 0
+        self.arrivals.count = self.arrivals.at = 0
 
     cdef int add_segment(self, int64_t size, int64_t received_ns) noexcept nogil:
-        cdef void* moved
-        cdef int64_t start = self.segments[self.segment_count - 1].end if self.segment_count else self.position + self.kept_size
-        if size == 0:
-            return 0
-        if self.segment_count == self.segment_capacity:
-            moved = realloc(self.segments, (2 * self.segment_capacity + 64) * sizeof(Segment))
-            if moved == NULL:
-                return -1
-            self.segments = <Segment*> moved
-            self.segment_capacity = 2 * self.segment_capacity + 64
-        self.segments[self.segment_count].start = start
-        self.segments[self.segment_count].end = start + size
-        self.segments[self.segment_count].received_ns = received_ns
-        self.segment_count += 1
-        return 0
-
-    cdef Segment* segment_of(self, int64_t position) noexcept nogil:
-        if self.segment_at >= self.segment_count or self.segments[self.segment_at].start > position:
-            self.segment_at = 0
-        while self.segment_at + 1 < self.segment_count and self.segments[self.segment_at].end <= position:
-            self.segment_at += 1
-        return &self.segments[self.segment_at]
+        cdef Arrivals* arrivals = &self.arrivals
+        cdef int64_t start = arrivals.items[arrivals.count - 1].end if arrivals.count else self.position + self.kept_size
+        return add_arrival(arrivals, start, size, 0, received_ns)
 
     cdef bint is_whole_segment(self, int64_t at, int64_t size) noexcept nogil:
-        cdef Segment* segment
+        cdef Arrival* arrival
         if not self.uses_frames:
             return False
-        segment = self.segment_of(at)
-        return segment.start == at and segment.end == at + size
+        arrival = arrival_of(&self.arrivals, at)
+        return arrival.start == at and arrival.end == at + size
 
     # `at`, `end` and `base` are positions in the stream; bytes are there from base to end.
     cdef int run(self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, int64_t limit) noexcept nogil:
@@ -178,7 +160,6 @@ cdef class Sync:
         cdef int64_t inside, after
         cdef const uint8_t* here
         cdef Verdict verdict
-        cdef Segment* segment
         self.data, self.base, self.end, self.is_final = data, at, at + size, is_final
         if not is_final and self.end < self.needed:
             return 0
@@ -264,22 +245,13 @@ cdef class Sync:
                     continue
             if self.garbage_size == 0:
                 self.garbage_start = at
-                self.garbage_received_ns = self.segment_of(at).received_ns if self.segment_count else -1
+                self.garbage_received_ns = arrival_of(&self.arrivals, at).received_ns if self.arrivals.count else -1
             self.garbage_size += 1
             at += 1
         if is_final and at >= self.end and self.close_garbage(source, found) < 0:
             return -1
         self.position = at
-        # Segments that ended are done with.
-        if self.segment_count:
-            segment = self.segment_of(at)
-            inside = segment - self.segments
-            if segment.end <= at:
-                inside += 1
-            if inside:
-                memmove(self.segments, self.segments + inside, (self.segment_count - inside) * sizeof(Segment))
-                self.segment_count -= inside
-                self.segment_at = 0
+        drop_arrivals(&self.arrivals, at)
         return 1 if found.packet_count >= limit and at < self.end else 0
 
     # The undamaged case, as fast as it can be: known packets that lead to known packets. Returns where it no longer holds.
@@ -311,7 +283,7 @@ cdef class Sync:
             following = load_be32(here + header + size)
             if ((following ^ head) & VERSION_AND_APID) and (following >> 29 != version or not known[apid_of(following)]):
                 break
-            if at < whole_from or after > whole_to:          # not inside the segment of the packets before
+            if at < whole_from or after > whole_to:          # not inside what the packets before arrived in
                 self.place(at, after, &whole_from, &whole_to, &origin, &received_ns)
             packet.data, packet.head, packet.size, packet.source = here, head, <int32_t> size, source
             packet.offset, packet.received_ns = at + header - origin, received_ns
@@ -327,21 +299,21 @@ cdef class Sync:
     cdef void place(
         self, int64_t at, int64_t after, int64_t* whole_from, int64_t* whole_to, int64_t* origin, int64_t* received_ns,
     ) noexcept nogil:
-        cdef Segment* segment
-        if self.segment_count == 0:
+        cdef Arrival* arrival
+        if self.arrivals.count == 0:
             whole_from[0], whole_to[0] = 0, INT64_MAX
             return
-        origin[0] = self.segment_of(at).start if self.uses_frames else 0
-        segment = self.segment_of(after - 1)
-        received_ns[0] = segment.received_ns
-        whole_from[0], whole_to[0] = segment.start, segment.end
-        if at < segment.start:                               # it began in an earlier one: this is true of it alone
+        origin[0] = arrival_of(&self.arrivals, at).start if self.uses_frames else 0
+        arrival = arrival_of(&self.arrivals, after - 1)
+        received_ns[0] = arrival.received_ns
+        whole_from[0], whole_to[0] = arrival.start, arrival.end
+        if at < arrival.start:                               # it began in an earlier one: this is true of it alone
             whole_from[0], whole_to[0] = at, after
 
     cdef int accept(self, int64_t at, int32_t source, Found* found) noexcept nogil:
         cdef const uint8_t* header = self.data + (at - self.base) + self.record_header
         cdef Packet* packet
-        cdef Segment* segment
+        cdef Arrival* arrival
         cdef int apid = apid_of(load_be32(header))
         if self.close_garbage(source, found) < 0:
             return -1
@@ -353,11 +325,11 @@ cdef class Sync:
         packet.source = source
         packet.offset = at + self.record_header
         packet.received_ns = -1
-        if self.segment_count:
+        if self.arrivals.count:
             if self.uses_frames:
-                packet.offset -= self.segment_of(at).start
-            segment = self.segment_of(at + self.record_header + packet.size - 1)
-            packet.received_ns = segment.received_ns
+                packet.offset -= arrival_of(&self.arrivals, at).start
+            arrival = arrival_of(&self.arrivals, at + self.record_header + packet.size - 1)
+            packet.received_ns = arrival.received_ns
         if not self.known[apid]:
             self.known[apid] = 1
             self.known_count += 1
@@ -378,10 +350,10 @@ cdef class Sync:
         waste.offset, waste.size, waste.source = start, size, source
         waste.kind = WASTE_TRUNCATED if is_truncated else WASTE_GARBAGE
         waste.received_ns = self.garbage_received_ns if not is_truncated else -1
-        if self.segment_count and start >= self.segments[0].start:
+        if self.arrivals.count and start >= self.arrivals.items[0].start:
             if self.uses_frames:
-                waste.offset -= self.segment_of(start).start
-            waste.received_ns = self.segment_of(start).received_ns
+                waste.offset -= arrival_of(&self.arrivals, start).start
+            waste.received_ns = arrival_of(&self.arrivals, start).received_ns
         elif self.uses_frames:
             waste.offset = 0                                 # its frame is long gone
         return 0
@@ -547,7 +519,10 @@ cdef class Sync:
             "known": [apid for apid in range(APIDS) if self.known[apid]],
             "last": {str(apid): self.last[apid] for apid in range(APIDS) if self.last[apid] >= 0},
             "kept": (<bytes> (<char*> self.kept)[:self.kept_size]).hex() if self.kept_size else "",
-            "segments": [[self.segments[index].start, self.segments[index].end, self.segments[index].received_ns] for index in range(self.segment_count)],
+            "segments": [
+                [self.arrivals.items[index].start, self.arrivals.items[index].end, self.arrivals.items[index].received_ns]
+                for index in range(self.arrivals.count)
+            ],
         }
 
     def set_state(self, state: dict) -> None:
@@ -568,22 +543,9 @@ cdef class Sync:
         if self.keep(<const uint8_t*> <char*> kept, len(kept)) < 0:
             raise MemoryError
         for start, end, received_ns in state["segments"]:
-            if self.add_segment(end - start, received_ns) < 0:
+            if add_arrival(&self.arrivals, start, end - start, 0, received_ns) < 0:
                 raise MemoryError
-            self.segments[self.segment_count - 1].start, self.segments[self.segment_count - 1].end = start, end
 
     # Remember the undecided bytes.
     cdef int keep(self, const uint8_t* data, int64_t size) noexcept nogil:
-        cdef void* moved
-        if size > self.kept_capacity:
-            moved = malloc(2 * size)
-            if moved == NULL:
-                return -1
-            memcpy(moved, data, size)
-            free(self.kept)
-            self.kept = <uint8_t*> moved
-            self.kept_capacity = 2 * size
-        elif size:                               # memmove may not be handed NULL, not even for nothing
-            memmove(self.kept, data, size)
-        self.kept_size = size
-        return 0
+        return keep_bytes(&self.kept, &self.kept_size, &self.kept_capacity, data, size)
