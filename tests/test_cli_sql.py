@@ -6,7 +6,11 @@ import contextlib
 import csv
 import io
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +40,7 @@ from streams.clickhouse.parameters import TYPES, WRITTEN
 from streams.clickhouse.progress import QueryProgress
 from streams.clickhouse.queries import catalogue, markdown
 from streams.errors import OrbitrackError
+from tests.processes import environment
 
 REPOSITORY = Path(__file__).parents[1]
 SQL = """
@@ -409,6 +414,25 @@ def test_completion(empty: str, typed: str, completed: list[str]) -> None:
         words = Words(row[0] for row in ask_rows(client, WORDS)[1])
 
     assert [each.text for each in words.get_completions(Document(typed), CompleteEvent())] == completed
+
+
+def test_terminal_shows_how_far_a_long_question_is(empty: str, tmp_path: Path) -> None:
+    # The address comes from the configuration: who looks is another thread than who read it.
+    question = "SELECT count() FROM numbers(60) WHERE sleepEachRow(0.1) = 0 SETTINGS max_block_size = 1"
+    terminal, far_end = pty.openpty()
+    run = subprocess.Popen(
+        [sys.executable, "-m", "streams.cli", "sql", question], stdout=subprocess.PIPE, stderr=far_end,
+        stdin=subprocess.DEVNULL, cwd=tmp_path, env=environment(database__dsn=empty) | {"TERM": "xterm"},
+    )
+    os.close(far_end)
+    shown = b""
+    with contextlib.suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as screen:     # EIO at the end
+        while piece := screen.read(4096):
+            shown += piece
+    answer = run.communicate(timeout=60)[0]
+
+    assert answer.split() == [b"count()", b"60"]
+    assert re.search(rb"asking the database: \d+ of 60 rows read", shown), shown[-500:]
 
 
 def test_cells_do_not_speak_to_the_terminal() -> None:

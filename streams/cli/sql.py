@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,20 +123,25 @@ def bind(name: str, arguments: dict[str, str]) -> tuple[str, dict[str, Any]]:
 
 
 def connection(dsn: str | None) -> Client:
+    return connector(dsn)()
+
+
+def connector(dsn: str | None) -> Callable[[], Client]:
+    """Connects when called, in any thread; what configuration says is read now, in this one."""
     from streams.clickhouse.client import connect
 
     for name in ("clickhouse_connect", "urllib3"):      # they log what we are about to say
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if dsn:
-        return connect(dsn)
+        return partial(connect, dsn)
     database = current_session().config.database
-    return connect(database.dsn, **database.login)
+    return partial(connect, database.dsn, **database.login)
 
 
 def progress_of(dsn: str | None, query_id: str) -> QueryProgress:
     from streams.clickhouse.progress import QueryProgress
 
-    return QueryProgress(lambda: connection(dsn), query_id)
+    return QueryProgress(connector(dsn), query_id)
 
 
 def converse(client: Client, limit: int | None) -> None:

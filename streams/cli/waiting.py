@@ -43,4 +43,4 @@ def waiting(what: str, look: Callable[[], str] | None = None) -> Iterator[None]:
         finally:
             is_over.set()
             if looker:
-                looker.join()
+                looker.join(LOOK_S)     # it may be waiting for somebody, too
