@@ -18,7 +18,7 @@ from streams.errors import DefinitionError
 from streams.resources import schemas
 from streams.yamlfile import Mistakes, Node, documents
 
-__all__ = ["load_elements"]
+__all__ = ["load_elements", "read_file"]
 
 Meaning = tuple[str, str, str | None]
 Known = dict[tuple[int, int], Meaning]
@@ -50,18 +50,20 @@ def load_elements(path: Path | None = None) -> Known:
     built_in = schemas("ipfix") / "enterprise.yaml"
     known = read_elements(built_in.read_text(encoding="utf-8"), "enterprise.yaml", mistakes)
     if path is not None:
-        known |= read_elements(text_of(path), path, mistakes)
+        known |= read_file(path, mistakes)
     mistakes.raise_first()
     return known
 
 
-def text_of(path: Path) -> str:
+def read_file(path: Path, mistakes: Mistakes) -> Known:
+    """The elements of one file; what is wrong with it goes to `mistakes`."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_elements(path.read_text(encoding="utf-8-sig"), path, mistakes)
     except OSError as error:
-        raise DefinitionError(f"cannot be read: {error.strerror}", file=path) from error
+        mistakes.note(DefinitionError(f"cannot be read: {error.strerror}", file=path))
     except UnicodeDecodeError as error:
-        raise DefinitionError("is not UTF-8", file=path, line=error.object[: error.start].count(b"\n") + 1) from error
+        mistakes.note(DefinitionError("is not UTF-8", file=path, line=error.object[: error.start].count(b"\n") + 1))
+    return {}
 
 
 def read_elements(text: str, file: object, mistakes: Mistakes) -> Known:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from framecodec.netflow import NetflowDecoder
+from streams.cli import main
 from streams.decode import netflow_decoder, open_decoder
 from streams.elements import load_elements
 from streams.errors import DefinitionError
@@ -190,6 +192,28 @@ def test_elements_mean_nothing_for_other_codecs(tmp_path: Path, keys: dict[str, 
     table(tmp_path, ONE_OF_EACH)
     with pytest.raises(ValidationError, match="means nothing for codec sflow"):
         Link.model_validate({"name": "a", "codec": "sflow", **keys}, context={"base": tmp_path, "environ": {}})
+
+
+def test_check_names_every_mistake_of_a_table(tmp_path: Path) -> None:
+    path = table(tmp_path, listed("element: 1, name: a, type: strnig", "element: 2, nmae: b, type: string"))
+    (tmp_path / "orbitrack.toml").write_text(f'[[link]]\nname = "edge"\ncodec = "netflow"\nelements = "{path.name}"\n')
+    for arguments in (["--config", str(tmp_path / "orbitrack.toml"), "check"], ["check", str(path)]):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 2
+        assert f"{path}:3: 'type' cannot be 'strnig'" in result.stderr
+        assert f"{path}:4: unknown key 'nmae'" in result.stderr
+    path.write_text(ONE_OF_EACH)
+    assert f"{path}: 11 enterprise elements" in CliRunner().invoke(main, ["check", str(path)]).stdout
+
+
+def test_a_worker_does_not_start_with_a_malformed_table(tmp_path: Path) -> None:
+    from streams.config import Link
+
+    path = table(tmp_path, listed("element: 1, name: a, type: strnig"))
+    context = {"base": tmp_path, "environ": {}}
+    link = Link.model_validate({"name": "edge", "codec": "netflow", "elements": str(path)}, context=context)
+    with pytest.raises(DefinitionError, match="'type' cannot be 'strnig'"):
+        open_decoder(link)                   # which the worker does for each link before it waits for Kafka
 
 
 def test_the_worker_opens_such_a_link() -> None:

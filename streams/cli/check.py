@@ -73,6 +73,8 @@ def check_config(findings: Findings, file: Path | None, name: str, *, dump: bool
     for definition, container in dict.fromkeys((link.definition, link.container) for link in named.links):
         if definition is not None:
             check_definition(findings, definition, container)
+    for elements in dict.fromkeys(link.elements for link in named.links if link.elements is not None):
+        check_elements(findings, elements)
     webhooks = None if config is None else [webhook.name for webhook in config.webhooks]
     slos = check_slos(findings, "SLOs", named.slo.files, webhooks) if named.slo.files else []
     if named.alert.rules:
@@ -135,6 +137,8 @@ def check_files(findings: Findings, files: Sequence[Path]) -> None:
             check_definition(findings, file, None)
         elif file.suffix not in (".yaml", ".yml"):
             raise UsageError(f"{file}: neither .toml, .xml, .csv nor .yaml")
+        elif is_elements(file):
+            check_elements(findings, file)
         elif is_slo(file):
             slos.append(file)
         else:
@@ -154,6 +158,12 @@ def is_slo(file: Path) -> bool:
     """Enough of a YAML file to see its apiVersion."""
     text = start_of(file)
     return "apiVersion" in text or "openslo" in text
+
+
+def is_elements(file: Path) -> bool:
+    """A list whose first entry has an `enterprise`."""
+    lines = (line for line in start_of(file).splitlines() if line and not line.startswith(("#", "---")))
+    return next(lines, "").lstrip("-{ ").startswith("enterprise")
 
 
 def is_reference(file: Path) -> bool:
@@ -183,6 +193,15 @@ def check_reference(findings: Findings, name: str, files: Sequence[Path]) -> Non
     mistakes = Mistakes()
     tables = read_reference(files, mistakes)
     findings.add(name, ", ".join(f"{len(rows)} {table}" for table, rows in tables.items()) or "nothing", mistakes.found())
+
+
+def check_elements(findings: Findings, file: Path) -> None:
+    from streams.elements import read_file
+    from streams.yamlfile import Mistakes
+
+    mistakes = Mistakes()
+    known = read_file(file, mistakes)
+    findings.add(str(file), f"{len(known)} enterprise elements", mistakes.found())
 
 
 def check_definition(findings: Findings, file: Path, container: str | None) -> None:
