@@ -521,6 +521,27 @@ def test_what_was_on_its_way_at_the_end_is_on_disk_for_the_next_run_and_counts_o
     assert log.loss_rows()["racks", "127.0.0.1", "received"] == total + 70
 
 
+def test_reports_that_overtake_a_failing_disk_make_no_frame_a_repeat(tmp_path):
+    async def scenario(collector, log, ports):
+        await fill_up(collector, log, ports, 3000, 500)
+        assert collector.spill.unread
+        append = collector.spill.append
+        collector.spill.append = lambda *_, **__: False
+        collector.report()
+        collector.spill.append = append
+        log.gate.set()
+        await until(lambda: not collector.spill.size_bytes and not collector.intake.held_bytes, "Kafka took everything")
+        return log
+
+    log = run(scenario, spilling(tmp_path))
+
+    for place, stamps in log.stamps.items():
+        repeats = Repeats()
+        assert all(repeats.take(stamp) for stamp in stamps), place
+    assert len(log.rows()) == 3000
+    assert log.loss_rows()["racks", "127.0.0.1", "received"] == 3000
+
+
 def test_a_full_disk_queue_sheds_and_counts_and_the_rest_arrives(tmp_path):
     total = 5000
 

@@ -109,6 +109,17 @@ def test_what_was_in_memory_at_the_end_takes_its_place_among_the_others(tmp_path
     ]
 
 
+def test_links_that_do_not_queue_here_come_first(tmp_path: Path) -> None:
+    spill = opened(tmp_path)
+    for number in (1, 2, 3):
+        spill.append(parcel(number))
+        spill.append(parcel(number, link="sat"))
+    spill.close()
+    spill = Spill(tmp_path, 1 << 20)
+    assert spill.open(first={"sat"}) == {"sat", "racks"}
+    assert [each.lane.link for each in read_all(spill)] == ["sat"] * 3 + ["racks"] * 3
+
+
 @pytest.mark.parametrize("cut_bytes", [1, 15, 16, 40, 500])
 def test_a_record_cut_short_by_a_kill_ends_its_file_and_costs_no_other(tmp_path: Path, cut_bytes: int) -> None:
     spill = opened(tmp_path)

@@ -86,7 +86,7 @@ class Collector:
         self.tcp: list[TcpListener] = []
         self.lanes: dict[str, Lane] = {}
         self.run_name = secrets.token_hex(8)
-        self.stamps: Counter[str] = Counter()           # batches so far, by link
+        self.stamps: Counter[str] = Counter()           # batches so far, by stream
         self.loop: asyncio.AbstractEventLoop | None = None
         self.failure: asyncio.Future[Any] | None = None
 
@@ -114,7 +114,8 @@ class Collector:
                     self.udp.append(udp)
             if self.spill is not None:
                 # After the sockets, which hold what comes while a long queue is looked through.
-                for name in self.spill.open() - self.lanes.keys():
+                streams = {lane.link for lane in self.lanes.values() if not lane.may_spill}
+                for name in self.spill.open(first=streams) - self.lanes.keys():
                     self.losses.add_link(name)
         except BaseException:
             await self.stop_listening()
@@ -211,19 +212,23 @@ class Collector:
     def put(self, parcel: Parcel) -> None:
         """The next parcel of its link: to Kafka, or behind those that are on disk already."""
         link, spill = parcel.lane.link, self.spill
-        self.stamps[link] += 1
-        parcel = replace(parcel, stamp=Stamp(f"{self.run_name}/{link}", self.stamps[link]))
+        parcel = self.stamped(parcel, link)
         if spill is None or not parcel.lane.may_spill or not (spill.unread or self.intake.held_bytes > self.spill_above_bytes):
             self.delivery.put(parcel)
         elif parcel.is_own:
             if spill.append(parcel):
                 self.let_go(parcel)
             else:
-                self.delivery.put(parcel)               # the disk fails: out of order, but not lost
+                # The disk fails. In a stream of its own, or the worker would take what waits on disk for repeats.
+                self.delivery.put(self.stamped(parcel, f"{link}/own"))
         else:
             self.let_go(parcel)
             self.put_aside(parcel, spill)
         self.read_back()
+
+    def stamped(self, parcel: Parcel, stream: str) -> Parcel:
+        self.stamps[stream] += 1
+        return replace(parcel, stamp=Stamp(f"{self.run_name}/{stream}", self.stamps[stream]))
 
     def put_aside(self, parcel: Parcel, spill: Spill) -> None:
         """Frames go to disk, flows only as long as there is much room; or are shed."""

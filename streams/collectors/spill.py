@@ -24,7 +24,7 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,8 +81,11 @@ class Spill:
     last: int = 0                       # the highest number so far
     has_failed: bool = False            # the disk said no the last time
 
-    def open(self) -> set[str]:
-        """Takes the folder; the links of what is in there. DependencyError when another process has it."""
+    def open(self, first: Collection[str] = ()) -> set[str]:
+        """Takes the folder; the links of what is in there. DependencyError when another process has it.
+
+        `first` are links whose new frames will not queue here, so that what is here of them must not wait for others.
+        """
         make_folder(self.folder)
         self.lock = (self.folder / "lock").open("wb")
         try:
@@ -92,22 +95,23 @@ class Spill:
             raise DependencyError(
                 f"[collector] spill: {self.folder} is used by another collector", hint="give each its own data_dir"
             ) from error
-        found: list[tuple[str, int, Place]] = []
+        found: list[tuple[bool, str, int, Place]] = []
         links = set()
         for number, path in sorted((int(path.stem), path) for path in self.folder.glob("[0-9]*.spill")):
             segment = Segment(path, path.open("rb+", buffering=0))
             for place, text in scan(segment, number):
                 stamp = Stamp.parse(text["stamp"].encode())
                 assert stamp is not None, text
-                found.append((stamp.stream.partition("/")[0], stamp.number, place))
+                found.append((text["link"] not in first, stamp.stream.partition("/")[0], stamp.number, place))
                 links.add(text["link"])
                 segment.pending += 1
             self.segments[number], self.last = segment, number
             self.size_bytes += segment.size_bytes
             if not segment.pending:
                 self.remove(number)
-        runs = {run: rank for rank, run in enumerate(dict.fromkeys(run for run, _, _ in found))}
-        self.unread.extend(place for _, _, place in sorted(found, key=lambda each: (runs[each[0]], each[1])))
+        runs = {run: rank for rank, run in enumerate(dict.fromkeys(run for _, run, _, _ in found))}
+        found.sort(key=lambda each: (each[0], runs[each[1]], each[2]))
+        self.unread.extend(place for *_, place in found)
         if found:
             log.warning("%s holds %d batches (%.1f MB) of an earlier run: they are sent first",
                         self.folder, len(found), self.size_bytes / 1e6)
