@@ -15,9 +15,10 @@ from collections import Counter
 from dataclasses import replace
 
 from streams.definitions.document import Element, Space
-from streams.definitions.entries import BITS_MAX, NESTING_MAX, Chain, Entries, field_size, type_size, varies
-from streams.definitions.model import Column, Expression, Field, Instruction, Layout
+from streams.definitions.entries import NESTING_MAX, Chain, field_size, type_size, varies
+from streams.definitions.model import Column, Expression, Field, Layout
 from streams.definitions.packet_time import find_time
+from streams.definitions.positions import Positions
 from streams.definitions.types import Aggregate, Array, Type
 
 __all__ = ["LayoutBuilder"]
@@ -26,28 +27,19 @@ __all__ = ["LayoutBuilder"]
 INSTRUCTIONS_MAX, ALL_INSTRUCTIONS_MAX = 200_000, 5_000_000
 
 
-class LayoutBuilder(Entries):
+class LayoutBuilder(Positions):
     all_instructions = 0
 
-    # -- what the walk keeps -------------------------------------------------------------------------------------------
     def build(self, chain: Chain) -> Layout:
-        self.full: list[Instruction] = []
-        self.tail: list[Instruction] = []
+        self.begin(chain[-1][0])
         self.fixed: list[tuple[int, int]] = []
         self.fixed_bits = 0
         self.scalars: list[tuple[int, int, bool]] = []
         self.domains = [-1]
         self.shapes: dict[str, Column] = {}  # parameter: its column, or that of an item where it is a list
-        self.open_loops: list[tuple[int, int, int]] = []
         self.lists: dict[str, int] = {}  # parameter that occurs repeatedly: its list's domain
         self.sites: dict[str, tuple[int, int]] = {}  # scalar path: field and bit (-1 unknown) of its last occurrence
-        self.bit: int | None = 0  # where the next entry begins, if that is known
-        self.starts: list[int | None] = [0]
-        self.depth = 0  # of conditions and loops
-        self.loops = 0
-        self.present: set[str] = set()  # paths of all parameters in the chain
         self.repeated = self.occurring_repeatedly(chain)
-        self.at = chain[-1][0]  # the entry at hand
         for element, space in chain:
             self.entries(element, space)
         columns = self.columns()
@@ -77,23 +69,6 @@ class LayoutBuilder(Entries):
                 column = Column(name, 0, list_domain=self.lists[path], members=(column,))
             found.append(column if column.name == name else replace(column, name=name))
         return tuple(found)
-
-    def emit(self, *instruction: str | int) -> None:
-        self.full.append(instruction)
-        self.tail.append(instruction)
-
-    def settle(self) -> None:
-        """Make the run-time position agree with a known one, before something that moves it by what it finds."""
-        if self.bit is not None:
-            self.emit("seek", self.known_bit())
-
-    def known_bit(self) -> int:
-        """Where the next entry begins, -1 if that is not known."""
-        if self.bit is None:
-            return -1
-        if self.bit > BITS_MAX:
-            self.document.fail(self.at, f"bit {self.bit} is in no packet")
-        return self.bit
 
     # -- entries -------------------------------------------------------------------------------------------------------
     def entries(self, container: Element, space: Space) -> None:
@@ -159,91 +134,6 @@ class LayoutBuilder(Entries):
         if None not in (begin, size, counted.constant, gapped.constant):
             times = max(counted.constant or 0, 0)
             self.bit = (begin or 0) + times * (size or 0) + max(times - 1, 0) * (gapped.constant or 0)
-
-    def begin_loop(self, count: Expression) -> None:
-        if self.loops >= NESTING_MAX:
-            self.document.fail(self.document.root.element, f"more than {NESTING_MAX} repeats inside each other")
-        self.open_loops.append((len(self.full), len(self.tail), self.tables.expression(count)))
-        self.emit("loop", self.open_loops[-1][2], -1)
-        self.depth += 1
-        self.loops += 1
-        self.bit = None
-
-    def end_loop(self, gap: Expression) -> None:
-        full, tail, count = self.open_loops.pop()
-        number = self.tables.expression(gap)
-        self.settle()
-        self.full.append(("next", number, full + 1))
-        self.tail.append(("next", number, tail + 1))
-        self.full[full] = ("loop", count, len(self.full))
-        self.tail[tail] = ("loop", count, len(self.tail))
-        self.depth -= 1
-        self.loops -= 1
-        self.bit = None
-
-    def move(self, entry: Element, location: Element, following: Element | None, space: Space) -> None:
-        """LocationInContainerInBits, XTCE 1.1: forwards it gives the entry's start, backwards the entry's end."""
-        reference = location.get("referenceLocation", "previousEntry")
-        offset = self.parameters.conditions.integer(location, space)
-        if reference == "previousEntry":
-            if self.bit is not None and offset.constant is not None:
-                self.bit += offset.constant
-            else:
-                self.settle()
-                self.emit("move_by", self.tables.expression(offset))
-                self.bit = None
-        elif reference == "containerStart":
-            start = self.starts[-1]
-            if start is not None and offset.constant is not None:
-                self.bit = start + offset.constant
-            else:
-                self.emit("move_to", self.tables.expression(offset))
-                self.bit = None
-        elif reference == "containerEnd":
-            size = self.needed_size(entry, space, location)
-            self.emit("move_from_end", self.tables.expression(offset.plus(size)))
-            self.bit = None
-        elif reference == "nextEntry":
-            self.before_next(entry, location, following, space, offset)
-        else:
-            self.document.fail(
-                location,
-                f"referenceLocation '{reference}' is not known",
-                "containerStart, containerEnd, previousEntry or nextEntry",
-            )
-        if self.bit is not None and self.bit < 0:
-            self.document.fail(location, f"this entry would begin {-self.bit} bits before the container")
-
-    def before_next(
-        self,
-        entry: Element,
-        location: Element,
-        following: Element | None,
-        space: Space,
-        offset: Expression,
-    ) -> None:
-        where = following.find("LocationInContainerInBits") if following is not None else None
-        if following is None or where is None or where.get("referenceLocation") not in ("containerStart", "containerEnd"):
-            self.document.fail(
-                location,
-                "nextEntry needs a next entry with a place of its own",
-                "give the next entry a LocationInContainerInBits from containerStart or containerEnd",
-            )
-        distance = self.parameters.conditions.integer(where, space)
-        if distance.constant is None or offset.constant is None:
-            self.document.fail(location, "nextEntry with a distance that changes is not supported", "a FixedValue")
-        size = self.needed_size(entry, space, location)
-        if where.get("referenceLocation") == "containerStart":
-            start = self.starts[-1]
-            if start is not None:
-                self.bit = start + distance.constant - offset.constant - size
-            else:
-                self.emit("move_to", self.tables.expression(Expression(distance.constant - offset.constant - size)))
-                self.bit = None
-        else:
-            back = distance.constant + self.needed_size(following, space, where) + offset.constant + size
-            self.emit("move_from_end", self.tables.expression(Expression(back)))
-            self.bit = None
 
     def body(self, entry: Element, space: Space) -> None:
         if len(self.full) > INSTRUCTIONS_MAX:
