@@ -218,7 +218,7 @@ class LayoutBuilder(Positions):
         elif isinstance(kind, Aggregate):
             for part, (member, inner) in zip(shape.members, kind.members, strict=True):
                 if isinstance(inner, Array) and not inner.sizes:
-                    self.document.fail(self.document.root.element, f"array member '{path}/{member}' has no DimensionList")
+                    self.document.fail(self.at, f"array member '{path}/{member}' has no DimensionList")
                 self.read(part, inner, f"{path}/{member}", inner.sizes if isinstance(inner, Array) else ())
         else:
             self.read_array(shape, kind, path, sizes)

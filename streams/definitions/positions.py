@@ -48,7 +48,7 @@ class Positions(Entries):
 
     def begin_loop(self, count: Expression) -> None:
         if self.loops >= NESTING_MAX:
-            self.document.fail(self.document.root.element, f"more than {NESTING_MAX} repeats inside each other")
+            self.document.fail(self.at, f"more than {NESTING_MAX} repeats inside each other")
         self.open_loops.append((len(self.full), len(self.tail), self.tables.expression(count)))
         self.emit("loop", self.open_loops[-1][2], -1)
         self.depth += 1
