@@ -98,7 +98,7 @@ class Document:
         if self.tree.tag != "SpaceSystem":
             self.fail(self.tree, f"the root element is '{self.tree.tag}'", "XTCE files begin with SpaceSystem")
         if "include" in local.values():
-            self.fail(next(self.tree.iter("include")), "XInclude is not supported", "xmllint --xinclude makes one file of several")
+            self.fail(next(self.tree.iter("include")), "XInclude is not supported", "xmllint --xinclude makes it one file")
         self.attribute(self.tree, "name")
         self.root = Space(self.tree, None)
 
