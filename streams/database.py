@@ -1,7 +1,7 @@
 """The database as a role needs it at its start: there, migrated, and knowing what operators have written down.
 
     await wait_for_database(config.database)
-    await load_reference_files(config)
+    await load_reference_rows(config.database, read_reference(config.reference.files))
 
 It waits visibly, up to `[database] wait`, and says what it did in log lines.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streams.clickhouse.client import connect
 from streams.clickhouse.migrate import migrate
@@ -18,14 +18,16 @@ from streams.clickhouse.reference import load_reference
 from streams.clock import NS
 from streams.errors import DependencyError
 from streams.kafka import retry_visibly
-from streams.reference import read_reference
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clickhouse_connect.driver.client import Client
 
-    from streams.config import Config, Database
+    from streams.config import Database
+    from streams.reference import Row
 
-__all__ = ["load_reference_files", "open_client", "wait_for_database"]
+__all__ = ["load_reference_rows", "open_client", "wait_for_database"]
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +49,12 @@ async def wait_for_database(database: Database) -> list[str]:
     return applied
 
 
-async def load_reference_files(config: Config) -> None:
-    """Makes entities, maintenance and contacts say what `[reference] files` list. Errors as above, ConfigError for a file."""
-    tables = read_reference(config.reference.files)
+async def load_reference_rows(database: Database, tables: Mapping[str, Mapping[Any, Row]]) -> None:
+    """Makes entities, maintenance and contacts say what files list (streams.reference.read_reference). Errors as above."""
 
     def load() -> None:
-        with open_client(config.database) as client:
+        with open_client(database) as client:
             for change in load_reference(client, tables):
-                log.warning("%s", change)
+                log.warning("loaded %s", change)
 
-    await retry_visibly("ClickHouse", lambda: asyncio.to_thread(load), (DependencyError,), config.database.wait_ns / NS)
+    await retry_visibly("ClickHouse", lambda: asyncio.to_thread(load), (DependencyError,), database.wait_ns / NS)

@@ -26,10 +26,11 @@ from streams.clickhouse.native import TABLES
 from streams.clickhouse.rollup import Rollup
 from streams.clickhouse.sink import DeadLetter, Held, Place, Sink
 from streams.clock import Clock, wall_clock_ns
-from streams.database import load_reference_files, open_client, wait_for_database
+from streams.database import load_reference_rows, open_client, wait_for_database
 from streams.errors import DependencyError
 from streams.folders import make_folder
 from streams.kafka import BatchError, Topics, read_batch, wait_for_topics
+from streams.reference import read_reference
 from streams.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -314,11 +315,13 @@ def run(config: Config, log_level: str = "WARNING") -> None:
     from streams.shell import EXIT_FAILED, run_app
 
     make_folder(config.data_dir)
+    # Mistakes in files are said before anything is waited for.
+    tables = read_reference(config.reference.files)
 
     async def prepare() -> None:
         await wait_for_topics(config.kafka)
         await wait_for_database(config.database)
-        await load_reference_files(config)
+        await load_reference_rows(config.database, tables)
 
     asyncio.run(prepare())
     run_app(create_app(config), log_level)

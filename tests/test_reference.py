@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +15,12 @@ from streams.cli import main
 from streams.clickhouse.client import connect
 from streams.clickhouse.cluster import cluster_of
 from streams.clickhouse.reference import load_reference
+from streams.config import Database
+from streams.database import load_reference_rows
 from streams.errors import DefinitionError
 from streams.reference import read_reference
 from streams.yamlfile import Mistakes
+from tests.processes import environment
 
 SITES = """
 entities:
@@ -177,6 +183,29 @@ def test_migrate_loads_what_the_configuration_names_and_check_judges_it(database
     assert "loaded" not in again.output
     assert "reference: 2 entities, 2 maintenance" in check.output
     assert f"{tmp_path / 'sites.yaml'}: 2 entities, 2 maintenance" in alone.output
+
+
+def test_store_loads_them_at_its_start_and_says_so(database: str, write, caplog: pytest.LogCaptureFixture) -> None:
+    tables = read_reference([write("sites.yaml", SITES)])
+
+    asyncio.run(load_reference_rows(Database(dsn=database), tables))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "loaded entities: 2 new, 0 changed, 0 deleted", "loaded maintenance: 2 new, 0 changed, 0 deleted"
+    ]
+
+
+def test_store_does_not_wait_for_anything_with_a_mistake_in_a_file(write, tmp_path: Path) -> None:
+    write("sites.yaml", "entities:\n- {entity: a, sight: b}\n")
+    config = write("orbitrack.toml", '[kafka]\nbootstrap = "127.0.0.1:1"\n[reference]\nfiles = ["sites.yaml"]\n')
+
+    store = subprocess.run(
+        [sys.executable, "-m", "streams.cli", "--config", config, "store"], env=environment(data_dir=tmp_path / "data"),
+        capture_output=True, text=True, timeout=120, check=False,
+    )
+
+    assert store.returncode == 2
+    assert store.stderr.endswith("sites.yaml:2: unknown key 'sight'\n  at entities[0].sight\n  hint: did you mean 'site'?\n")
 
 
 def test_rows_of_a_cluster_are_deleted_where_they_lie() -> None:
