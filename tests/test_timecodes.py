@@ -11,10 +11,13 @@ import pytest
 
 from framecodec.timecodes import EPOCH_1958_NS, decode, to_utc_ns
 from streams import definitions
+from streams.config import Link
+from streams.decode import open_decoder
 from streams.timecodes import TimeCode, time_code
 from tests.conftest import testdata
 from tests.oracle import space_packets
 from tests.satellite import decode as timed
+from tests.satellite import frames
 
 SEED = 20261123
 SECOND = 1_000_000_000
@@ -272,3 +275,14 @@ def test_the_links_time_comes_before_the_definitions() -> None:
     assert [row["time"].value // 10**6 - later * 1000 for row in elsewhere.packets] == [
         row["time"].value // 10**6 for row in known.packets
     ]
+
+
+def test_a_configured_link_says_its_packets_time() -> None:
+    days = (SINCE_1958 // 86_400).to_bytes(2, "big") + (43_200_000).to_bytes(4, "big") + bytes(2)
+    packet = space_packets.packet(5, 0, days + b"data", secondary=1)
+    received = NOON * SECOND + 250_000_000
+    for time, wanted in (("cds", NOON * SECOND), (None, received)):
+        link = Link(name="link", codec="ccsds-packets", time=time)
+        out = open_decoder(link).decode(frames([(received, "192.0.2.1", packet)]))
+        [came] = [row for batch in out.derived for row in batch.to_pylist() if row["metric"] == "packets_rx"]
+        assert came["time"].value == wanted
