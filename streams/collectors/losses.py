@@ -23,6 +23,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -142,7 +143,7 @@ class Losses:
         rows: dict[tuple[str, int], list[Row]] = {}
 
         def add(link: str, entity: str, metric: str, value: float, unit: str) -> None:
-            partition = partition_of(address_bytes(entity) or entity.encode(), partitions)
+            partition = partition_of_entity(entity, partitions)
             rows.setdefault((link, partition), []).append((entity, metric, value, unit))
 
         for (link, entity, metric), frames in counts.items():
@@ -150,6 +151,11 @@ class Losses:
         for (link, sender), skew_ns in skews_ns.items():
             add(link, sender, "clock_skew", skew_ns / NS, "s")
         return [(link, partition, as_frames(link, each, now_ns)) for (link, partition), each in sorted(rows.items())]
+
+
+@lru_cache(SENDERS_MAX)
+def partition_of_entity(entity: str, partitions: int) -> int:
+    return partition_of(address_bytes(entity) or entity.encode(), partitions)
 
 
 def as_frames(link: str, rows: list[Row], now_ns: int) -> pa.RecordBatch:
