@@ -324,3 +324,73 @@ def test_killed_alerter_decides_everything_once(tmp_path):
     assert len(waiting(killed)) > 100
     for box in (killed, straight):
         box.close()
+
+
+POLLED = textwrap.dedent("""
+    import sys
+    from pathlib import Path
+    from streams.alert import Alerter
+    from streams.webhooks import Outbox
+    from tests.test_alert import BURN, HOOK, live
+
+    alerter = Alerter([BURN], Outbox(Path(sys.argv[1])), [HOOK])
+    print("ready", flush=True)
+    # The database is asked at once after a start: what it said last it says again.
+    for minute in live(alerter, alerter.applied.get(0, -1)):
+        print(minute, flush=True)
+    print("done", flush=True)
+""")
+BURN = Rule("Burn:slo", "burn_rate", "burn_rate", for_ns=60 * NS, keep_firing_for_ns=60 * NS, poll=Levels("burn_rate"))
+
+
+def answers() -> list[Answer]:
+    dice = random.Random(12)
+    found = []
+    for _ in range(120):
+        answer = Answer(BURN.name)
+        for entity in range(6):
+            verdict = dice.choice((1, 1, -1, 0))
+            answer.add(f"e{entity}", float(verdict), verdict)
+        found.append(answer)
+    return found
+
+
+def live(alerter: Alerter, heard: int):
+    """Every minute a record of windows and an answer, from the minute that was heard last."""
+    for minute, answer in enumerate(answers()):
+        if minute < heard:
+            continue
+        alerter.take(0, minute, record(6 * minute, a=20), now(6 * minute))
+        alerter.hear([answer], now(6 * minute), now(6 * minute))
+        yield minute
+
+
+def test_killed_alerter_decides_every_answer_once(tmp_path):
+    dice = random.Random(int(os.environ.get("SEED", "22")))
+    print("seed: SEED=22 pytest tests/test_alert.py -k every_answer")
+    straight = Outbox(tmp_path / "straight.sqlite")
+    assert len(list(live(Alerter([BURN], straight, [HOOK]), -1))) == 120
+    environ = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'ext'}"}
+    path, kills, line = tmp_path / "killed.sqlite", 0, ""
+    while line != "done\n" and kills < 40:
+        process = subprocess.Popen([sys.executable, "-c", POLLED, str(path)], env=environ, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(dice.randrange(5, 40)):
+            line = process.stdout.readline()
+            if line in ("done\n", ""):
+                break
+        process.send_signal(signal.SIGKILL)
+        kills += 1
+        process.wait(30)
+        process.stdout.close()
+    assert (line, kills >= 3) == ("done\n", True)
+    killed = Outbox(path)
+
+    def told(box):
+        return [(identity, {**decode(content).to_pylist()[0], "at": None}) for _, identity, content in box.unpublished(9999)]
+
+    assert told(killed) == told(straight)
+    assert waiting(killed) == waiting(straight)
+    assert len(waiting(killed)) > 20
+    for box in (killed, straight):
+        box.close()
