@@ -204,6 +204,12 @@ def test_three_bytes_inside_a_packet_cost_at_most_that_one(jpss: definitions.Def
         recovered = {data[row["offset"] : row["offset"] + row["size_bytes"]] for row in out.packets}
         assert len(recovered & packets) >= 99, f"at {place}, seed {SEED}"
         assert out.tiles(len(data))
+        # What is left over: the three, where the packet's length says that the next one begins; or all that was the packet's.
+        assert [(row["reason"], row["offset"], row["size_bytes"]) for row in out.rejects] in (
+            [("garbage", 71 * 50, 3)],
+            [("garbage", 71 * 50, 74)],
+            [("garbage", 71 * 51, 3)],
+        )
 
 
 def test_a_damaged_length_costs_one_packet(jpss: definitions.Definition, jpss_bytes: bytes) -> None:

@@ -194,7 +194,7 @@ cdef class Plan:
         cdef LayoutC* layout
         cdef int status
         cdef bint has_short
-        cdef uint8_t* zeros = NULL
+        cdef const uint8_t* zeros = NULL
         cdef int64_t zeros_bytes = 0
         if count == 0:
             return OK
@@ -222,7 +222,7 @@ cdef class Plan:
             if self.layouts[container].fixed_bytes > zeros_bytes:
                 zeros_bytes = self.layouts[container].fixed_bytes
             begins[container + 1] += begins[container]
-        zeros = <uint8_t*> calloc(zeros_bytes + 8, 1)
+        zeros = <const uint8_t*> calloc(zeros_bytes + 8, 1)
         if zeros == NULL:
             free(order)
             free(begins)
@@ -267,7 +267,7 @@ cdef class Plan:
                 break
         free(order)
         free(begins)
-        free(zeros)
+        free(<void*> zeros)
         return status
 
     # The usual case: packets of one container where everything is at a constant place. SHORT, and nothing done, if one is too short.
