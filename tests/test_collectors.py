@@ -521,6 +521,26 @@ def test_what_was_on_its_way_at_the_end_is_on_disk_for_the_next_run_and_counts_o
     assert log.loss_rows()["racks", "127.0.0.1", "received"] == total + 70
 
 
+def test_what_is_on_disk_of_a_link_that_is_not_configured_any_more_is_sent(tmp_path):
+    async def first(collector, log, ports):
+        await fill_up(collector, log, ports, 3000, 500)
+        await collector.finish(flush_s=0.05)
+
+    async def second(collector, log, ports):
+        collector.report()
+        await until(lambda: not collector.spill.size_bytes, "the earlier run is sent")
+        collector.report()
+        return log
+
+    config = spilling(tmp_path)
+    run(first, config)
+    others = [link.model_copy(update={"name": f"new-{link.name}"}) for link in config.links]
+    log = run(second, config.model_copy(update={"links": others}))
+
+    assert len(log.rows("racks")) == 3000
+    assert {"new-racks", "new-sat"} <= {link for link, _, _ in log.loss_rows()}
+
+
 def test_reports_that_overtake_a_failing_disk_make_no_frame_a_repeat(tmp_path):
     async def scenario(collector, log, ports):
         await fill_up(collector, log, ports, 3000, 500)

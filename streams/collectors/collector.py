@@ -114,9 +114,7 @@ class Collector:
                     self.udp.append(udp)
             if self.spill is not None:
                 # After the sockets, which hold what comes while a long queue is looked through.
-                streams = {lane.link for lane in self.lanes.values() if not lane.may_spill}
-                for name in self.spill.open(first=streams) - self.lanes.keys():
-                    self.losses.add_link(name)
+                self.spill.open(first={lane.link for lane in self.lanes.values() if not lane.may_spill})
         except BaseException:
             await self.stop_listening()
             raise
