@@ -541,6 +541,32 @@ def test_what_is_on_disk_of_a_link_that_is_not_configured_any_more_is_sent(tmp_p
     assert {"new-racks", "new-sat"} <= {link for link, _, _ in log.loss_rows()}
 
 
+def test_a_stream_goes_on_behind_what_is_on_disk_of_it(tmp_path):
+    async def send(collector, ports, numbers: range):
+        _, writer = await asyncio.open_connection("127.0.0.1", ports["sat"])
+        writer.write(b"".join(packet(number, 1000) for number in numbers))
+        await writer.drain()
+        await until(lambda: collector.losses.total("received") == len(numbers), "all packets read")
+        writer.close()
+
+    async def first(collector, log, ports):
+        log.gate.clear()
+        await send(collector, ports, range(300))
+        await collector.finish(flush_s=0.05)
+        return log
+
+    async def second(collector, log, ports):
+        await send(collector, ports, range(300, 340))
+        await until(lambda: len(log.rows("sat")) >= 340, "what was on disk, and what is new")
+        return log
+
+    config = spilling(tmp_path)
+    assert run(first, config).rows() == []
+    rows = run(second, config).rows("sat")
+
+    assert [struct.unpack(">I", row["frame"][6:10])[0] for row in rows] == list(range(340))
+
+
 def test_reports_that_overtake_a_failing_disk_make_no_frame_a_repeat(tmp_path):
     async def scenario(collector, log, ports):
         await fill_up(collector, log, ports, 3000, 500)

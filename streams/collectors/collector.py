@@ -114,7 +114,9 @@ class Collector:
                     self.udp.append(udp)
             if self.spill is not None:
                 # After the sockets, which hold what comes while a long queue is looked through.
-                self.spill.open(first={lane.link for lane in self.lanes.values() if not lane.may_spill})
+                streams = {lane.link for lane in self.lanes.values() if not lane.may_spill}
+                for _ in range(self.spill.open(first=streams)):
+                    self.take_back(self.spill)      # however much: what comes next of a stream must stay behind it
         except BaseException:
             await self.stop_listening()
             raise
@@ -246,15 +248,18 @@ class Collector:
     def read_back(self) -> None:
         """From disk to Kafka, as far as there is room in memory."""
         for _ in range(READ_BACK_MAX):
-            if self.spill is None or self.intake.held_bytes > self.spill_above_bytes:
+            if self.spill is None or not self.spill.unread or self.intake.held_bytes > self.spill_above_bytes:
                 return
-            try:
-                parcel = self.spill.read()
-            except (OSError, ValueError) as error:
-                self.fail(DependencyError(f"[collector] spill: {self.spill.folder} cannot be read: {error}"))
-                return
-            if parcel is None:
-                return
+            self.take_back(self.spill)
+
+    def take_back(self, spill: Spill) -> None:
+        """The oldest parcel on disk to Kafka."""
+        try:
+            parcel = spill.read()
+        except (OSError, ValueError) as error:
+            self.fail(DependencyError(f"[collector] spill: {spill.folder} cannot be read: {error}"))
+            return
+        if parcel is not None:
             self.intake.force(parcel)
             self.delivery.put(parcel)
 

@@ -81,10 +81,10 @@ class Spill:
     last: int = 0                       # the highest number so far
     has_failed: bool = False            # the disk said no the last time
 
-    def open(self, first: Collection[str] = ()) -> set[str]:
-        """Takes the folder; the links of what is in there. DependencyError when another process has it.
+    def open(self, first: Collection[str] = ()) -> int:
+        """Takes the folder. DependencyError when another process has it.
 
-        `first` are links whose new frames will not queue here, so that what is here of them must not wait for others.
+        `first` are links whose new frames will not queue here: what is here of them is read first; returns how many parcels.
         """
         make_folder(self.folder)
         self.lock = (self.folder / "lock").open("wb")
@@ -96,14 +96,12 @@ class Spill:
                 f"[collector] spill: {self.folder} is used by another collector", hint="give each its own data_dir"
             ) from error
         found: list[tuple[bool, str, int, Place]] = []
-        links = set()
         for number, path in sorted((int(path.stem), path) for path in self.folder.glob("[0-9]*.spill")):
             segment = Segment(path, path.open("rb+", buffering=0))
             for place, text in scan(segment, number):
                 stamp = Stamp.parse(text["stamp"].encode())
                 assert stamp is not None, text
                 found.append((text["link"] not in first, stamp.stream.partition("/")[0], stamp.number, place))
-                links.add(text["link"])
                 segment.pending += 1
             self.segments[number], self.last = segment, number
             self.size_bytes += segment.size_bytes
@@ -115,7 +113,7 @@ class Spill:
         if found:
             log.warning("%s holds %d batches (%.1f MB) of an earlier run: they are sent first",
                         self.folder, len(found), self.size_bytes / 1e6)
-        return links
+        return sum(not is_other for is_other, *_ in found)
 
     @property
     def free_bytes(self) -> int:
