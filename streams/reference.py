@@ -35,6 +35,7 @@ Row = dict[str, Any]
 # A pass schedule of a year for a fleet has 100,000 rows; more than this is a wrong file.
 FILE_BYTES_MAX = 64 << 20
 SECONDS_MAX = (1 << 32) - 1                 # of DateTime
+ID_DIGITS_MAX = 20                          # of 64 bits
 
 
 def name(node: Node) -> str:
@@ -65,7 +66,7 @@ def attributes(node: Node) -> dict[str, str]:
 
 def identifier(node: Node) -> int:
     text = str(node.value)
-    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 64:
+    if not text.isascii() or not text.isdigit() or len(text) > ID_DIGITS_MAX or int(text) >= 1 << 64:
         node.fail(f"'{node.key}' must be a whole number from 0, not {node.describe()}", "leave it out to get one")
     return int(text)
 
@@ -94,9 +95,9 @@ def instant(node: Node) -> datetime:
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day, tzinfo=UTC)
         time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
+        time = time.replace(microsecond=0, tzinfo=time.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):                     # a year before 1, after 9999
         node.fail(f"'{node.key}' must be a time, not {node.describe()}", "for example 2026-10-01T22:00:00Z")
-    time = time.replace(microsecond=0, tzinfo=time.tzinfo or UTC).astimezone(UTC)
     if not 0 <= time.timestamp() <= SECONDS_MAX:
         node.fail(f"'{node.key}' is {time:%Y-%m-%d}", "the database holds times from 1970 to 2106")
     return time

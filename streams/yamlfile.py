@@ -164,7 +164,10 @@ class Node:
     def number(self, *, minimum: float | None = None, maximum: float | None = None, below: float | None = None) -> float:
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             self.fail(f"'{self.key}' must be a number, not {self.describe()}")
-        number = float(self.value)
+        try:
+            number = float(self.value)
+        except OverflowError:                               # a whole number of hundreds of digits
+            number = float("inf")
         limits = (("at least", minimum), ("at most", maximum), ("less than", below))
         bounds = [f"{words} {limit:g}" for words, limit in limits if limit is not None]
         inside = (minimum is None or number >= minimum) and (maximum is None or number <= maximum)
