@@ -110,7 +110,11 @@ class Conditions:
                 )
             calibrated = False  # a number where a label belongs: people mean the raw value
         if field.encoding.kind == "string":
-            return Comparison(slot, calibrated, sign, value.encode(field.encoding.charset))
+            try:
+                return Comparison(slot, calibrated, sign, value.encode(field.encoding.charset))
+            except UnicodeEncodeError as error:
+                what = f"'{value[error.start]}' cannot be in '{field.path}', whose text is {field.encoding.charset}"
+                self.document.fail(element, what, "with another encoding of its type it could")
         if field.encoding.kind == "binary":
             try:
                 return Comparison(slot, calibrated, sign, bytes.fromhex(value.removeprefix("0x")))
