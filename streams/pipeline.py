@@ -11,6 +11,8 @@ I/O. What it gives and keeps depends only on what it was handed, in which order.
 
 from __future__ import annotations
 
+import json
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from streams.repeats import Stamp
 
 __all__ = ["WINDOW_NS", "Output", "Pipeline", "combine"]
+
+log = logging.getLogger(__name__)
 
 WINDOW_NS = 10 * NS
 
@@ -69,6 +73,7 @@ class Pipeline:
         )
         self.decoders: dict[str, Decoder] = {}
         self.restored: dict[str, bytes] = {}
+        self.codecs: dict[str, str] = {}               # of the links that have or had a decoder
         self.repeats = Repeats()
         self.output = Output()
         self.fed = 0                                   # batches since the last close
@@ -125,7 +130,8 @@ class Pipeline:
         """State that changed since the last call, by name. Call it after `close`."""
         states = {f"decoder/{name}": decoder.snapshot() for name, decoder in self.decoders.items()}
         waiting = {f"decoder/{name}": state for name, state in self.restored.items()}
-        return {"windows": self.windower.delta(), "repeats": self.repeats.dump()} | waiting | states
+        others = {"windows": self.windower.delta(), "repeats": self.repeats.dump(), "codecs": json.dumps(self.codecs).encode()}
+        return others | waiting | states
 
     def snapshot(self, shard: int, shards: int) -> dict[str, bytes]:
         """One shard of the state that deltas do not repeat."""
@@ -138,6 +144,8 @@ class Pipeline:
                 self.windower.load(blob, now_ns)
             elif name == "repeats":
                 self.repeats.load(blob)
+            elif name == "codecs":
+                self.codecs = json.loads(blob)
             else:
                 self.restored[name.removeprefix("decoder/")] = blob
 
@@ -151,6 +159,10 @@ class Pipeline:
                 self.decoders[key] = OwnSamplesDecoder()
             elif link is not None:
                 self.decoders[key] = open_decoder(link)
+                former, self.codecs[key] = self.codecs.get(key, link.codec), link.codec
+                if former != link.codec and key in self.restored:
+                    del self.restored[key]
+                    log.warning("link '%s' was %s and is %s: what its decoder remembered is forgotten", key, former, link.codec)
             else:
                 return None
             if state := self.restored.pop(key, None):

@@ -19,8 +19,8 @@ NOW = 1_790_000_000 * NS
 FOREVER = 1 << 62
 
 
-def config(**windows: str) -> Config:
-    return Config.model_validate({"link": [{"name": "racks", "codec": "sflow"}], "windows": windows})
+def config(codec: str = "sflow", **windows: str) -> Config:
+    return Config.model_validate({"link": [{"name": "racks", "codec": codec}], "windows": windows})
 
 
 def frames(datagrams: list[bytes], received_ns: int | list[int] = NOW, link: str = "racks") -> pa.RecordBatch:
@@ -128,6 +128,19 @@ def test_the_state_of_a_decoder_waits_for_its_first_frame() -> None:
     second.feed(frames([counters(5, 20)]), NOW)            # datagrams 2, 3 and 4 are missing
     gaps = [row["value"] for row in rows(second.close(NOW, 2).samples) if row["metric"] == "sequence_gaps"]
     assert gaps == [3.0]
+
+
+def test_a_link_that_gets_another_codec_begins_anew() -> None:
+    first, second, third = Pipeline(config()), Pipeline(config(codec="rack")), Pipeline(config(codec="rack"))
+    first.feed(frames([counters(1, 10)]), NOW)
+    first.close(NOW, 1)
+    second.load(first.delta(), NOW)
+    second.feed(frames([counters(5, 20)]), NOW)
+    assert {row["metric"] for row in rows(second.close(NOW, 2).samples)} >= {"if_in_octets"}
+    third.load(second.delta(), NOW)
+    third.feed(frames([counters(7, 30)]), NOW)
+    gaps = [row["value"] for row in rows(third.close(NOW, 3).samples) if row["metric"] == "sequence_gaps"]
+    assert gaps == [1.0]
 
 
 @pytest.mark.parametrize("seed", range(5))
