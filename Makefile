@@ -43,7 +43,7 @@ check: $(VENV)/.test
 	$(BIN)/orbitrack --config schemas/demo/orbitrack.toml check
 
 bench: $(VENV)/.bench
-	for each in decode worker store queries collect; do each=benchmarks/bench_$$each.py; echo "== $$each"; $(BIN)/python $$each || exit 1; done
+	for each in decode frames worker store queries gateway collect; do each=benchmarks/bench_$$each.py; echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 fuzz: $(VENV)/.test
 	for each in rack frames packets definitions; do $(BIN)/python -m tests.fuzz.sanitized $$each --seconds 60 || exit 1; done

@@ -20,7 +20,7 @@ from streams.offline import KINDS
 from streams.outputs import FORMATS
 from tests.conftest import REPOSITORY
 
-HEAVY = ("pyarrow", "pydantic", "faust", "aiokafka", "aiohttp", "clickhouse_connect", "rich", "lxml", "yaml", "framecodec")
+HEAVY = ("pyarrow", "pydantic", "faust", "aiokafka", "aiohttp", "clickhouse_connect", "rich", "yaml", "framecodec")
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -30,7 +30,6 @@ DOORS = {
     "aiokafka": {"kafka", "partition", "worker", "store", "alert", "collectors", "shell"},
     "clickhouse_connect": {"clickhouse"},
     "chdb": {"gateway", "embedded"},
-    "lxml": {"definitions"},
     "pydantic": {"config", "config_types", "cli"},
 }
 
