@@ -17,6 +17,8 @@ from streams.yamlfile import Node
 __all__ = ["maintenance_policy", "read_condition", "read_policies", "read_policy"]
 
 RULE_FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
+# The alert role asks every minute, and dates are counted from the first.
+REPEATED_S_MAX, REPEATED_YEAR_MIN = 366 * 86_400, 1970
 
 
 def read_policies(node: Node | None, library: Library) -> tuple[AlertPolicy, ...]:
@@ -143,6 +145,10 @@ def checked_rule(node: Node, window: MaintenanceWindow) -> str:
     frequency = re.search(r"\bFREQ=(\w+)", text)
     if not frequency or frequency[1] not in RULE_FREQUENCIES:
         node.fail(f"'{text}' does not repeat {' '.join(RULE_FREQUENCIES)}", hint)
+    if re.search(r"\bINTERVAL=0+\b", text, re.IGNORECASE):
+        node.fail(f"'{text}' stays where it is", "INTERVAL is 1 or more")
+    if window.duration_s > REPEATED_S_MAX or window.start.year < REPEATED_YEAR_MIN:
+        node.fail("what repeats may last a year at most, and begin in 1970 at the earliest")
     try:
         if not replace(window, rule=text).ever():
             node.fail(f"'{text}' never happens after {window.start}", hint)
