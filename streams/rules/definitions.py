@@ -54,6 +54,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")                # Prometheus: a labe
 RULES_MAX = 10_000
 # Increases are remembered for so long, for every port that has any. What takes longer is an SLO, or a poll.
 OVER_MAX_NS = 600 * NS
+BASELINE_MAX_S = 3660 * 86_400
 
 
 def load_rules(files: Iterable[Path]) -> list[Rule]:
@@ -249,6 +250,8 @@ def read_anomaly(entry: Node) -> Anomaly:
         (entry.get("baseline") or entry).note(
             "'baseline' is too short", "three hours at least, two seasons where there is one, and longer than 'window'"
         )
+    if baseline_s > BASELINE_MAX_S:
+        entry.need("baseline").note(f"'baseline' is longer than {BASELINE_MAX_S // 86_400} days")
     return Anomaly(
         deviations, resolve, choice(entry, "op", (">", "<", "!="), "!="), window_s, baseline_s, season_s,
         number(entry, "least", 0.0, minimum=0),
