@@ -315,6 +315,18 @@ def test_policies_are_announced_in_their_zone_with_their_reason() -> None:
     assert found == Maintenance("nights", "a*", sunday * NS, (sunday + 7200) * NS, "upgrades", ("links",), ("up",))
 
 
+def test_windows_of_a_policy_that_begin_together_all_count() -> None:
+    slos = [slo("links", more=NIGHTS % "[links]")]
+    windows = slos[0].maintenance[0].windows
+    short = replace(windows[0], duration_s=600)
+    policy = replace(slos[0].maintenance[0], windows=(*windows, short, short))
+    sunday = int(datetime(2026, 10, 25, 2, tzinfo=ZoneInfo("Europe/Stockholm")).timestamp())
+
+    found = policy_maintenance([replace(slos[0], maintenance=(policy,))], sunday - 3600, sunday + 86_400)
+
+    assert [(each.end_ns - each.start_ns) // NS for each in found] == [7200, 600]
+
+
 @pytest.mark.parametrize(("rule", "concerned"), [
     (bind([burn_rule()], [slo("links")])[0], True), (bind([burn_rule()], [slo("other")])[0], False),
     (Rule("Down", "threshold", "up"), True), (Rule("Hot", "threshold", "temp_c", labels={"slo": "links"}), False),

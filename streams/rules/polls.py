@@ -150,16 +150,16 @@ SEVERITY = {"page": "critical", "ticket": "warning", "info": "info", "warning": 
 
 def policy_maintenance(slos: Iterable[Slo], from_s: int, to_s: int) -> list[Maintenance]:
     """What the MaintenancePolicy documents announce for [from_s, to_s), each of their windows once."""
-    found: dict[tuple[str, str, int], Maintenance] = {}
+    found: list[Maintenance] = []
     named = list(slos)
     for policy in {policy.name: policy for slo in named for policy in slo.maintenance}.values():
         metrics = tuple(metric for slo in named if slo.name in policy.applies_to for metric in slo.indicator.metrics)
         for window in policy.windows:
             for entity, start_s, end_s in window.intervals(from_s, to_s):
-                found[policy.name, entity, start_s] = Maintenance(
+                found.append(Maintenance(
                     policy.name, entity, start_s * NS, end_s * NS, window.reason, policy.applies_to, metrics
-                )
-    return list(found.values())
+                ))
+    return list(dict.fromkeys(found))
 
 
 def policy_rules(slos: Iterable[Slo], webhooks: Sequence[str]) -> list[Rule]:
