@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,9 @@ def rules_of(config: Config, slos: Sequence[Slo] = ()) -> list[Rule]:
     for rule, what, hint in wrong_names(rules, webhooks, slos):
         raise ConfigError(what, path=f"rule {rule.name}", hint=hint)
     bound = [*bind(rules, slos), *policy_rules(slos, webhooks)]
-    for number, rule in enumerate(bound):
-        if any(rule.name == other.name for other in bound[:number]):
+    names = Counter(rule.name for rule in bound)
+    for rule in bound:
+        if names[rule.name] > 1:
             raise ConfigError(f"a rule and an AlertPolicy are both called '{rule.name}'", hint="give the rule another name")
     return bound
 
