@@ -195,6 +195,7 @@ def test_types_are_asked_for_once_and_only_when_needed(piece_bytes: int) -> None
     )
     assert len(asked) == 1
     assert answer('{"a":"inf"}') == '{"a":"Infinity"}\n'
+    assert answer('{"a":"inf","b":"\\u0000number:1,2"}') == '{"a":"Infinity","b":"\\u0000number:1,2"}\n'
 
 
 def test_progress_of_a_running_query_is_seen_from_beside(empty: str) -> None:

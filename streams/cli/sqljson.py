@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -16,8 +17,9 @@ __all__ = ["json_array", "named", "with_named_floats"]
 # As `decode` writes them (streams/rows.py).
 NAMES = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 NAMED = re.compile(rb'"-?(?:nan|inf)"')
-# Numbers pass through as they are written: a decimal of 38 digits is no float. The mark is not valid in a column's text.
-VERBATIM, MARKED = "\x00number:", re.compile(r'"\\u0000number:([^"]*)"')
+# Numbers pass through as they are written: a decimal of 38 digits is no float. The mark is one that no text can know.
+VERBATIM = f"{secrets.token_hex(16)}:"
+MARKED = re.compile(rf'"{VERBATIM}([^"]*)"')
 
 
 def with_named_floats(lines: Iterable[bytes], types: Callable[[], Mapping[str, str]]) -> Iterator[bytes]:
