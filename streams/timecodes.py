@@ -90,7 +90,7 @@ def widths_of(kind: str, first: int | None, second: int | None) -> dict[str, int
     """What the numbers after the colon say; ValueError where the standard has no such code."""
     if kind == "cuc" and first in range(1, 8) and (second or 0) in range(11):
         return {"basic_bytes": first or 0, "fraction_bytes": second or 0}
-    if kind == "cds" and (first or 16) in (16, 24) and second in (None, 0, 16, 32):
+    if kind == "cds" and first in (None, 16, 24) and second in (None, 0, 16, 32):
         return {"day_bits": first or 16, "submillisecond_bits": 16 if second is None else second}
     if kind.startswith("ccs") and (first or 0) in range(7) and second is None:
         return {"fraction_bytes": first or 0}

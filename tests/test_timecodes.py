@@ -230,6 +230,7 @@ def test_a_line_of_text_says_where_the_time_is(text: str, code: TimeCode) -> Non
         ("cuc", "1 to 7 and 0 to 10 octets"),
         ("cuc:8.0", "there is no such cuc"),
         ("cds:17", "16 or 24 bits of days"),
+        ("cds:0", "16 or 24 bits of days"),
         ("cds:16.8", "there is no such cds"),
         ("ccs_day:7", "0 to 6 octets of decimals"),
         ("explicit:4", "the P-field says them"),
