@@ -142,10 +142,17 @@ def connection(kafka: Kafka) -> dict[str, Any]:
     return arguments
 
 
+def no_passphrase() -> str:
+    """Nobody could type one: roles start by themselves."""
+    raise ConfigError("[kafka] key: is encrypted", hint="openssl pkey -in KEY -out PLAIN, readable for orbitrack only")
+
+
 def tls_context(kafka: Kafka) -> SSLContext:
     """Verifies the brokers' names and certificates. ConfigError for files that hold none."""
     try:
-        context: SSLContext = create_ssl_context(cafile=kafka.ca, certfile=kafka.certificate, keyfile=kafka.key)
+        context: SSLContext = create_ssl_context(
+            cafile=kafka.ca, certfile=kafka.certificate, keyfile=kafka.key, password=no_passphrase
+        )
     except OSError as error:                              # ssl.SSLError is one, and so is a file that cannot be read
         files = ", ".join(str(each) for each in (kafka.ca, kafka.certificate, kafka.key) if each is not None)
         raise ConfigError(f"[kafka] {files}: no certificates that can be used: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 from framecodec.batches import Batches
 from streams.collectors.batches import Lane, Parcel
 from streams.collectors.spill import Spill
-from streams.errors import DependencyError
+from streams.errors import DependencyError, OrbitrackError
 from streams.repeats import Stamp
 
 
@@ -166,3 +167,19 @@ def test_a_disk_without_room_is_no_room(tmp_path: Path) -> None:
     spill.segments[1].file = full
     assert not spill.append(parcel(2))
     assert spill.size_bytes == spill.segments[1].size_bytes
+
+
+def test_sizes_of_a_damaged_header_are_not_believed(tmp_path: Path) -> None:
+    (tmp_path / f"{1:012}.spill").write_bytes(struct.pack("<4sIII", b"otsp", 10, 0xFFFFFFFF, 0) + bytes(100))
+    (tmp_path / "1abc.spill").write_bytes(b"somebody else's")
+    spill = Spill(tmp_path, 1 << 20)
+    assert spill.open() == 0
+    assert spill.read() is None
+    spill.close()
+    assert (tmp_path / "1abc.spill").exists()
+
+
+def test_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(OrbitrackError, match="cannot be written"):
+        Spill(tmp_path, 1 << 20).open()

@@ -115,8 +115,11 @@ def steps_done(file: Path, seed: int, size: Size) -> int:
 def keep_steps(file: Path, fleet: Fleet) -> None:
     """Called before what it counts is sent: a fleet that is killed in between loses frames, but sends none twice."""
     new = file.with_name(f"{file.name}.new")
-    new.write_text(json.dumps({"seed": fleet.seed, "size": asdict(fleet.size), "steps": fleet.steps}) + "\n")
-    new.replace(file)
+    try:
+        new.write_text(json.dumps({"seed": fleet.seed, "size": asdict(fleet.size), "steps": fleet.steps}) + "\n")
+        new.replace(file)
+    except OSError as error:
+        raise UsageError(f"--resume {file}: cannot be written: {error.strerror}") from error
 
 
 async def simulate(

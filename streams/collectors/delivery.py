@@ -171,6 +171,7 @@ class Delivery:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        self.lanes.clear()
         if self.connection is not None:
             self.close(self.connection)
             self.connection = None

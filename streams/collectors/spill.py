@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, Any
 
 from streams.collectors.batches import PARCEL_BYTES, Lane, Parcel
 from streams.errors import DependencyError
-from streams.folders import make_folder
-from streams.kafka import decode, encode
+from streams.folders import folder_error, make_folder
+from streams.kafka import MESSAGE_BYTES_MAX, decode, encode
 from streams.repeats import Stamp
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ RECORD = struct.Struct("<4sIII")
 MAGIC = b"otsp"
 # Bounds the memory for places, a hundred bytes each.
 BATCHES_MAX = 200_000
+NUMBER_DIGITS = 12                      # in the name of a file
+# More than a collector writes: a header that says so is damaged.
+TEXT_BYTES_MAX = 64 << 10
 # A file goes when all in it is done, so more of them give room back sooner.
 FILES = 16
 
@@ -87,17 +90,19 @@ class Spill:
         `first` are links whose new frames will not queue here: what is here of them is read first; returns how many parcels.
         """
         make_folder(self.folder)
-        self.lock = (self.folder / "lock").open("wb")
         try:
+            self.lock = (self.folder / "lock").open("wb")
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.lock.close()
+            paths = sorted(self.folder.glob(f"{'[0-9]' * NUMBER_DIGITS}.spill"))
+            left = [(int(path.stem), Segment(path, path.open("rb+", buffering=0))) for path in paths]
+        except BlockingIOError as error:
             raise DependencyError(
                 f"[collector] spill: {self.folder} is used by another collector", hint="give each its own data_dir"
             ) from error
+        except OSError as error:
+            raise folder_error(self.folder, error) from error
         found: list[tuple[bool, str, int, Place]] = []
-        for number, path in sorted((int(path.stem), path) for path in self.folder.glob("[0-9]*.spill")):
-            segment = Segment(path, path.open("rb+", buffering=0))
+        for number, segment in left:
             for place, text in scan(segment, number):
                 stamp = Stamp.parse(text["stamp"].encode())
                 assert stamp is not None, text
@@ -172,7 +177,7 @@ class Spill:
         if self.current is not None and self.segments[self.current].size_bytes < self.bytes_max // FILES:
             return self.segments[self.current]
         number = self.last + 1
-        path = self.folder / f"{number:012}.spill"
+        path = self.folder / f"{number:0{NUMBER_DIGITS}}.spill"
         segment = Segment(path, path.open("xb+", buffering=0))
         self.segments[number], self.current, self.last = segment, number, number
         return segment
@@ -212,7 +217,9 @@ def scan(segment: Segment, number: int) -> Iterator[tuple[Place, dict[str, Any]]
     while segment.size_bytes < end:
         header = os.pread(segment.file.fileno(), RECORD.size, segment.size_bytes)
         try:
-            _, head_bytes, value_bytes, _ = RECORD.unpack(header)
+            magic, head_bytes, value_bytes, _ = RECORD.unpack(header)
+            if magic != MAGIC or head_bytes > TEXT_BYTES_MAX or value_bytes > MESSAGE_BYTES_MAX:
+                raise ValueError("not ours")
             size = min(RECORD.size + head_bytes + value_bytes, end - segment.size_bytes)
             text, _ = open_record(os.pread(segment.file.fileno(), size, segment.size_bytes))
         except (ValueError, struct.error) as error:

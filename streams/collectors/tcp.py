@@ -133,8 +133,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.peer = self.transport.get_extra_info("peername")[0]
-        if not self.listener.admits(self.peer):
+        peer = self.transport.get_extra_info("peername")         # None: it has gone already
+        self.peer = peer[0] if peer else ""
+        if not peer or not self.listener.admits(self.peer):
             self.listener.losses.dropped(self.listener.link.name, 1, "refused")
             self.transport.abort()
             return

@@ -12,7 +12,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import trustme
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from streams.config import Config, Kafka, Secret
 from streams.embedded.broker import broker_command, java, properties, resolve_jars
@@ -133,6 +139,14 @@ def test_who_is_refused_is_told_why(
         asyncio.run(wait_for_broker(broker.kafka(topic_prefix, **changes), deadline_s=1))
     assert re.search(reason, caplog.text + str(refused.value))
     assert PASSWORD not in caplog.text
+
+
+def test_encrypted_key_is_refused_without_asking_for_its_passphrase(broker: SecureBroker, topic_prefix: str) -> None:
+    key = load_pem_private_key((broker.folder / "client.pem").read_bytes(), password=None)
+    encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    (broker.folder / "encrypted.pem").write_bytes(encrypted)
+    with pytest.raises(ConfigError, match="is encrypted"):
+        asyncio.run(wait_for_broker(broker.kafka(topic_prefix, key=broker.folder / "encrypted.pem"), deadline_s=1))
 
 
 def test_file_without_certificates_is_named(broker: SecureBroker, topic_prefix: str, tmp_path: Path) -> None:
