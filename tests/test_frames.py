@@ -242,10 +242,25 @@ def test_17_and_more_wrong_symbols_are_refused(errors: int) -> None:
     output = decode(bytes(data), "cadu", interleave=4)
     (refused,) = [row for row in output.rejects if row["reason"] == "rs_uncorrectable"]
     assert (refused["offset"], refused["size_bytes"]) == (7 * CADU_BYTES, CADU_BYTES)
+    received = bytes(data[7 * CADU_BYTES : 8 * CADU_BYTES])
+    assert refused["detail"] == f"a codeword has more wrong symbols than can be corrected; received: {received.hex()}"
     assert [row["offset"] // CADU_BYTES for row in output.frames] == [*range(7), *range(8, 20)]
     assert output.frames[7]["lost_before"] == 1
     assert set(output.contents) <= set(wanted.contents)
     assert any("frames are missing" in row["detail"] for row in output.rejects)
+
+
+@pytest.mark.parametrize("bits", [1, 7])
+def test_octets_of_an_uncorrectable_cadu_are_kept_at_every_phase(bits: int) -> None:
+    """From the bit where the marker begins they are the CADU, whatever the phase in which it was received."""
+    data = bytearray(snpp()[: 8 * CADU_BYTES])
+    data[3 * CADU_BYTES + 4 : 3 * CADU_BYTES + 204] = bytes(200)
+    output = decode(shifted(bytes(data), bits), "cadu", interleave=4)
+    (refused,) = [row for row in output.rejects if row["reason"] == "rs_uncorrectable"]
+    octets = bytes.fromhex(refused["detail"].rpartition("received: ")[2])
+    assert len(octets) == CADU_BYTES + 1
+    number = int.from_bytes(octets, "big") >> (8 - bits)
+    assert number.to_bytes(CADU_BYTES + 1, "big")[-CADU_BYTES:] == data[3 * CADU_BYTES : 4 * CADU_BYTES]
 
 
 @pytest.mark.parametrize("seed", range(24))

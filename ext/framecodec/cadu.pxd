@@ -74,10 +74,10 @@ cdef class FrameCutter:
     cdef int32_t source
     cdef int corrected                   # by the last decode_at
 
-    # Called for what run() finds. FrameDecoder overrides them; 0 or -1.
+    # Called for what run() finds. FrameDecoder overrides them; 0 or -1. `octets`: of an uncorrectable CADU, as received; else NULL.
     cdef int on_frame(self, const Frame* frame) noexcept nogil
     cdef int on_waste(
-        self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source,
+        self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const uint8_t* octets,
     ) noexcept nogil
     # Whether the frame proves by its own check that it is one.
     cdef bint vouches(self, const uint8_t* frame, int64_t size) noexcept nogil

@@ -139,7 +139,7 @@ cdef class FrameCutter:
         return 0
 
     cdef int on_waste(
-        self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source,
+        self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const uint8_t* octets,
     ) noexcept nogil:
         return 0
 
@@ -471,6 +471,7 @@ cdef class FrameCutter:
         cdef Stream* stream = self.stream
         cdef Arrival* arrival
         cdef int64_t first = stream.at >> 3
+        cdef const uint8_t* octets = self.bytes + (first - self.base) if reason == WASTE_RS else NULL
         if reason != WASTE_GARBAGE and self.close_garbage() < 0:
             return -1
         arrival = arrival_of(&stream.arrivals, first)
@@ -484,7 +485,7 @@ cdef class FrameCutter:
             return 0
         stream.at += bits
         return self.on_waste(
-            reason, arrival.offset + first - arrival.start, (stream.at >> 3) - first, arrival.received_ns, self.source,
+            reason, arrival.offset + first - arrival.start, (stream.at >> 3) - first, arrival.received_ns, self.source, octets,
         )
 
     # Bytes are counted where they begin: a slip of bits may be waste of no byte, and all sizes add up to the input's.
@@ -496,4 +497,4 @@ cdef class FrameCutter:
         stream.garbage_bits = 0
         if size == 0:
             return 0
-        return self.on_waste(WASTE_GARBAGE, stream.garbage_offset, size, stream.garbage_received_ns, self.source)
+        return self.on_waste(WASTE_GARBAGE, stream.garbage_offset, size, stream.garbage_received_ns, self.source, NULL)

@@ -8,6 +8,9 @@ from framecodec.frame_rows cimport FrameRows
 from framecodec.header_check cimport HeaderCheck
 from framecodec.transfer cimport Header, Layout
 
+cdef enum:
+    CADU_BYTES_MAX = 2045                # a marker, eight interleaved codewords, and one octet for the phase of bits
+
 
 cdef class FrameDecoder(FrameCutter):
     cdef Layout layout
@@ -28,6 +31,7 @@ cdef class FrameDecoder(FrameCutter):
     cdef int64_t joined_capacity
     cdef int64_t input_bytes
     cdef int64_t frame_total
+    cdef char[2 * CADU_BYTES_MAX + 128] uncorrectable      # what the next reject of such a CADU says
 
     cdef StreamOwner owner_of(self, str name)
     cdef run_stream(self, Stream* stream, const uint8_t* data, int64_t size, bint is_final, int32_t source)
@@ -38,4 +42,5 @@ cdef class FrameDecoder(FrameCutter):
     # `header` is NULL for a frame that cannot be read.
     cdef int refuse_bad(self, const Header* header, const Frame* frame) noexcept nogil
     cdef int take_frame(self, const Header* header, const Frame* frame, bint has_fecf, int channel, int stream) noexcept nogil
+    cdef const char* describe_uncorrectable(self, const uint8_t* octets, int64_t size) noexcept nogil
     cdef int take_remarks(self) noexcept nogil

@@ -30,7 +30,7 @@ framecodec.channels makes packets, framecodec.frame_rows writes all other rows.
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strlen
 
 import json
 
@@ -60,6 +60,8 @@ cdef enum:
     SOURCES_MAX = 1024
     # The dictionary of senders starts anew with the next batch when it has more than this.
     SOURCE_NAMES_MAX = 65536
+
+cdef const char* HEX_DIGITS = "0123456789abcdef"
 
 EMITTED = ("derived", "frames", "packets", "payload")
 CODES = {"255,223": 32, "255,239": 16}
@@ -320,11 +322,11 @@ cdef class FrameDecoder(FrameCutter):
         return self.take_remarks() if self.reassembler.remark_count else 0
 
     cdef int on_waste(
-        self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source,
+        self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const uint8_t* octets,
     ) noexcept nogil:
         cdef const char* detail = "no frame begins here"
         if reason == WASTE_RS:
-            detail = "a codeword has more wrong symbols than can be corrected"
+            detail = self.describe_uncorrectable(octets, size)
         elif reason == WASTE_TRUNCATED:
             detail = "a frame that is not whole"
         if self.emits_derived:
@@ -333,6 +335,20 @@ cdef class FrameDecoder(FrameCutter):
             if reason == WASTE_GARBAGE and self.rows.put_event(entity_of(NO_CHANNEL), GARBAGE_BYTES, <double> size, received_ns, source) < 0:
                 return -1
         return self.rows.put_reject(<Reason> <int> reason, offset, size, received_ns, source, detail)
+
+    # Whoever has a better decoder, or a second recording of the same pass, needs what was received.
+    cdef const char* describe_uncorrectable(self, const uint8_t* octets, int64_t size) noexcept nogil:
+        cdef const char* text = "a codeword has more wrong symbols than can be corrected; received: "
+        cdef size_t at = strlen(text)
+        cdef int64_t index
+        cdef int64_t kept = min(size + (1 if self.stream.at & 7 else 0), CADU_BYTES_MAX)
+        memcpy(self.uncorrectable, text, at)
+        for index in range(kept):
+            self.uncorrectable[at] = HEX_DIGITS[octets[index] >> 4]
+            self.uncorrectable[at + 1] = HEX_DIGITS[octets[index] & 15]
+            at += 2
+        self.uncorrectable[at] = 0
+        return self.uncorrectable
 
     cdef int take_remarks(self) noexcept nogil:
         cdef int64_t index

@@ -32,7 +32,8 @@ def show_frame(link: Link, file: Path, port: int, index: int, offset: int | None
     place = f"at byte {found['offset']} of {file}, {size} bytes"
     frame = found.get("frame")
     if frame is None:
-        yield f"input {place}, rejected: {found['reason']} ({found['detail']})"
+        reason = found["detail"].partition("; received: ")[0]              # the octets follow, bit by bit
+        yield f"input {place}, rejected: {found['reason']} ({reason})"
         frame = data[:size] if found["reason"] == "frame_version" and link.codec != "cadu" else None
     else:
         yield f"{'CADU' if link.codec == 'cadu' else 'frame'} {place}"
