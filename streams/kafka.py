@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from streams.config import Kafka
 
 __all__ = [
-    "ARROW_HEADERS", "BatchError", "KafkaError", "Producer", "Topics", "committed_offsets", "connection", "create_topics",
-    "decode", "encode", "is_arrow", "log_start", "read_batch", "read_partition", "retry_visibly", "stamp_of", "tls_context",
-    "transactional_producer", "wait_for_broker", "wait_for_topics",
+    "ARROW_HEADERS", "METADATA_MAX_AGE_MS", "BatchError", "KafkaError", "Producer", "Topics", "committed_offsets", "connection",
+    "create_topics", "decode", "encode", "is_arrow", "log_start", "read_batch", "read_partition", "retry_visibly", "stamp_of",
+    "tls_context", "transactional_producer", "wait_for_broker", "wait_for_topics",
 ]
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ STAMP_HEADER = "stamp"
 
 # One batch is sealed at 256 KiB to 1 MiB; a state or output blob is cut at 900 KB. Twice that leaves room for headers.
 MESSAGE_BYTES_MAX = 4 << 20
+# A consumer of aiokafka 0.14 that looks for the start of a partition asks the leader it knows until it hears of another
+# (fetcher.py, _update_fetch_positions): after the death of a broker that took the five minutes of the default.
+METADATA_MAX_AGE_MS = 10_000
 FETCH_BYTES_MAX = 8 << 20
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5)
 
@@ -231,6 +234,7 @@ def partition_consumer(kafka: Kafka, group: str | None = None) -> AIOKafkaConsum
     return AIOKafkaConsumer(
         **connection(kafka), group_id=group, isolation_level="read_committed", auto_offset_reset="earliest",
         enable_auto_commit=False, max_partition_fetch_bytes=FETCH_BYTES_MAX, fetch_max_wait_ms=50,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
     )
 
 

@@ -30,7 +30,7 @@ from faust.transport.drivers import aiokafka as driver  # noqa: E402
 
 from streams.errors import OrbitrackError  # noqa: E402
 from streams.folders import make_folder  # noqa: E402
-from streams.kafka import tls_context  # noqa: E402
+from streams.kafka import METADATA_MAX_AGE_MS, tls_context  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -80,6 +80,7 @@ def make_app(config: Config, name: str, **settings: Any) -> faust.App:
         broker_max_poll_records=200,
         consumer_max_fetch_size=8 << 20,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         stream_wait_empty=False,
         stream_recovery_delay=0,
         broker_commit_livelock_soft_timeout=1e9,          # our transactions commit, unseen by Faust

@@ -36,9 +36,10 @@ from streams.worker import run
 
 take_in = Pipeline.feed
 
-def feed(pipeline, frames, now_ns):
-    take_in(pipeline, frames, now_ns)
+def feed(pipeline, frames, now_ns, stamp=None):
+    is_new = take_in(pipeline, frames, now_ns, stamp)
     assert not any(b"POISON" in frame.as_buffer().to_pybytes() for frame in frames["frame"]), "the mistake of this test"
+    return is_new
 
 Pipeline.feed = feed
 set_up_logging("text")
