@@ -38,8 +38,8 @@ cdef enum CalibratorKind:
     CALIBRATOR_MATH
 
 cdef enum MathOperator:
-    M_NUMBER, M_THIS, M_ADD, M_SUBTRACT, M_MULTIPLY, M_DIVIDE, M_MODULO, M_POWER, M_POWER_2, M_LN, M_LOG, M_EXP, M_INVERSE, M_FACTORIAL,
-    M_TAN, M_COS, M_SIN, M_ATAN, M_ATAN2, M_ACOS, M_ASIN, M_TANH, M_COSH, M_SINH, M_ATANH, M_ACOSH, M_ASINH, M_ABS, M_DIV, M_INT, M_SWAP,
+    M_NUMBER, M_THIS, M_OTHER, M_ADD, M_SUBTRACT, M_MULTIPLY, M_DIVIDE, M_MODULO, M_POWER, M_POWER_2, M_LN, M_LOG, M_EXP, M_INVERSE,
+    M_FACTORIAL, M_TAN, M_COS, M_SIN, M_ATAN, M_ATAN2, M_ACOS, M_ASIN, M_TANH, M_COSH, M_SINH, M_ATANH, M_ACOSH, M_ASINH, M_ABS, M_DIV, M_INT, M_SWAP,
     M_DROP, M_DUP, M_OVER, M_MIN, M_MAX, M_EQUAL, M_UNEQUAL, M_LESS, M_MORE, M_AT_MOST, M_AT_LEAST, M_AND, M_OR, M_NOT, M_BIT_AND,
     M_BIT_OR, M_BIT_XOR, M_LEFT, M_RIGHT, M_BIT_NOT
 
@@ -119,7 +119,9 @@ cdef struct CalibratorC:
 
 cdef struct MathC:
     int operator
-    double value
+    double value         # M_NUMBER
+    int slot             # M_OTHER
+    bint is_calibrated
 
 cdef struct TestC:
     int kind

@@ -87,7 +87,7 @@ cdef void calibrate(Machine* machine, const FieldC* field, Value* value, double 
         value.has_value = True
         return
     if calibrator.kind == CALIBRATOR_MATH:
-        value.has_value = compute(&machine.math[calibrator.start], calibrator.count, raw, &value.value)
+        value.has_value = compute(machine, &machine.math[calibrator.start], calibrator.count, raw, &value.value)
         return
     number = &machine.numbers[calibrator.start]
     if calibrator.kind == CALIBRATOR_POLYNOMIAL:

@@ -21,7 +21,7 @@ from libc.string cimport memcpy, memset
 from framecodec.column_runs cimport read_columns
 from framecodec.conditions cimport holds
 from framecodec.layouts cimport (
-    NO_CONTAINER, OK, OUT_OF_MEMORY, SCRATCH_BYTES, SHORT, FieldC, LayoutC, LoadC, NodeC, Value, next_packet,
+    NO_CONTAINER, OK, OUT_OF_MEMORY, SCRATCH_BYTES, SHORT, VALUE_NONE, FieldC, LayoutC, LoadC, NodeC, Value, next_packet,
 )
 from framecodec.meanings cimport finish
 from framecodec.programs cimport run_program
@@ -168,7 +168,7 @@ cdef class Plan:
             bit = load.bit
             if read_value(&self.machine, field, packet, size, &bit, slot) == OK:
                 finish(&self.machine, field, slot)
-                slot.stamp = self.machine.stamp
+                slot.stamp = self.machine.stamp if slot.kind != VALUE_NONE else 0
                 if bit > self.consulted_bits:
                     self.consulted_bits = bit
             else:

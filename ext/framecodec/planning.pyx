@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc
 
 from framecodec.bits cimport BCD, IEEE754, PACKED_BCD, TWOS_COMPLEMENT, UNSIGNED
 from framecodec.layouts cimport (
-    CALIBRATOR_MATH, CALIBRATOR_POLYNOMIAL, CALIBRATOR_SPLINE, M_NUMBER, MAKE_CALIBRATED, MAKE_LABEL, MAKE_NOTHING, MAKE_POLYNOMIAL, MAKE_SPAN,
+    CALIBRATOR_MATH, CALIBRATOR_POLYNOMIAL, CALIBRATOR_SPLINE, M_NUMBER, M_OTHER, MAKE_CALIBRATED, MAKE_LABEL, MAKE_NOTHING, MAKE_POLYNOMIAL, MAKE_SPAN,
     MAKE_TEXT, MAKE_TIME, MODE_BYTES, MODE_RANGES, MODE_REAL, MODE_SLOT, MODE_WHOLE, OP_ENTER, OP_IF, OP_ITEM, OP_LEAVE, OP_LOAD,
     OP_LOOP, OP_MOVE_BY, OP_MOVE_FROM_END, OP_MOVE_TO, OP_NEXT, OP_READ, OP_RESTORE, OP_RUN, OP_SAVE, OP_SEEK, TEST_AND,
     TEST_COMPARE, TEST_OR, CalibratorC, ExpressionC, FieldC, FixedC, InstructionC, LabelC, LayoutC, LoadC, LookupC, MathC, NodeC,
@@ -192,7 +192,7 @@ cdef build_fields(Plan plan):
                     numbers += [part for point in calibrator.points for part in point]
                 else:
                     calibrators.append((CALIBRATOR_MATH, condition, len(math), len(calibrator.program), 0, False))
-                    math += [(MATH.index(item), 0.0) if isinstance(item, str) else (M_NUMBER, item) for item in calibrator.program]
+                    math += map(math_step, calibrator.program)
         field.is_plain = (
             (field.coding in (UNSIGNED, TWOS_COMPLEMENT) or (field.coding == IEEE754 and field.width != 16)) and field.width in (8, 16, 32, 64)
             and field.making == MAKE_NOTHING and not (field.order_count or field.is_little_endian or field.is_bit_reversed)
@@ -207,13 +207,21 @@ cdef build_fields(Plan plan):
     for number, value in enumerate(numbers):
         plan.machine.numbers[number] = value
     plan.machine.math = <MathC*> zeroed(len(math), sizeof(MathC))
-    for number, (operator, value) in enumerate(math):
+    for number, (operator, value, slot, is_calibrated) in enumerate(math):
         plan.machine.math[number].operator, plan.machine.math[number].value = operator, value
+        plan.machine.math[number].slot, plan.machine.math[number].is_calibrated = slot, is_calibrated
     plan.machine.calibrators = <CalibratorC*> zeroed(len(calibrators), sizeof(CalibratorC))
     for number, (kind, condition, start, count, order, extrapolated) in enumerate(calibrators):
         plan.machine.calibrators[number].kind, plan.machine.calibrators[number].condition = kind, condition_number(plan, condition)
         plan.machine.calibrators[number].start, plan.machine.calibrators[number].count = start, count
         plan.machine.calibrators[number].order, plan.machine.calibrators[number].is_extrapolated = order, extrapolated
+
+
+def math_step(item):
+    """Operator, number, slot and whether its calibrated value counts: a MathC."""
+    if isinstance(item, str):
+        return MATH.index(item), 0.0, -1, False
+    return (M_OTHER, 0.0, item.slot, item.is_calibrated) if isinstance(item, tuple) else (M_NUMBER, item, -1, False)
 
 
 # `cells`: the cell of each scalar, -1 where it is not asked for.

@@ -3,7 +3,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.string cimport memcpy
 
 from framecodec.bits cimport IEEE754
-from framecodec.layouts cimport VALUE_REAL, VALUE_SIGNED, VALUE_UNSIGNED, FieldC, MathC, Value
+from framecodec.layouts cimport VALUE_REAL, VALUE_SIGNED, VALUE_UNSIGNED, FieldC, Machine, MathC, Value
 from framecodec.trees cimport Cells
 
 # The operators of COMPARISONS by number, on a three-way order.
@@ -13,8 +13,8 @@ cdef int compare_bytes(const uint8_t* left, int64_t left_size, const uint8_t* ri
 cdef bint compare_numbers(const Value* left, bint left_is_calibrated, const Value* right, bint right_is_calibrated, int operator) noexcept nogil
 # A number as text: whole, or the shortest that reads back the same. Returns its length; `text` has room for 40.
 cdef int64_t write_number(char* text, const Value* value, int width) noexcept nogil
-# A math operation calibrator, postfix. False where the result is no number.
-cdef bint compute(const MathC* program, int count, double raw, double* result) noexcept nogil
+# A math operation calibrator, postfix. False where the result is no number, or another parameter has none in this packet.
+cdef bint compute(const Machine* machine, const MathC* program, int count, double raw, double* result) noexcept nogil
 
 
 cdef inline int64_t whole_of(const Value* value) noexcept nogil:

@@ -15,17 +15,17 @@ from libc.string cimport memcmp, memcpy
 
 from framecodec.bits cimport IEEE754
 from framecodec.layouts cimport (
-    M_NUMBER, M_THIS, M_ADD, M_SUBTRACT, M_MULTIPLY, M_DIVIDE, M_MODULO, M_POWER, M_POWER_2, M_LN, M_LOG, M_EXP,
+    M_NUMBER, M_OTHER, M_THIS, M_ADD, M_SUBTRACT, M_MULTIPLY, M_DIVIDE, M_MODULO, M_POWER, M_POWER_2, M_LN, M_LOG, M_EXP,
     M_INVERSE, M_FACTORIAL, M_TAN, M_COS, M_SIN, M_ATAN, M_ATAN2, M_ACOS, M_ASIN, M_TANH, M_COSH, M_SINH, M_ATANH,
     M_ACOSH, M_ASINH, M_ABS, M_DIV, M_INT, M_SWAP, M_DROP, M_DUP, M_OVER, M_MIN, M_MAX, M_EQUAL, M_UNEQUAL, M_LESS,
     M_MORE, M_AT_MOST, M_AT_LEAST, M_AND, M_OR, M_NOT, M_BIT_AND, M_BIT_OR, M_BIT_XOR, M_LEFT, M_RIGHT, M_BIT_NOT,
-    VALUE_REAL, VALUE_SIGNED, VALUE_UNSIGNED, FieldC, MathC, Value,
+    VALUE_REAL, VALUE_SIGNED, VALUE_UNSIGNED, FieldC, Machine, MathC, Value,
 )
 from framecodec.trees cimport Cells
 
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 MATH = (
-    "number", "this", "+", "-", "*", "/", "%", "^", "y^x", "ln", "log", "e^x", "1/x", "x!", "tan", "cos", "sin", "atan", "atan2",
+    "number", "this", "other", "+", "-", "*", "/", "%", "^", "y^x", "ln", "log", "e^x", "1/x", "x!", "tan", "cos", "sin", "atan", "atan2",
     "acos", "asin", "tanh", "cosh", "sinh", "atanh", "acosh", "asinh", "abs", "div", "int", "swap", "drop", "dup", "over",
     "min", "max", "==", "!=", "<", ">", "<=", ">=", "&&", "||", "!", "&", "|", "xor", "<<", ">>", "~",
 )
@@ -86,7 +86,8 @@ cdef int64_t write_number(char* text, const Value* value, int width) noexcept no
     return size
 
 
-cdef bint compute(const MathC* program, int count, double raw, double* result) noexcept nogil:
+cdef bint compute(const Machine* machine, const MathC* program, int count, double raw, double* result) noexcept nogil:
+    cdef const Value* other
     cdef double stack[STACK_MAX]
     cdef int depth = 0
     cdef int index, operator
@@ -95,6 +96,13 @@ cdef bint compute(const MathC* program, int count, double raw, double* result) n
         operator = program[index].operator
         if operator == M_NUMBER or operator == M_THIS:
             stack[depth] = program[index].value if operator == M_NUMBER else raw
+            depth += 1
+            continue
+        if operator == M_OTHER:
+            other = &machine.slots[program[index].slot]
+            if other.stamp != machine.stamp or (program[index].is_calibrated and not other.has_value):
+                return False
+            stack[depth] = other.value if program[index].is_calibrated else number_of(other)
             depth += 1
             continue
         b = stack[depth - 1]

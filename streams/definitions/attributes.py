@@ -61,6 +61,7 @@ ATTRIBUTES: dict[str, frozenset[str]] = {
         "Offset": ("offsetSizeInBits",),
         "Comparison": (*INSTANCE, "comparisonOperator", "value"),
         "ParameterInstanceRef": INSTANCE,
+        "ParameterInstanceRefOperand": INSTANCE,
         "OffsetFrom": INSTANCE,
         "LinearAdjustment": ("slope", "intercept"),
         "DiscreteLookup": ("value",),

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from streams.definitions.conditions import Conditions
 from streams.definitions.document import Document, Element, Space
-from streams.definitions.model import Calibrator, Condition
+from streams.definitions.model import Calibrator, Condition, Operand
 
 __all__ = ["MATH_OPERATORS", "calibrators"]
 
@@ -86,13 +86,13 @@ def calibrators(
             match, chosen = context.find("ContextMatch"), context.find("Calibrator")
             if match is None or chosen is None:
                 document.fail(context, "ContextCalibrator needs a ContextMatch and a Calibrator")
-            found.append((conditions.match(match, space), calibrator(chosen, document)))
+            found.append((conditions.match(match, space), calibrator(chosen, document, conditions, space)))
     if default is not None:
-        found.append(((), calibrator(default, document)))
+        found.append(((), calibrator(default, document, conditions, space)))
     return tuple(found)
 
 
-def calibrator(element: Element, document: Document) -> Calibrator:
+def calibrator(element: Element, document: Document, conditions: Conditions, space: Space) -> Calibrator:
     document.expect(element, "PolynomialCalibrator", "SplineCalibrator", "MathOperationCalibrator")
     for child in element:
         if child.tag == "PolynomialCalibrator":
@@ -100,7 +100,7 @@ def calibrator(element: Element, document: Document) -> Calibrator:
         if child.tag == "SplineCalibrator":
             return spline(child, document)
         if child.tag == "MathOperationCalibrator":
-            return math_operation(child, document)
+            return math_operation(child, document, conditions, space)
     document.fail(element, f"{element.tag} is empty", "PolynomialCalibrator, SplineCalibrator or MathOperationCalibrator")
 
 
@@ -137,11 +137,11 @@ def spline(element: Element, document: Document) -> Calibrator:
     return Calibrator("spline", points=tuple(points), order=order, is_extrapolated=extrapolated)
 
 
-def math_operation(element: Element, document: Document) -> Calibrator:
+def math_operation(element: Element, document: Document, conditions: Conditions, space: Space) -> Calibrator:
     """Postfix: operands first. `this` stands for the raw value."""
     degrees = document.is_xtce_1_1
-    document.expect(element, "ValueOperand", "ThisParameterOperand", "Operator")
-    program: list[float | str] = []
+    document.expect(element, "ValueOperand", "ThisParameterOperand", "ParameterInstanceRefOperand", "Operator")
+    program: list[float | str | Operand] = []
     depth = 0
     for child in element:
         if child.tag == "ValueOperand":
@@ -149,6 +149,9 @@ def math_operation(element: Element, document: Document) -> Calibrator:
             depth += 1
         elif child.tag == "ThisParameterOperand":
             program.append("this")
+            depth += 1
+        elif child.tag == "ParameterInstanceRefOperand":
+            program.append(conditions.operand(child, space))
             depth += 1
         elif child.tag == "Operator":
             name = (child.text or "").strip()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from weakref import proxy
 
 from streams.definitions.document import Document, Element, Space
-from streams.definitions.model import Comparison, Condition, Expression, Field
+from streams.definitions.model import Comparison, Condition, Expression, Field, Operand
 from streams.errors import nearest
 
 if TYPE_CHECKING:
@@ -134,6 +134,16 @@ class Conditions:
             )
         field = self.parameters.scalar(self.document.attribute(element, "parameterRef"), space, element)
         return self.parameters.slot(field.path), field
+
+    def operand(self, element: Element, space: Space) -> Operand:
+        """ParameterInstanceRefOperand: a number, so a label or a text made of one means the raw value."""
+        slot, field = self.reference(element, space)
+        if field.encoding.kind in ("string", "binary"):
+            self.document.fail(element, f"'{field.path}' is no number")
+        calibrated = is_calibrated(element) and bool(field.calibrators or field.time)
+        if calibrated and field.time is not None and field.time.is_absolute:
+            self.document.fail(element, f"'{field.path}' is a time, and no number", 'useCalibratedValue="false": its raw value')
+        return Operand(slot, calibrated)
 
     def integer(self, element: Element, space: Space) -> Expression:
         """An IntegerValue: FixedValue, DynamicValue or DiscreteLookupList; also a bare number as text."""

@@ -231,9 +231,4 @@ def type_size(kind: Type, sizes: tuple[Expression, ...]) -> int | None:
 
 def varies(field: Field) -> bool:
     """Whether more than the bits of the field decide its value, or it is no number: then it is read packet by packet."""
-    return (
-        field.encoding.kind in ("string", "binary")
-        or field.is_number_as_text
-        or (field.calibrators and any(condition for condition, _ in field.calibrators))
-        or (field.time is not None and field.time.offset_from >= 0)
-    )
+    return field.encoding.kind in ("string", "binary") or field.is_number_as_text or field.needs_others

@@ -244,14 +244,26 @@ class LayoutBuilder(Positions):
     def read_scalar(self, scalar: int) -> None:
         number, domain, _ = self.scalars[scalar]
         field = self.tables.fields[number]
+        self.check_operands(field)
         size = field_size(field)
         at = self.known_bit()
         self.full.append(("read", number, scalar, at))
         known = at >= 0 and self.depth == 0
-        self.sites[field.path] = (number, at if known and size is not None else -1)
+        self.sites[field.path] = (number, at if known and size is not None and not field.needs_others else -1)
         if known and size is not None and domain == 0 and not varies(field):
             self.fixed.append((scalar, at))
             self.fixed_bits = max(self.fixed_bits, at + size)
         # Of what is fixed the tail keeps what somebody needs the slot of: see compiler.pruned().
         self.tail.append(self.full[-1])
         self.bit = at + size if at >= 0 and size is not None else None
+
+    def check_operands(self, field: Field) -> None:
+        """That what a calibrator takes from other parameters is there by then, if it is in the packet."""
+        for operand in field.operands:
+            path = self.parameters.slot_paths[operand.slot]
+            if path not in self.sites:
+                self.document.fail(
+                    self.at,
+                    f"'{field.path}' is calibrated with '{path}', which is not decoded before it here",
+                    "entries are decoded in their order: put its entry before this one",
+                )

@@ -15,7 +15,7 @@ from streams.timecodes import TimeCode
 
 __all__ = [
     "Calibrator", "Column", "Comparison", "Condition", "Container", "Definition", "Encoding", "Expression", "Field",
-    "Instruction", "Layout", "Node", "Parameter", "TimeCode", "TimeScale",
+    "Instruction", "Layout", "Node", "Operand", "Parameter", "TimeCode", "TimeScale",
 ]
 
 
@@ -71,16 +71,26 @@ class Encoding:
     termination: bytes = b""
 
 
+class Operand(NamedTuple):
+    """Another parameter of the packet in a math operation: its latest value; without one, there is no result."""
+
+    slot: int
+    is_calibrated: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Calibrator:
-    """`polynomial`: coefficients by rising power. `spline`: points (raw, calibrated). `math`: postfix of numbers and names."""
+    """`polynomial`: coefficients by rising power. `spline`: points (raw, calibrated).
+
+    `math`: postfix of numbers, operators, `this` (the raw value) and other parameters.
+    """
 
     kind: str
     coefficients: tuple[float, ...] = ()
     points: tuple[tuple[float, float], ...] = ()
     order: int = 1
     is_extrapolated: bool = False
-    program: tuple[float | str, ...] = ()
+    program: tuple[float | str | Operand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,17 @@ class Field(NamedTuple):  # and no dataclass: definitions have thousands, and a 
     labels: tuple[tuple[int, int, str], ...] = ()        # (lowest raw, highest raw, label), first match counts
     time: TimeScale | None = None
     is_number_as_text: bool = False                      # a string parameter with a numeric encoding
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Other parameters in its math operations."""
+        return tuple(item for _, calibrator in self.calibrators for item in calibrator.program if isinstance(item, Operand))
+
+    @property
+    def needs_others(self) -> bool:
+        """Whether its value depends on that of other parameters."""
+        is_contextual = any(condition for condition, _ in self.calibrators) or bool(self.operands)
+        return is_contextual or (self.time is not None and self.time.offset_from >= 0)
 
     @property
     def raw_format(self) -> str:

@@ -119,6 +119,7 @@ class Run:
         self.at = 0
         self.out: list[Entry] = []
         self.latest: dict[str, tuple[Any, Any]] = {}
+        self.labelled: set[str] = set()
 
     def take(self, count: int) -> str:
         if count < 0 or self.at < 0 or self.at + count > len(self.bits):
@@ -210,6 +211,8 @@ class Run:
             start = self.at
             raw, value = self.scalar(space, kind)
             self.latest[path] = raw, value
+            if kind.tag in ("EnumeratedParameterType", "BooleanParameterType"):
+                self.labelled.add(path)
             self.out.append((path, start, raw, value))
 
     def dimension(self, element: ElementTree.Element, space: Space) -> int:
@@ -411,6 +414,11 @@ class Run:
                 stack.append(float(part.text or ""))
             elif part.tag == "ThisParameterOperand":
                 stack.append(float(raw))
+            elif part.tag == "ParameterInstanceRefOperand":
+                other = self.operand(part, space)
+                if other is None:
+                    return None
+                stack.append(float(other))
             elif (part.text or "") in binary:
                 right_operand = stack.pop()
                 stack.append(binary[part.text or ""](stack.pop(), right_operand))
@@ -424,7 +432,12 @@ class Run:
                 stack.append(stack[-2])
             else:
                 stack.append(unary[part.text or ""](stack.pop()))
-        return float(stack[-1])
+        return float(stack[-1]) if not math.isnan(stack[-1]) else None
+
+    def operand(self, element: ElementTree.Element, space: Space) -> float | None:
+        path = self.reference(element.get("parameterRef", ""), space)
+        raw, value = self.latest.get(path, (None, None))
+        return raw if element.get("useCalibratedValue") == "false" or path in self.labelled else value
 
     # -- references ----------------------------------------------------------------------------------------------------
     def reference(self, text: str, space: Space) -> str:
