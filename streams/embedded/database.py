@@ -1,6 +1,7 @@
 """The embedded database as a process of its own.
 
-    python -m streams.embedded.database --path DIR [--host 127.0.0.1] [--port 8123] [--users FILE] [--metrics HOST:PORT]
+    python -m streams.embedded.database --path DIR [--host 127.0.0.1] [--port 8123] [--users FILE]
+        [--metrics HOST:PORT] [--native-port 9000]
 
 Passwords come from the environment: ORBITRACK_WRITER_PASSWORD and ORBITRACK_ANALYST_PASSWORD. On loopback a user without
 one may log in with an empty password; elsewhere it does not exist. `default` is the writer under ClickHouse's own name.
@@ -28,6 +29,7 @@ from streams.embedded.users import read_users
 from streams.errors import ConfigError, DependencyError, OrbitrackError
 from streams.folders import folder_error, make_folder
 from streams.gateway import Engine, Gateway, User
+from streams.gateway.native_port import listen_native
 from streams.telemetry import Telemetry
 
 __all__ = ["database_users", "serve_database"]
@@ -56,12 +58,14 @@ async def serve_database(
     users: list[User],
     *,
     metrics_listen: str = "",
+    native_port: int = 0,
     ready: asyncio.Event | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Serves until `stop` is set, or SIGTERM or SIGINT if there is none. Prints the ready line, then sets `ready`.
 
-    `metrics_listen` is where /metrics and /healthz are; empty: nowhere.
+    `metrics_listen` is where /metrics and /healthz are; empty: nowhere. On `native_port` clients are told to use HTTP; 0:
+    nothing listens there.
 
     ConfigError if another process has the folder; DependencyError if the port is taken.
     """
@@ -76,6 +80,7 @@ async def serve_database(
     except OSError as error:
         raise folder_error(path, error) from error
     telemetry = Telemetry("gateway")
+    native: asyncio.Server | None = None
     gateway = Gateway(engine, users, telemetry)
     runner = web.AppRunner(
         gateway.application(),
@@ -92,16 +97,20 @@ async def serve_database(
         site = web.TCPSite(runner, host, port)
         try:
             await site.start()
+            bound = runner.addresses[0][1]
+            native = await listen_native(host, native_port, http_port=bound) if native_port else None
         except OSError as error:
-            hint = "another database may be running; choose another --port"
-            raise DependencyError(f"cannot listen on {host}:{port}: {error.strerror}", retryable=False, hint=hint) from error
-        bound = runner.addresses[0][1]
+            taken = native_port if runner.addresses else port
+            hint = "another database may be running; choose another " + ("--native-port" if runner.addresses else "--port")
+            raise DependencyError(f"cannot listen on {host}:{taken}: {error.strerror}", retryable=False, hint=hint) from error
         line = {"event": "database_ready", "host": host, "port": bound, "path": str(engine.path), "version": engine.version}
         print(json.dumps(line), flush=True)
         if ready is not None:
             ready.set()
         await stop.wait()
     finally:
+        if native is not None:
+            native.close()
         await runner.cleanup()
         await gateway.close()
         await telemetry.stop()
@@ -127,14 +136,15 @@ def is_loopback(host: str) -> bool:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8123, show_default=True, help="0 for any free one.")
 @click.option("--users", "users_file", type=click.Path(path_type=Path), help="TOML file of further users.")
+@click.option("--native-port", default=0, help="Where clients of the native protocol (9000) are told to use HTTP.")
 @click.option("--metrics", default="", envvar=METRICS_LISTEN, help="HOST:PORT of /metrics and /healthz.")
-def main(path: Path, host: str, port: int, users_file: Path | None, metrics: str) -> None:
+def main(path: Path, host: str, port: int, users_file: Path | None, native_port: int, metrics: str) -> None:
     """chDB behind ClickHouse's HTTP interface."""
     passwords = (os.environ.get(WRITER_PASSWORD, ""), os.environ.get(ANALYST_PASSWORD, ""))
     try:
         users = database_users(*passwords, is_loopback=is_loopback(host))
         users += read_users(users_file, os.environ) if users_file else []
-        asyncio.run(serve_database(path, host, port, users, metrics_listen=metrics))
+        asyncio.run(serve_database(path, host, port, users, metrics_listen=metrics, native_port=native_port))
     except OrbitrackError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_status)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
@@ -25,12 +25,15 @@ from streams.gateway.errors import GatewayError
 from streams.gateway.sql import is_number, names, tokens, unquoted
 
 __all__ = [
+    "NOBODY_ROLE",
+    "READER_ROLE",
     "READ_CAPS",
     "Access",
     "User",
     "check_ast",
     "check_read_settings",
     "check_row_filters",
+    "digest",
     "nodes",
     "quoted",
     "users_xml",
@@ -91,6 +94,10 @@ PRIVATE_TABLES = names(
 GRANTS_FULL = ("GRANT ALL ON *.* WITH GRANT OPTION",)
 GRANTS_READ = ("GRANT SHOW, SELECT, dictGet ON *.*",)
 
+# Roles of the engine for users made in SQL, who come after its start. Everybody may read the database `system`.
+READER_ROLE, NOBODY_ROLE = "sql_reader", "sql_nobody"
+SHARED_ROLES: Mapping[str, tuple[str, ...]] = {READER_ROLE: GRANTS_READ, NOBODY_ROLE: ()}
+
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -102,16 +109,36 @@ class User:
     caps: Mapping[str, int] = field(default_factory=dict)  # over READ_CAPS; only for read-only users
     row_filters: Mapping[str, str] = field(default_factory=dict)  # table -> SQL condition: a row policy
     grants: tuple[str, ...] = ()  # GRANT statements without grantee; default: all, or all reading
+    # Of users made in SQL (entities.py): SHA-256 of password and salt; the role of the engine; roles made in SQL that hold.
+    digest: str = field(default="", repr=False)
+    salt: str = field(default="", repr=False)
+    engine_role: str = ""
+    roles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.name):
             raise ConfigError(f"'{self.name}' cannot be a user's name", hint="letters, digits and _")
         if self.row_filters and not self.read_only:
             raise ConfigError(f"user '{self.name}' has row filters but may write", hint="make it read-only")
+        for table in self.row_filters:
+            # The engine would apply it only while the table's database is the current one.
+            if "." not in table:
+                hint = f"write database.{table}"
+                raise ConfigError(f"user '{self.name}' has a row filter for '{table}' of no database", hint=hint)
 
     @property
     def role(self) -> str:
-        return f"gateway_{self.name}"
+        """Its role in the engine."""
+        return self.engine_role or f"gateway_{self.name}"
+
+    @property
+    def has_password(self) -> bool:
+        return bool(self.password or self.digest)
+
+    @property
+    def current_roles(self) -> tuple[str, ...]:
+        """What currentRoles() says; users made in SQL share their engine's roles, which mean nothing to anybody."""
+        return self.roles if self.engine_role else (self.role, *self.roles)
 
     def settings(self) -> dict[str, str]:
         """What holds for every query of this user."""
@@ -131,31 +158,36 @@ def quoted(text: str) -> str:
 
 
 class Access:
-    """The users of one gateway."""
+    """The users of one gateway; `made_in_sql` finds those that are not among `users`."""
 
-    def __init__(self, users: Iterable[User]) -> None:
+    def __init__(self, users: Iterable[User], made_in_sql: Callable[[str], User | None] = lambda name: None) -> None:
         self.users = {user.name: user for user in users}
+        self.made_in_sql = made_in_sql
 
     def authenticate(self, name: str, password: str) -> User:
         """The user, or AUTHENTICATION_FAILED, in a time that tells neither names nor prefixes of passwords."""
-        user = self.users.get(name)
+        user = self.users.get(name) or self.made_in_sql(name)
         # Hashes of one length; a user that does not exist is compared as well.
-        expected = hashlib.sha256((user.password if user else "\0").encode()).digest()
-        given = hashlib.sha256(password.encode(errors="surrogateescape")).digest()
+        expected = user.digest if user and user.digest else digest(user.password if user else "\0")
+        given = digest(password, user.salt if user else "")
         if not hmac.compare_digest(expected, given) or user is None:
             what = f"{name}: Authentication failed: password is incorrect, or there is no user with such name"
             raise GatewayError(516, "AUTHENTICATION_FAILED", what)
         return user
 
 
+def digest(password: str, salt: str = "") -> str:
+    return hashlib.sha256((password + salt).encode(errors="surrogateescape")).hexdigest()
+
+
 def users_xml(users: Iterable[User]) -> str:
-    """The engine's users file: chDB's only user, `default`, with nothing but one role per gateway user."""
+    """The engine's users file: chDB's only user, `default`, with nothing but one role per gateway user, and the shared ones."""
+    own = {user.role: user.grants or (GRANTS_READ if user.read_only else GRANTS_FULL) for user in users}
     roles, grants = [], []
-    for user in users:
-        lines = user.grants or (GRANTS_READ if user.read_only else GRANTS_FULL)
+    for role, lines in {**SHARED_ROLES, **own}.items():
         queries = "".join(f"<query>{escape(line)}</query>" for line in lines)
-        roles.append(f"<{user.role}><grants>{queries}</grants></{user.role}>")
-        grants.append(f"<query>GRANT {user.role}</query>")
+        roles.append(f"<{role}><grants>{queries}</grants></{role}>")
+        grants.append(f"<query>GRANT {role}</query>")
     return (
         "<clickhouse><profiles><default><implicit_select>0</implicit_select><log_queries>0</log_queries></default></profiles>"
         f"<roles>{''.join(roles)}</roles><users><default><password></password><networks><ip>::/0</ip></networks>"

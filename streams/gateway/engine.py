@@ -22,6 +22,7 @@ import chdb
 from streams.errors import ConfigError, DependencyError
 from streams.gateway import access
 from streams.gateway.access import User, quoted
+from streams.gateway.entities import Entities
 from streams.gateway.errors import GatewayError, from_engine
 from streams.gateway.forms import ExternalTable
 from streams.gateway.sql import find_call, settings_start
@@ -68,6 +69,7 @@ class Engine:
     def __init__(self, path: Path, users: list[User]) -> None:
         self.path, self.users = path.absolute(), users
         self.private = self.path / "gateway"  # our files beside the engine's
+        self.entities = Entities(self.private / "access.json", users)
         self.version, self.timezone = "", "UTC"
         self.table_functions: frozenset[str] = frozenset()
         self.lock_file: int | None = None
@@ -83,6 +85,7 @@ class Engine:
         except OSError as error:
             os.close(self.lock_file)
             raise ConfigError(f"{self.path} is in use by another gateway", hint="stop it, or use another folder") from error
+        self.entities.load()
         users, config = private / "users.xml", private / "config.xml"
         users.write_text(access.users_xml(self.users))
         config.write_text(CONFIG.format(users=users))
@@ -196,6 +199,10 @@ class Connection:
         self.run(table.create)
         if table.data:
             self.insert(f"INSERT INTO {table.quoted_name}".encode(), table.format, {}, iter((table.data,)))
+
+    def canonical(self, statement: bytes) -> str:
+        """The statement as the engine writes it; its SYNTAX_ERROR if it cannot parse it. Nothing is executed or logged."""
+        return self.value(f"{OURS}SELECT formatQuerySingleLine({quoted(statement.decode(errors='surrogateescape'))})")
 
     def value(self, query: str) -> str:
         with self.translated_errors():

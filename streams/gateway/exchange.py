@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from aiohttp import web
 
 from streams.gateway.access import User
+from streams.gateway.access_sql import is_access_statement
 from streams.gateway.blocks import BlockInfoJoiner, has_block_info
 from streams.gateway.compression import encoder_for
 from streams.gateway.engine import OURS, Answer, Connection
@@ -22,7 +23,7 @@ from streams.gateway.errors import GatewayError
 from streams.gateway.formats import Joiner, content_type, joiner_for
 from streams.gateway.forms import ExternalTable
 from streams.gateway.request import PIECE_BYTES, Body, Request
-from streams.gateway.rewrites import show_create_system_table, with_client_query_ids
+from streams.gateway.rewrites import show_create_system_table, with_client_query_ids, with_own_name
 from streams.gateway.sql import Insert, Statement, read_statement
 
 if TYPE_CHECKING:
@@ -79,7 +80,16 @@ class Exchange:
         self.check(statement)
         if statement.insert is not None and (self.user.read_only or request.reads_only):
             raise GatewayError(164, "READONLY", "Cannot execute query in readonly mode")
+        if statement.is_select and (own := await self.in_thread(lambda: with_own_name(source, self.user))) != source:
+            source, statement = own, read_statement(own)
         kind = "MUTATING" if statement.insert else await self.kind(connection, source)
+        if is_access_statement(source):
+            answer = await self.in_thread(lambda: self.administer(connection, source[: statement.end]))
+            if answer is None:
+                return web.Response(headers={**self.headers, "X-ClickHouse-Summary": Progress().summary()})
+            source, format = answer, statement.output_format
+            statement = read_statement(source)
+            statement.output_format = format
         # SET and USE are about the session; what the request says about itself must not be mixed up with it.
         sets_session = statement.first_word in (b"SET", b"USE")
         database = None if sets_session else request.database
@@ -106,6 +116,12 @@ class Exchange:
             what = "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. Use POST"
             raise GatewayError(164, "READONLY", what)
         return kind
+
+    def administer(self, connection: Connection, source: bytes) -> bytes | None:
+        """Carries out a statement about users, roles or row policies. Returns the SELECT that answers it, if any. Blocks."""
+        canonical = connection.canonical(source)
+        database = self.request.database or connection.value("SELECT currentDatabase()")
+        return self.gateway.administration.run(canonical, self.user, database)
 
     def check(self, statement: Statement) -> None:
         """What a server refuses and the engine, made for the command line, does not."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from streams.gateway.access import quoted
+import re
+from itertools import pairwise
+
+from streams.gateway.access import User, quoted
 from streams.gateway.sql import replaced, tokens, unquoted
 
-__all__ = ["show_create_system_table", "with_client_query_ids"]
+__all__ = ["show_create_system_table", "with_client_query_ids", "with_own_name"]
 
 # The first line of log_comment: Exchange.mark.
 CLIENT_QUERY_ID = b"splitByChar('\\n', Settings['log_comment'])[1]"
+# Whether to look closer at all.
+OWN_NAME = re.compile(rb"(current_?|enabled|\b)(user|roles)\b", re.IGNORECASE)
 
 
 def with_client_query_ids(kill: bytes) -> bytes:
@@ -34,3 +39,26 @@ def show_create_system_table(statement: bytes, database: str | None) -> bytes | 
             arrayStringConcat(groupArray(concat('    `', name, '` ', type)), ',\\n'), '\\n)\\nENGINE = ',
             (SELECT any(engine) FROM system.tables {where})) AS statement
         FROM ({columns}) HAVING count() > 0""".encode()
+
+
+def with_own_name(source: bytes, user: User, *, has_aliases: bool = True) -> bytes:
+    """currentUser(), currentRoles() and their like as the gateway knows them: to the engine everybody is `default`.
+
+    With aliases, so that columns keep their names.
+    """
+    if not OWN_NAME.search(source):
+        return source
+    roles = "CAST([" + ", ".join(map(quoted, user.current_roles)) + "], 'Array(String)')"
+    known = dict.fromkeys(("currentuser", "current_user", "user"), quoted(user.name))
+    known |= dict.fromkeys(("currentroles", "enabledroles"), roles)
+    pieces, end = [], 0
+    found = list(tokens(source))
+    before = b""
+    for name, (opening, closing) in zip(found, pairwise(found[1:]), strict=False):
+        value = known.get(name.text.decode(errors="replace").lower()) if name.kind == "word" else None
+        if value is not None and opening.text == b"(" and closing.text == b")" and before != b".":
+            alias = f" AS `{name.text.decode()}()`" if has_aliases else ""
+            pieces += [source[end : name.start], f"({value}{alias})".encode()]
+            end = closing.end
+        before = name.text
+    return b"".join([*pieces, source[end:]])

@@ -16,6 +16,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from streams.gateway.access import Access, User
+from streams.gateway.access_sql import Administration
 from streams.gateway.engine import Connection, Engine
 from streams.gateway.errors import GatewayError
 from streams.gateway.exchange import QUERY_BYTES_MAX, Exchange
@@ -38,7 +39,9 @@ class Gateway:
     """The HTTP handlers. Give `application()` to aiohttp, and `close()` it before the engine."""
 
     def __init__(self, engine: Engine, users: list[User], telemetry: Telemetry) -> None:
-        self.engine, self.access = engine, Access(users)
+        self.engine, self.entities = engine, engine.entities
+        self.access = Access(users, self.entities.user)
+        self.administration = Administration(self.entities)
         self.threads = ThreadPoolExecutor(QUERIES_MAX + 4, "chdb")  # a few over, for KILL QUERY and closing
         self.sessions = Sessions(self.connect, self.disconnect)
         self.running: dict[str, User] = {}  # by query id
@@ -102,16 +105,13 @@ class Gateway:
         """The user of a request; GatewayError if there is none, or if it may not come this way or in this role."""
         try:
             user = self.access.authenticate(*credentials(http))
-            if not user.password and is_from_a_foreign_page(http):
+            if not user.has_password and is_from_a_foreign_page(http):
                 what = "a user without password answers only to this machine, and to no web page of another site"
                 raise GatewayError(516, "AUTHENTICATION_FAILED", what)
         except GatewayError:
             self.refused.inc()
             raise
-        for role in http.query.getall("role", ()):
-            if role != user.role:
-                raise GatewayError(512, "SET_NON_GRANTED_ROLE", f"Role {role} should be granted to set as current")
-        return user
+        return self.entities.effective(user, http.query.getall("role", ()))
 
     async def run(self, exchange: Exchange) -> web.StreamResponse:
         request = exchange.request

@@ -26,6 +26,7 @@ from tests.databases import start_database
 from tests.processes import end
 
 FLOOR = 810
+NATIVE_PORT = "9000"  # one test takes it for the port of HTTP
 # What the tests import beside the driver.
 NEEDS = (
     "pytest pytest-asyncio pytest-mock pytest-timeout pytest-dotenv pytz tzlocal pyarrow pandas polars numpy sqlalchemy"
@@ -55,7 +56,8 @@ def main(checkout: Path, arguments: tuple[str, ...], environment: Path | None) -
     with tempfile.TemporaryDirectory(prefix="driver-suite-") as folder:
         python = prepared((environment or Path(folder) / "venv").absolute())
         # Without passwords: the tests log in as `default`.
-        database = start_database(Path(folder) / "data", ORBITRACK_WRITER_PASSWORD="", ORBITRACK_ANALYST_PASSWORD="")
+        passwords = {"ORBITRACK_WRITER_PASSWORD": "", "ORBITRACK_ANALYST_PASSWORD": ""}
+        database = start_database(Path(folder) / "data", options=["--native-port", NATIVE_PORT], **passwords)
         variables = {
             "CLICKHOUSE_CONNECT_TEST_HOST": "127.0.0.1",
             "CLICKHOUSE_CONNECT_TEST_PORT": str(database.port),
