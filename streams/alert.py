@@ -179,6 +179,7 @@ class Role:
         # Of the table, as it was last heard; after a restart what the engine remembers of it.
         policies = {policy.name for slo in slos for policy in slo.maintenance}
         self.listed = [each for each in alerter.engine.suppressions.maintenance if each.id not in policies]
+        self.asked_s = 0                                   # the minute as of which rules have their answers
 
     def take(self, message: Any) -> None:
         """One record of the topic `windows`."""
@@ -273,14 +274,15 @@ class Role:
         self.listed = await asyncio.to_thread(self.asking.maintenance)
         self.alerter.suppress([*self.listed, *announced])
         asking = [rule for rule in self.alerter.rules.values() if rule.poll is not None]
-        if not asking:
-            return
         at_s = (now_ns - self.config.windows.lateness_ns - SETTLED_NS) // NS // 60 * 60
+        if not asking or at_s == self.asked_s:
+            return
         answers, problems = await asyncio.to_thread(self.asking.ask, lambda client: ask_polls(client, asking, at_s))
         self.counts.polls.labels("answered").inc(len(answers))
         self.counts.polls.labels("refused").inc(len(problems))
         for name, problem in problems.items():
             log.error("rule '%s' was not answered: %s", name, problem)
+        self.asked_s = at_s
         if self.alerter.hear(answers, at_s * NS, wall_clock_ns()):
             self.sender.wake()
 
