@@ -5,48 +5,47 @@
 
 Keys are written as in DESIGN 6: durations "10s", sizes "8MB"; in here they carry their unit (`lateness_ns`). Relative
 paths are relative to the file that names them. `python -m streams.config` prints the JSON Schema that is kept in
-schemas/config.schema.json. Not here: what a definition, an SLO or a rule file may contain.
+schemas/config.schema.json. `[[link]]` is in config_links.py, what is said of mistakes in config_mistakes.py. Not here: what a
+definition, an SLO or a rule file may contain.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from streams.addresses import parse_address
 from streams.clock import NS
+from streams.config_links import CODECS, Link
+from streams.config_mistakes import examine
 from streams.config_types import (
     DurationNs,
     FilePath,
     FilePaths,
     FolderPath,
     KeyProblem,
-    ListenFrames,
     ListenHttp,
     Name,
     Network,
     Networks,
     Secret,
     SecretText,
+    Section,
     SizeBytes,
-    TimeCodeText,
 )
-from streams.errors import ConfigError, nearest
-from streams.settings import KeyPath, RawSettings, read_settings
+from streams.errors import ConfigError
+from streams.settings import read_settings
 
 __all__ = [
     "CODECS", "Alert", "Collector", "Config", "Database", "Kafka", "Link", "Metrics", "Network", "Objective", "Reference",
-    "Secret", "Slo", "Web", "Webhook", "Windows", "describe_error", "find_config", "load_config", "read_config",
+    "Secret", "Slo", "Web", "Webhook", "Windows", "examine_config", "find_config", "load_config",
 ]
 
-Codec = Literal["sflow", "netflow", "rack", "ccsds-packets", "tm", "aos", "uslp", "cadu"]
-# Those of `orbitrack decode`, where one says what a file holds. "rack" is sFlow and NetFlow on one port, by content.
-CODECS: tuple[str, ...] = tuple(codec for codec in get_args(Codec) if codec != "rack")
 Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
 Role = Literal["collect", "worker", "store", "alert", "serve", "gateway"]
 Table = Literal[
@@ -55,10 +54,6 @@ Table = Literal[
 ]
 METRICS_LISTEN: dict[Role, str] = {role: f"127.0.0.1:{9101 + number}" for number, role in enumerate(get_args(Role))}
 WAIT = "how long a role that starts waits for it; then exit status 3"
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Kafka(Section):
@@ -88,11 +83,12 @@ class Kafka(Section):
     def check_login(self) -> Kafka:
         for name in ("ca", "certificate", "key"):
             if getattr(self, name) is not None and not self.tls:
-                raise KeyProblem(name, "is of no use without tls = true")
+                raise KeyProblem(name, "is of no use without tls = true", "tls")
         if self.key is not None and self.certificate is None:
-            raise KeyProblem("key", "is of no use without certificate")
+            raise KeyProblem("key", "is of no use without certificate", "certificate")
         if (self.user is None) != (self.password is None):
-            raise KeyProblem("user" if self.password is None else "password", "user and password go together")
+            given, other = ("user", "password") if self.password is None else ("password", "user")
+            raise KeyProblem(given, "user and password go together", other)
         return self
 
 
@@ -150,70 +146,6 @@ class Collector(Section):
     connections: int = Field(default=64, ge=1, le=10_000, description="TCP connections a listener")
 
 
-class Link(Section):
-    """Where frames come from and what they are. The layout keys are those of `orbitrack decode`."""
-
-    name: Name
-    codec: Codec
-    definition: FilePath | None = Field(default=None, description="XTCE, or a ccsdspy table (.csv)")
-    container: str | None = Field(default=None, description="the root; default: the base-less one with the most heirs")
-    parameters: list[str] = Field(default=[], description="only these become samples, by name or XTCE path; empty: all")
-    raw: bool = Field(default=False, description="parameters with a calibrator also as sent, as samples of <metric>/raw")
-    spacecraft: str | None = Field(default=None, description="entity of the samples; default: the link's name")
-    time: TimeCodeText | None = Field(default=None, description="the packets' own time, where no definition says it")
-    listen: ListenFrames | None = None
-    allow: Networks = Field(default=[], description="senders that are taken; empty: everybody")
-    rate: int | None = Field(default=None, ge=1, description="datagrams a second of each sender; more are dropped and counted")
-    elements: FilePath | None = Field(default=None, description="enterprise elements of IPFIX, beside those that are known")
-    unknown_elements: Literal["skip", "keep"] = Field(default="skip", description="keep: enterprise elements without a name")
-    frame_length: int | None = Field(default=None, ge=7, le=65_536, description="bytes of a transfer frame")
-    fecf: bool | None = Field(default=None, description="frames end in a CRC-16")
-    randomized: bool | None = Field(default=None, description="CADUs are pseudo-randomized")
-    rs: Literal["none", "255,223", "255,239"] | None = None
-    interleave: int = Field(default=1, ge=1, le=8)
-    rs_basis: Literal["dual", "conventional"] = "dual"
-    insert_zone: int = Field(default=0, ge=0, le=1024, description="bytes")
-    vc_mode: dict[Annotated[int, Field(ge=0, le=63)], Literal["packets", "bytes"]] = {}
-    uncounted: list[Annotated[int, Field(ge=0, le=63)]] = Field(
-        default=[], description="virtual channels whose frame count means nothing: no losses are read from it"
-    )
-    ocf: bool | None = Field(default=None, description="frames carry an operational control field")
-    header_check: bool = Field(default=False, description="AOS frame headers have error control of their own")
-    record_header: int = Field(default=0, ge=0, le=65_535, description="foreign bytes before each record")
-    join_segments: bool = False
-    idle: bool = Field(default=True, description="keep packets of APID 2047")
-
-    @property
-    def entity(self) -> str:
-        """The spacecraft's name in samples."""
-        return self.spacecraft or self.name
-
-    @property
-    def is_rack(self) -> bool:
-        return self.codec in ("sflow", "netflow", "rack")
-
-    @model_validator(mode="after")
-    def check_fit(self) -> Link:
-        if self.is_rack:
-            for key in ("definition", "container", "spacecraft", "time", "frame_length", "rs", "fecf"):
-                if getattr(self, key) is not None:
-                    raise KeyProblem(key, f"means nothing for codec {self.codec}")
-            # IPFIX alone has a way to say in a stream where a message ends (RFC 7011 section 10.4).
-            if self.listen and not self.listen.startswith("udp://") and self.codec != "netflow":
-                raise KeyProblem("listen", f"is not udp://HOST:PORT, but {self.codec} comes in datagrams")
-        if self.codec not in ("netflow", "rack"):
-            for key in ("elements", "unknown_elements"):
-                if key in self.model_fields_set and getattr(self, key) not in (None, "skip"):
-                    raise KeyProblem(key, f"means nothing for codec {self.codec}")
-        if self.rate and self.listen and not self.listen.startswith("udp://"):
-            raise KeyProblem("rate", "is for datagrams; a TCP sender is held back instead")
-        if self.container and not self.definition:
-            raise KeyProblem("container", "names a container, but there is no definition")
-        if self.listen and self.codec in ("tm", "aos") and self.frame_length is None:
-            raise KeyProblem("codec", f"{self.codec} needs frame_length")
-        return self
-
-
 class Objective(Section):
     """A threshold counted exactly at ingest, for SLOs on values: `good` is how many samples kept it."""
 
@@ -251,7 +183,7 @@ class Webhook(Section):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise KeyProblem("url", "is not http[s]://HOST[:PORT]/PATH")
         if (self.format == "template") != (self.template is not None):
-            raise KeyProblem("template", 'and format = "template" belong together')
+            raise KeyProblem("template", 'and format = "template" belong together', "format")
         return self
 
 
@@ -321,104 +253,20 @@ def find_config(path: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """Raises ConfigError for the first mistake, in at most three lines."""
-    config, errors = read_config(path, environ)
-    if config is None:
-        raise errors[0]
+    config, errors = examine_config(path, environ)
+    for error in errors:
+        raise error
     return config
 
 
-def read_config(path: Path | None, environ: Mapping[str, str]) -> tuple[Config | None, list[ConfigError]]:
-    """The configuration, or every mistake in it in the order of the file."""
+def examine_config(path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[ConfigError]]:
+    """The configuration, and every mistake in it in the order of the file; with mistakes, what is right of it."""
     file = find_config(path, environ)
     try:
         raw = read_settings(file, environ)
     except ConfigError as error:
-        return None, [error]
-    context = {"base": file.absolute().parent if file else Path.cwd(), "environ": environ}
-    try:
-        return Config.model_validate(raw.values, context=context), []
-    except ValidationError as error:
-        # Without pydantic's own input, url and context: they may hold secrets.
-        errors = [config_error(raw, entry) for entry in error.errors(include_url=False)]
-        return None, sorted(errors, key=lambda e: (e.line is None, e.line or 0))
-
-
-def config_error(raw: RawSettings, error: Any) -> ConfigError:
-    path, what, hint = describe_error(error)
-    file, line = raw.place(path)
-    return ConfigError(what, file=file, line=line, path=dotted(path) if len(path) > 1 else None, hint=hint)
-
-
-def describe_error(error: Any) -> tuple[KeyPath, str, str | None]:
-    """(the key's path, what is wrong with it, hint) of one entry of pydantic's `errors()`."""
-    cause = error.get("ctx", {}).get("error")
-    path: KeyPath = tuple(error["loc"]) + (cause.key if isinstance(cause, KeyProblem) else ())
-    path = tuple(part for part in path if part != "[key]")
-    return path, *describe(path, error, cause)
-
-
-def describe(path: KeyPath, error: Any, cause: Exception | None) -> tuple[str, str | None]:
-    key, kind = path[-1] if path else "", error["type"]
-    if kind == "extra_forbidden":
-        return f"unknown {'section' if isinstance(error['input'], dict) else 'key'} '{key}'", unknown_key_hint(path)
-    if kind == "literal_error" and error["loc"][-1] == "[key]":
-        return f"unknown key '{key}'", choice_hint(str(key), error)
-    if kind == "missing":
-        return f"'{key}' is missing", None
-    if cause is not None:
-        text = str(cause)
-        return (text if text.startswith(("'", "there", "the ")) else f"'{key}' {text}"), None
-    if kind == "literal_error":
-        return f"'{key}' cannot be {error['input']!r}", choice_hint(str(error["input"]), error)
-    if kind == "list_type" and isinstance(error["input"], dict):
-        return f"'{key}' is a list of tables", f"write [[{key}]]"
-    if kind == "model_type" and isinstance(error["input"], list):
-        return f"'{key}' is one table", f"write [{key}]"
-    found = "" if key in ("secret", "password", "dsn") else f" {error['input']!r}"
-    if kind == "string_pattern_mismatch":
-        return f"'{key}' cannot be{found[:80]}", "letters, digits and . _ - only, at most 64"
-    return f"'{key}' cannot be{found[:80]}", error["msg"][:1].lower() + error["msg"][1:]
-
-
-def choice_hint(word: str, error: Any) -> str:
-    expected: str = error["ctx"]["expected"]
-    match = nearest(word, [part.strip("'") for part in expected.replace(" or ", ", ").split(", ")])
-    return f"did you mean '{match}'?" if match else f"one of {expected}"
-
-
-def unknown_key_hint(path: KeyPath) -> str:
-    section = section_at(path[:-1])
-    word = str(path[-1])
-    known = keys(section) if section else []
-    if match := nearest(word, known):
-        return f"did you mean '{match}'?"
-    owners = [f"[[{name}]]" if is_list else f"[{name}]" for name, is_list, other in sections() if word in keys(other)]
-    if owners:
-        return f"that is a key of {' and '.join(owners)}"
-    return f"known here: {', '.join(known)}"
-
-
-def keys(section: type[Section]) -> list[str]:
-    return [field.alias or name for name, field in section.model_fields.items()]
-
-
-def sections() -> Iterator[tuple[str, bool, type[Section]]]:
-    for name, field in Config.model_fields.items():
-        is_list = bool(get_args(field.annotation))
-        inner = get_args(field.annotation)[0] if is_list else field.annotation
-        if isinstance(inner, type) and issubclass(inner, Section):
-            yield field.alias or name, is_list, inner
-
-
-def section_at(path: KeyPath) -> type[Section] | None:
-    if not path:
-        return Config
-    return next((section for name, _, section in sections() if name == path[0]), None)
-
-
-def dotted(path: KeyPath) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.lstrip(".")
+        return Config(), [error]
+    return examine(Config, raw, {"base": file.absolute().parent if file else Path.cwd(), "environ": environ})
 
 
 def json_schema() -> str:

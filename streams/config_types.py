@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from streams.addresses import parse_address
 from streams.clock import UNITS_NS, parse_duration_ns
@@ -21,7 +21,7 @@ from streams.timecodes import time_code
 
 __all__ = [
     "DurationNs", "FilePath", "FilePaths", "FolderPath", "KeyProblem", "ListenFrames", "ListenHttp", "Name", "Network",
-    "Networks", "Secret", "SecretText", "SizeBytes", "TimeCodeText", "format_duration", "format_size",
+    "Networks", "Secret", "SecretText", "Section", "SizeBytes", "TimeCodeText", "format_duration", "format_size",
     "parse_size_bytes",
 ]
 
@@ -32,6 +32,12 @@ SIZE_BYTES = {
     "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }
+
+
+class Section(BaseModel):
+    """A table of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Secret:
@@ -60,8 +66,9 @@ class Secret:
 class KeyProblem(ValueError):
     """Found by a check of a whole section: `key` (or a path of keys) is what is wrong in it."""
 
-    def __init__(self, key: str | tuple[str | int, ...], what: str) -> None:
-        self.key = (key,) if isinstance(key, str) else key
+    def __init__(self, key: str | tuple[str | int, ...], what: str, *others: str) -> None:
+        """`others`: the keys of the section that `key` does not fit to. Where one of them is wrong itself, that is told."""
+        self.key, self.others = ((key,) if isinstance(key, str) else key), others
         super().__init__(what)
 
 

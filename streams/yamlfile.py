@@ -161,17 +161,21 @@ class Node:
             self.fail(f"'{self.key}' must be true or false, not {self.describe()}")
         return self.value
 
-    def number(self, *, minimum: float | None = None, maximum: float | None = None, below: float | None = None) -> float:
+    def number(
+        self, *, minimum: float | None = None, maximum: float | None = None, below: float | None = None,
+        above: float | None = None,
+    ) -> float:
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             self.fail(f"'{self.key}' must be a number, not {self.describe()}")
         try:
             number = float(self.value)
         except OverflowError:                               # a whole number of hundreds of digits
             number = float("inf")
-        limits = (("at least", minimum), ("at most", maximum), ("less than", below))
+        limits = (("at least", minimum), ("at most", maximum), ("less than", below), ("more than", above))
         bounds = [f"{words} {limit:g}" for words, limit in limits if limit is not None]
         inside = (minimum is None or number >= minimum) and (maximum is None or number <= maximum)
-        if not inside or not abs(number) < float("inf") or (below is not None and number >= below):
+        inside = inside and (below is None or number < below) and (above is None or number > above)
+        if not inside or not abs(number) < float("inf"):
             self.fail(f"'{self.key}' is {self.value}", f"it must be {' and '.join(bounds) or 'finite'}")
         return number
 

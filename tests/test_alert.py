@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -15,16 +16,17 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from streams.alert import Alerter, identities
+from streams.alert import Alerter, Role, identities
 from streams.clock import NS
 from streams.config import Config
 from streams.errors import ConfigError, DependencyError, InputError
 from streams.kafka import decode
 from streams.model import ALERTS
 from streams.rules import Answer, Maintenance, Rule, bind
-from streams.rules.names import rules_of
+from streams.rules.names import examine_names, rules_of
 from streams.rules.rule import Levels
 from streams.slo import AlertCondition, AlertPolicy, load
+from streams.telemetry import Telemetry
 from streams.webhooks import Outbox
 from tests.alert_scenario import seconds, windows_batch
 from tests.webhook_server import webhook
@@ -161,8 +163,11 @@ def test_rule_that_names_no_webhook_of_the_configuration_is_refused(tmp_path):
     config = Config.model_validate(
         {"alert": {"rules": [str(file)]}, "webhook": [HOOK]}, context={"base": tmp_path, "environ": {}}
     )
-    with pytest.raises(ConfigError, match=r"no \[\[webhook\]\] is named 'opps'\n  at rule A\n  hint: did you mean 'ops'"):
+    with pytest.raises(ConfigError) as caught:
         rules_of(config, [])
+    assert str(caught.value).splitlines() == [
+        f"{file}:2: no [[webhook]] is named 'opps'", "  at rules[0].webhooks[0]", "  hint: did you mean 'ops'?",
+    ]
 
 
 def test_alert_policies_are_rules_of_the_configuration(tmp_path):
@@ -174,17 +179,42 @@ def test_alert_policies_are_rules_of_the_configuration(tmp_path):
     assert [rule.name for rule in rules_of(config, slos)] == [
         "Burn:rack-interface-error-free", "packet-delivery-fast-burn:satellite-packet-delivery",
     ]
-    with pytest.raises(ConfigError, match=r"no SLO is named 'rack-\*'\n  at rule Burn\n  hint: \[slo\] files define: none"):
+    with pytest.raises(ConfigError) as caught:
         rules_of(config, [])
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}/rules.yaml:2: no SLO is named 'rack-*'", "  at rules[0].slo", "  hint: [slo] files define: none",
+    ]
 
 
 def test_rule_and_policy_of_one_name_are_refused(tmp_path):
     policy = {"name": "Burn", "condition": AlertCondition("c", "page", 10, 3600)}
+    policy |= {"file": "slo.yaml", "line": 7}
     slos = [replace(slo, alerts=(AlertPolicy(**policy),)) for slo in load([REPOSITORY / "schemas" / "slo"])]
     (tmp_path / "rules.yaml").write_text("rules:\n  - {name: Burn, kind: burn_rate}\n")
     config = Config.model_validate({"alert": {"rules": ["rules.yaml"]}}, context={"base": tmp_path, "environ": {}})
-    with pytest.raises(ConfigError, match="a rule and an AlertPolicy are both called 'Burn:satellite-packet-delivery'"):
+    with pytest.raises(ConfigError) as caught:
         rules_of(config, slos)
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}/rules.yaml:2: the AlertPolicy at slo.yaml:7 makes a rule 'Burn', too", "  at rules[0].name",
+        "  hint: give one of them another name",
+    ]
+
+
+def test_two_policies_that_make_one_rule_are_refused(tmp_path):
+    condition = AlertCondition("c", "page", 10, 3600)
+    policies = (
+        AlertPolicy("Burn", condition, when_no_data=True, file="a.yaml", line=7),
+        AlertPolicy("Burn-no-data", condition, file="b.yaml", line=8),
+    )
+    slos = [replace(slo, alerts=policies) for slo in load([REPOSITORY / "schemas" / "slo"])]
+    config = Config.model_validate({}, context={"base": tmp_path, "environ": {}})
+    with pytest.raises(ConfigError) as caught:
+        rules_of(config, slos)
+    assert str(caught.value).splitlines() == [
+        "a.yaml:7: the AlertPolicy at b.yaml:8 makes a rule 'Burn-no-data', too",
+        "  hint: give one of them another name; with alertWhenNoData a policy is a rule NAME-no-data, too",
+    ]
+    assert len(examine_names([], [], slos)) == 1
 
 
 def test_answer_of_the_database_is_a_decision_with_its_message_and_state(outbox):
@@ -199,6 +229,38 @@ def test_answer_of_the_database_is_a_decision_with_its_message_and_state(outbox)
     assert not again.hear([Answer(rule.name, ["SAT-1"], [20.0], [1])], now(0), now(0))
     assert again.hear([Answer(rule.name, ["SAT-1"], [0.5], [-1])], now(6), now(6))
     assert [each["state"] for each in events_of(outbox)] == ["firing", "resolved"]
+
+
+class Listener:
+    """In the place of the database: what it was asked for."""
+
+    def __init__(self):
+        self.asked, self.maintenance_asked, self.is_away = 0, 0, False
+
+    def maintenance(self):
+        self.maintenance_asked += 1
+        return []
+
+    def ask(self, _question):
+        if self.is_away:
+            raise DependencyError("the database is away")
+        self.asked += 1
+        return [], {}
+
+
+def test_no_minute_is_asked_for_twice_however_short_the_poll(outbox):
+    alerter = Alerter([BURN], outbox, [])
+    role = Role(Config.model_validate({"alert": {"poll": "5s"}}), alerter, [], Telemetry("alert"))
+    role.asking = listener = Listener()
+    for second in range(0, 180, 5):
+        asyncio.run(role.poll_once((START + second) * NS))
+    assert (listener.asked, listener.maintenance_asked) == (3, 36)
+    listener.is_away = True
+    with pytest.raises(DependencyError):
+        asyncio.run(role.poll_once((START + 180) * NS))
+    listener.is_away = False
+    asyncio.run(role.poll_once((START + 185) * NS))         # it was away: that minute has no answer yet
+    assert listener.asked == 4
 
 
 # --- the outbox file ---

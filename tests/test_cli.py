@@ -90,7 +90,7 @@ def test_dependency_that_is_away_gives_status_3(monkeypatch: pytest.MonkeyPatch)
     def away(*_: object) -> None:
         raise DependencyError("the database is away", hint="start it")
 
-    monkeypatch.setattr("streams.config.read_config", away)
+    monkeypatch.setattr("streams.config.examine_config", away)
     result = CliRunner().invoke(main, ["check"])
     assert (result.exit_code, result.stderr) == (3, "the database is away\n  hint: start it\n")
 
@@ -169,9 +169,10 @@ def test_rule_for_an_slo_that_there_is_not_is_a_mistake(tmp_path: Path) -> None:
     remark = "'packet-delivery-fast-burn' tells all webhooks, for none of its targets operations is one"
     assert f"SLOs: 2 SLOs, 1 alert policies; {remark}\n" in stdout
     assert stderr == (
-        f"{tmp_path / 'rules.yaml'}: no SLO is named 'rack-interface-error-fre'\n  at rule X\n"
+        f"{tmp_path / 'rules.yaml'}:2: no SLO is named 'rack-interface-error-fre'\n  at rules[0].slo\n"
         "  hint: did you mean 'rack-interface-error-free'?\n"
-        f"{tmp_path / 'rules.yaml'}: no SLO with orbitrack/credit-tiers is named 'satellite-packet-delivery'\n  at rule Y\n"
+        f"{tmp_path / 'rules.yaml'}:3: no SLO with orbitrack/credit-tiers is named 'satellite-packet-delivery'\n"
+        "  at rules[1].slo\n"
         "  hint: [slo] files define: rack-interface-error-free\n"
     )
 
@@ -191,8 +192,39 @@ def test_rule_for_a_webhook_that_is_not_configured_is_a_mistake(tmp_path: Path) 
     )
     _, stderr = check("--config", config, status=2)
     assert stderr == (
-        f"{tmp_path / 'rules.yaml'}: no [[webhook]] is named 'operator'\n  at rule X\n  hint: did you mean 'operators'?\n"
+        f"{tmp_path / 'rules.yaml'}:2: no [[webhook]] is named 'operator'\n  at rules[0].webhooks[0]\n"
+        "  hint: did you mean 'operators'?\n"
     )
+
+
+def test_names_are_looked_up_in_what_is_right_of_a_wrong_configuration(tmp_path: Path) -> None:
+    """A secret that is not set here hides nothing; where a webhook's own name is wrong, nobody knows what there is."""
+    config, lines = tmp_path / "orbitrack.toml", '[alert]\nrules = ["rules.yaml"]\n[[webhook]]\n{}\nurl = "https://127.0.0.1/x"\n'
+    (tmp_path / "rules.yaml").write_text("rules:\n  - {name: X, kind: absence, metric: m, after: 1m, webhooks: [opps]}\n")
+    config.write_text(lines.format('name = "ops"\nsecret = "env:ORBITRACK_TEST_UNSET"'))
+    _, stderr = check("--config", config, status=2)
+    assert [line.split(": ")[1] for line in stderr.splitlines() if not line.startswith("  ")] == [
+        "the environment variable ORBITRACK_TEST_UNSET is not set", "no [[webhook]] is named 'opps'",
+    ]
+    config.write_text(lines.format('name = "o p s"'))
+    _, stderr = check("--config", config, status=2)
+    assert "opps" not in stderr
+
+
+def test_policies_that_make_one_rule_are_told_without_rule_files(tmp_path: Path) -> None:
+    lines = (REPOSITORY / "schemas" / "slo" / "demo.yaml").read_text().splitlines()
+    begin, end = lines.index("    - kind: AlertPolicy"), lines.index("---")
+    policy = "\n".join(lines[begin:end])
+    again = policy.replace("fast-burn", "fast-burn-no-data")
+    first = policy.replace("alertWhenResolved: true", "alertWhenNoData: true")
+    (tmp_path / "slo.yaml").write_text("\n".join([*lines[:begin], again, first, *lines[end:]]) + "\n")
+    (tmp_path / "orbitrack.toml").write_text('[slo]\nfiles = ["slo.yaml"]\n')
+    _, stderr = check("--config", tmp_path / "orbitrack.toml", status=2)
+    slo = tmp_path / "slo.yaml"
+    assert stderr.splitlines() == [
+        f"{slo}:{begin + 1}: the AlertPolicy at {slo}:{end + 1} makes a rule 'packet-delivery-fast-burn-no-data', too",
+        "  hint: give one of them another name; with alertWhenNoData a policy is a rule NAME-no-data, too",
+    ]
 
 
 def test_check_of_files_goes_by_what_they_are(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from streams.clock import NS
-from streams.config import CODECS, Config, Secret, json_schema, load_config, read_config
+from streams.config import CODECS, Config, Secret, examine_config, json_schema, load_config
+from streams.config_mistakes import STAND_INS
 from streams.config_types import format_duration, format_size, parse_size_bytes
 from streams.errors import ConfigError
 from streams.settings import key_lines
@@ -29,6 +30,7 @@ MISTAKES = [
     ("section_is_a_list", 1, "'kafka' is one table", None, "write [kafka]"),
     ("link_is_a_table", 1, "'link' is a list of tables", None, "write [[link]]"),
     ("link_misspelt_key", 8, "unknown key 'spacecaft'", "link[1].spacecaft", "did you mean 'spacecraft'?"),
+    ("link_rate", 4, "unknown key 'rate'", "link[0].rate", "did you mean 'rate_limit'?"),
     ("link_unknown_codec", 3, "'codec' cannot be 's-flow'", "link[0].codec", "did you mean 'sflow'?"),
     (
         "link_time_of_17_bits", 4, "there is no such cds: cds:16 or 24 bits of days, .0, .16 or .32 bits below the ms",
@@ -121,10 +123,86 @@ def test_every_bad_configuration_is_in_the_table() -> None:
 
 def test_all_mistakes_of_a_file_come_in_its_order(tmp_path: Path) -> None:
     file = write(tmp_path, '[web]\nlisten = "x"\n[kafka]\npartition = 8\nreplication = 0\n')
-    config, errors = read_config(file, {})
-    assert config is None
+    config, errors = examine_config(file, {})
+    assert config == Config()
     places = [(error.line, error.path) for error in errors]
     assert places == [(2, "web.listen"), (4, "kafka.partition"), (5, "kafka.replication")]
+
+
+def test_wholes_are_looked_at_although_parts_are_wrong(tmp_path: Path) -> None:
+    file = write(tmp_path, """\
+[kafka]
+partitions = 0
+bootstrap = "nobody"
+key = "orbitrack.toml"
+[[link]]
+name = "a"
+codec = "sflow"
+container = "x"
+listen = "tcp://127.0.0.1:1"
+rate_limit = 5
+[[link]]
+name = "a"
+codec = "sflowx"
+[[link]]
+name = "a b"
+codec = "tm"
+listen = "tcp://127.0.0.1:1"
+rate_limit = 5
+[[webhook]]
+name = "ops"
+url = "nowhere"
+format = "template"
+[[webhook]]
+name = "ops"
+""")
+    _, errors = examine_config(file, {})
+    assert [(error.line, error.what) for error in errors] == [
+        (2, "'partitions' cannot be 0"),
+        (3, "'bootstrap' is not HOST:PORT,...: 'nobody' has no host or no port; write for example 127.0.0.1:6343"),
+        (4, "'key' is of no use without tls = true"), (8, "'container' means nothing for codec sflow"),
+        (9, "'listen' is not udp://HOST:PORT, but sflow comes in datagrams"), (12, "'a' is taken by another [[link]]"),
+        (13, "'codec' cannot be 'sflowx'"), (15, "'name' cannot be 'a b'"), (16, "'codec' tm needs frame_length"),
+        (18, "'rate_limit' is for datagrams; a TCP sender is held back instead"),
+        (19, "'template' and format = \"template\" belong together"),
+        (21, "'url' is not http[s]://HOST[:PORT]/PATH"), (23, "'url' is missing"),
+        (24, "'ops' is taken by another [[webhook]]"),
+    ]
+
+
+def test_what_follows_from_a_mistake_is_none_of_its_own(tmp_path: Path) -> None:
+    """A definition that is absent, a misspelt frame_length, a user whose password is not set: each is told once."""
+    file = write(tmp_path, """\
+[kafka]
+user = "me"
+password = "env:ORBITRACK_TEST_UNSET"
+[[link]]
+name = "a"
+codec = "ccsds-packets"
+definition = "absent.xml"
+container = "Root"
+[[link]]
+name = "b"
+codecc = "tm"
+frame_lenght = 1115
+listen = "tcp://127.0.0.1:1"
+""")
+    _, errors = examine_config(file, {})
+    assert [(error.line, error.path) for error in errors] == [
+        (3, "kafka.password"), (7, "link[0].definition"), (11, "link[1].codecc"), (12, "link[1].frame_lenght"),
+    ]
+
+
+def test_what_is_right_of_a_wrong_configuration_is_kept(tmp_path: Path) -> None:
+    file = write(tmp_path, '[windows]\nlateness = "5"\nidle_timeout = "7s"\n[[link]]\nname = "a"\ncodec = "x"\n')
+    config, errors = examine_config(file, {})
+    assert len(errors) == 2
+    assert (config.windows.lateness_ns, config.windows.idle_timeout_ns, config.links[0].name) == (30 * NS, 7 * NS, "a")
+
+
+def test_every_key_that_must_be_there_has_a_stand_in() -> None:
+    sections = json.loads(json_schema())["$defs"].values()
+    assert {key for section in sections for key in section.get("required", ())} == set(STAND_INS)
 
 
 def test_defaults_are_those_of_the_design() -> None:

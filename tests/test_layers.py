@@ -14,7 +14,7 @@ from tests.processes import REPOSITORY
 # A module may import from its own layer and from those before it.
 LAYERS = [
     ["errors", "clock", "model", "addresses", "resources", "folders", "repeats", "timecodes"],
-    ["settings", "config_types", "config", "yamlfile", "toml", "telemetry"],
+    ["settings", "config_types", "config_links", "config_mistakes", "config", "yamlfile", "toml", "telemetry"],
     ["definitions", "elements", "decode", "rules", "slo", "reference", "checkpoint", "captures", "rows", "web"],
     ["pipeline", "offline", "outputs"],
     ["kafka", "clickhouse", "collectors", "webhooks", "gateway", "replay", "simulate", "inspect", "inspect_frames"],
@@ -30,7 +30,7 @@ DOORS = {
     "aiokafka": {"kafka", "partition", "worker", "store", "alert", "collectors", "shell"},
     "clickhouse_connect": {"clickhouse"},
     "chdb": {"gateway", "embedded"},
-    "pydantic": {"config", "config_types", "cli"},
+    "pydantic": {"config", "config_links", "config_mistakes", "config_types", "cli"},
 }
 
 

@@ -7,19 +7,19 @@ at together: rules name webhooks and SLOs, SLOs name webhooks.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from streams.cli import current_session, report
-from streams.errors import ConfigError, DefinitionError, InputError, OrbitrackError, UsageError
+from streams.errors import ConfigError, InputError, OrbitrackError, UsageError
 
 if TYPE_CHECKING:
-    from streams.config import Config
+    from streams.config import Config, Webhook
     from streams.slo import Slo
 
 __all__ = ["command"]
@@ -60,69 +60,45 @@ def command(dump: bool, files: tuple[Path, ...]) -> None:
 
 def check_config(findings: Findings, file: Path | None, name: str, *, dump: bool = False) -> None:
     """The configuration and the files that it names. With mistakes in it, the files are looked at as far as they are known."""
-    from streams.config import read_config
+    from streams.config import examine_config
     from streams.toml import to_toml
 
-    config, errors = read_config(file, os.environ)
-    findings.mistakes += errors
-    named = usable_parts(file) if config is None else config
-    if config is not None:
-        if dump:
-            click.echo(to_toml(config.dump()), nl=False)
-        findings.add(name, contents(config), [])
-    for definition, container in dict.fromkeys((link.definition, link.container) for link in named.links):
+    config, errors = examine_config(file, os.environ)
+    findings.add(name, contents(config), errors)
+    if dump and not errors:
+        click.echo(to_toml(config.dump()), nl=False)
+    for definition, container in dict.fromkeys((link.definition, link.container) for link in config.links):
         if definition is not None:
             check_definition(findings, definition, container)
-    for elements in dict.fromkeys(link.elements for link in named.links if link.elements is not None):
+    for elements in dict.fromkeys(link.elements for link in config.links if link.elements is not None):
         check_elements(findings, elements)
-    webhooks = None if config is None else [webhook.name for webhook in config.webhooks]
-    slos = check_slos(findings, "SLOs", named.slo.files, webhooks) if named.slo.files else []
-    if named.alert.rules:
-        check_rules(findings, "rules", named.alert.rules, webhooks, slos)
-    if named.reference.files:
-        check_reference(findings, "reference", named.reference.files)
-    check_secrets(findings, config)
+    webhooks = None if in_doubt(errors, r"webhook\[\d+\]\.name") else [webhook.name for webhook in config.webhooks]
+    slos = check_slos(findings, "SLOs", config.slo.files, webhooks) if config.slo.files else []
+    check_rules(findings, "rules", config.alert.rules, webhooks, None if in_doubt(errors, r"slo\b.*") else slos)
+    if config.reference.files:
+        check_reference(findings, "reference", config.reference.files)
+    for number, webhook in enumerate(config.webhooks):
+        if not in_doubt(errors, rf"webhook\[{number}\].*"):
+            check_secret(findings, webhook)
 
 
-def usable_parts(file: Path | None) -> Config:
-    """Of a configuration with mistakes, the links, SLO files and rule files that are right: they can be looked at."""
-    from pydantic import BaseModel, ValidationError
-
-    from streams.config import Alert, Config, Link, Reference, Slo, find_config
-    from streams.settings import read_settings
-
-    found = find_config(file, os.environ)
-    try:
-        values = read_settings(found, os.environ).values
-    except ConfigError:
-        return Config()
-    context = {"base": found.absolute().parent if found else Path.cwd(), "environ": os.environ}
-
-    def usable(part: type[BaseModel], given: Any) -> Iterator[Any]:
-        with suppress(ValidationError):
-            yield part.model_validate(given, context=context)
-
-    links = values.get("link", [])
-    return Config.model_construct(
-        links=[link for each in (links if isinstance(links, list) else []) for link in usable(Link, each)],
-        slo=next(usable(Slo, values.get("slo", {})), Slo()), alert=next(usable(Alert, values.get("alert", {})), Alert()),
-        reference=next(usable(Reference, values.get("reference", {})), Reference()),
-    )
+def in_doubt(errors: Sequence[ConfigError], pattern: str) -> bool:
+    """Whether a key that matches, or a whole section, is wrong: what would be there is not known then."""
+    return any(error.path is None or re.fullmatch(pattern, error.path) for error in errors)
 
 
 def contents(config: Config) -> str:
     return f"{len(config.links)} links, {len(config.webhooks)} webhooks, {len(config.objectives)} objectives"
 
 
-def check_secrets(findings: Findings, config: Config | None) -> None:
-    """What the alert role would say of webhooks at its start."""
+def check_secret(findings: Findings, webhook: Webhook) -> None:
+    """What the alert role would say of it at its start."""
     from streams.webhooks import check_webhooks
 
-    for webhook in config.webhooks if config else ():
-        try:
-            check_webhooks([webhook])
-        except ConfigError as error:
-            findings.mistakes.append(error)
+    try:
+        check_webhooks([webhook])
+    except ConfigError as error:
+        findings.mistakes.append(error)
 
 
 def check_files(findings: Findings, files: Sequence[Path]) -> None:
@@ -234,11 +210,11 @@ def check_slos(findings: Findings, name: str, files: Sequence[Path], webhooks: S
 def check_rules(
     findings: Findings, name: str, files: Sequence[Path], webhooks: Sequence[str] | None, slos: Sequence[Slo] | None
 ) -> None:
-    """Against the webhooks and SLOs that there are, where these are known."""
+    """Against the webhooks and SLOs that there are, where these are known; policies of SLOs are rules, too."""
     from streams.rules import examine_rules
-    from streams.rules.names import wrong_names
+    from streams.rules.names import examine_names
 
     rules, mistakes = examine_rules(files)
-    for rule, what, hint in wrong_names(rules, webhooks, slos):
-        mistakes.append(DefinitionError(what, file=files[0], path=f"rule {rule.name}", hint=hint))
-    findings.add(name, f"{len(rules)} rules", mistakes)
+    mistakes += examine_names(rules, webhooks, slos)
+    if files or mistakes:
+        findings.add(name, f"{len(rules)} rules", mistakes)

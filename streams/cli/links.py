@@ -62,7 +62,8 @@ def link_from_options(options: dict[str, Any], name: str = "") -> Link:
     """A link as if it had been configured; UsageError names the option that does not fit."""
     from pydantic import ValidationError
 
-    from streams.config import Link, describe_error
+    from streams.config import Link
+    from streams.config_mistakes import describe_error
 
     # A 0 that was given stays, to be judged like any number; False of a switch is its default.
     wanted = {key: value for key, value in options.items() if value is not None and value is not False and value != ()}
@@ -74,7 +75,7 @@ def link_from_options(options: dict[str, Any], name: str = "") -> Link:
     try:
         return Link.model_validate(wanted, context={"base": Path.cwd(), "environ": {}})
     except ValidationError as error:
-        path, what, hint = describe_error(error.errors(include_url=False)[0])
+        path, what, hint = describe_error(Link, error.errors(include_url=False)[0])
         option = f"--{str(path[0]).replace('_', '-')}" if path else "options"
         raise UsageError(f"{option}: {what}" + (f"\n  hint: {hint}" if hint else "")) from None
 

@@ -8,7 +8,7 @@ count is a gauge of what came since the last report, so that its sum over any ti
 |--------------|--------------------|-------------------------------------------------------------------------|
 | received     | the sender         | frames taken; a row only for who sent something                         |
 | shed         | the sender         | frames given up because Kafka was slow or away; a row only when not 0   |
-| rate_limited | the sender         | datagrams beyond the link's `rate`; a row only when not 0               |
+| rate_limited | the sender         | datagrams beyond the link's `rate_limit`; a row only when not 0         |
 | clock_skew   | the sender         | seconds that its clock is ahead of ours, by its least delayed datagram  |
 | kernel_drops | collector/<link>   | datagrams that the kernel dropped at our socket; always                 |
 | refused      | collector/<link>   | frames of senders outside `allow`; a row only when not 0                |

@@ -107,7 +107,7 @@ class SocketReader:
             age_max_ns=settings.batch_interval_ns,
         )
         self.receiver = Receiver(
-            sock.fileno(), self.batches, allow=link.allow, rate=link.rate or 0, priorities=listener.lane.priorities,
+            sock.fileno(), self.batches, allow=link.allow, rate=link.rate_limit or 0, priorities=listener.lane.priorities,
             sources_max=listener.sources_max,
         )
         self.kernel_drops = 0

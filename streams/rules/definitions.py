@@ -17,7 +17,7 @@ from pathlib import Path
 from streams.clock import NS, parse_duration_ns
 from streams.errors import DefinitionError, nearest
 from streams.rules.columns import COLUMNS, OPERATORS
-from streams.rules.rule import PLACEHOLDER, Anomaly, Levels, Pair, Rule
+from streams.rules.rule import PLACEHOLDER, Anomaly, Levels, Pair, Place, Rule
 from streams.slo import BURN_PAIRS, BURN_WINDOWS
 from streams.yamlfile import QUOTES, Mistakes, Node, documents, suggestion
 
@@ -136,7 +136,17 @@ def read_rule(entry: Node) -> Rule:
         severity=attempt(lambda: choice(entry, "severity", SEVERITIES, severity), severity), labels=labels,
         annotations=attempt(lambda: read_annotations(entry, kind, labels), {}),
         webhooks=attempt(lambda: read_webhooks(entry), None), poll=attempt(lambda: read_poll(entry, kind), None),
+        places=places_of(entry),
     )
+
+
+def places_of(entry: Node) -> dict[str, Place]:
+    """Where a rule says its name and what it is about: whether there is any such thing is known elsewhere."""
+    nodes = {key: node for key in ("name", "slo") if (node := entry.get(key))}
+    webhooks = entry.get("webhooks")
+    if webhooks and isinstance(webhooks.value, list):
+        nodes |= {f"webhooks[{number}]": each for number, each in enumerate(webhooks.items())}
+    return {key: Place(str(node.file), node.line, node.path) for key, node in nodes.items()}
 
 
 def read_name(entry: Node) -> str:
@@ -239,8 +249,10 @@ def read_pair(node: Node) -> Pair:
 
 
 def read_anomaly(entry: Node) -> Anomaly:
-    deviations = entry.need("deviations").number(minimum=0)
-    resolve = number(entry, "resolve", deviations, minimum=0)
+    # Of 0 every difference would be an anomaly, and only its absence the end of one.
+    deviations = entry.need("deviations").number(above=0)
+    resolve_node = entry.get("resolve")
+    resolve = deviations if resolve_node is None else resolve_node.number(above=0)
     if resolve > deviations:
         entry.need("resolve").note(f"'resolve' {resolve:g} is above 'deviations' {deviations:g}", "it must be that or less")
     season = entry.get("season")

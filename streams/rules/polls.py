@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from streams.clock import NS
 from streams.rules.alert import Maintenance
 from streams.rules.columns import BREACH, CLEAR, HOLD, glob_pattern
-from streams.rules.rule import Levels, Pair, Rule
+from streams.rules.rule import Levels, Pair, Place, Rule
 from streams.slo import BURN_WINDOWS, Objective, Slo, Span, Tally, burn_label, burn_rates, judge, unknown_slices
 
 __all__ = ["Answer", "bind", "concerned", "judge_levels", "policy_maintenance", "policy_rules", "span_of"]
@@ -181,6 +181,7 @@ def policy_rules(slos: Iterable[Slo], webhooks: Sequence[str]) -> list[Rule]:
                 name=policy.name, kind="burn_rate", metric="burn_rate", severity=SEVERITY.get(condition.severity, "warning"),
                 for_ns=condition.alert_after_s * NS, webhooks=reached, value=condition.threshold,
                 annotations={"condition": condition.name, "severity": condition.severity, "summary": BURNS},
+                places={"name": Place(policy.file, policy.line)} if policy.file else {},
             )
             pairs = (Pair(label, label, condition.threshold),)
             burns = replace(common, tells=tells, poll=Levels("burn_rate", slo.name, pairs, OPERATORS[condition.op]))

@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from streams.clock import NS
 from streams.slo import Objective, Slo
 
-__all__ = ["PLACEHOLDER", "Anomaly", "Levels", "Pair", "Rule"]
+__all__ = ["PLACEHOLDER", "Anomaly", "Levels", "Pair", "Place", "Rule"]
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")                  # in annotations
 
@@ -57,6 +58,14 @@ class Anomaly:
     least: float = 0.0                                      # smaller differences are none, in the metric's unit
 
 
+class Place(NamedTuple):
+    """Where something of a rule is written, for messages: `path` is the key path inside the file."""
+
+    file: str
+    line: int
+    path: str | None = None
+
+
 @dataclass(frozen=True)
 class Rule:
     """One rule. `op value` says what is wrong; durations are nanoseconds; `entity` is a glob in which `*` is anything."""
@@ -82,6 +91,7 @@ class Rule:
     tells: tuple[str, ...] = ("firing", "resolved")         # the states that receivers hear of
     alertname: str = ""                                     # the label, if it is not the name
     poll: Levels | Anomaly | None = None                    # None: looks at windows
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)     # of name, slo, webhooks[0], ...
 
     def base_labels(self) -> dict[str, str]:
         """The labels of every alert of this rule; `entity` comes on top."""

@@ -89,6 +89,8 @@ class AlertPolicy:
     when_no_data: bool = False
     targets: tuple[str, ...] = ()
     description: str = ""
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

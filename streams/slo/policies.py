@@ -50,7 +50,7 @@ def read_policy(node: Node, library: Library) -> AlertPolicy:
         attempt(lambda: name_of(node), ""), attempt(lambda: only_condition(spec.need("conditions"), library), NO_CONDITION),
         breaching, resolved, no_data,
         tuple(name for names in targets.each(lambda each: target_names(each, library)) for name in names) if targets else (),
-        attempt(lambda: optional_text(spec, "description"), ""),
+        attempt(lambda: optional_text(spec, "description"), ""), str(node.file), node.line,
     )
 
 
