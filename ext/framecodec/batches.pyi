@@ -1,6 +1,7 @@
 from typing import Any, Self, final
 
 from framecodec.columns import Batch, Names
+from framecodec.partitions import KEY_KINDS, address_bytes, partition_of, partitions_of, source_key
 
 __all__ = [
     "AGE_MAX_NS", "BYTES_MAX", "KEY_KINDS", "ROWS_MAX", "Batches", "PacketCutter", "address_bytes", "partition_of",
@@ -10,14 +11,6 @@ __all__ = [
 BYTES_MAX: int
 ROWS_MAX: int
 AGE_MAX_NS: int
-KEY_KINDS: dict[str, int]
-
-def partition_of(key: bytes, partitions: int) -> int: ...
-def source_key(codec: str, link: str, sender: str, frame: bytes) -> bytes: ...
-def address_bytes(text: str) -> bytes | None: ...
-def partitions_of(
-    codec: str, link: str, senders: list[str], sender_ids: Any, ends: Any, data: Any, partitions: int
-) -> bytearray: ...
 
 @final
 class Batches:

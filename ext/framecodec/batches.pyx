@@ -9,22 +9,19 @@ A collector puts frames in (the UDP receiver from C, others by `add` and `Packet
         send(topic, partition, pyarrow.record_batch(batch))
 
 A batch is sealed when it reached `bytes_max` or `rows_max`, or when its first row is `age_max_ns` old. Which partition a
-frame goes to is decided by a hash that never changes, so that a source keeps its order and its decoder state in one
-place, whoever sends: collectors, replay, simulator.
-
-Bytes are not understood here beyond the few header fields that name a source. Time is handed in. One thread at a time.
+frame goes to, framecodec.partitions says. Time is handed in. One thread at a time.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from framecodec.columns cimport Column, Names, Rows
-from framecodec.frame_view cimport FrameView
+from framecodec.partitions cimport KEY_LINK, Key, KeyKind, key_of, partition_of_key
 from framecodec.records cimport FRAME_CODEC, FRAME_FRAME, FRAME_LINK, FRAME_RECEIVED_NS, FRAME_SOURCE
 
-from framecodec.frame_view import address_bytes
+from framecodec.partitions import KEY_KINDS, address_bytes, partition_of, partitions_of, source_key
 from framecodec.records import FRAMES_FIELDS
 
 __all__ = [
@@ -42,119 +39,12 @@ cdef enum:
     # Two of those are allocated a byte at a time as well: the validity of received_ns.
     ROW_MEMORY_BYTES = 25
     FIRST_BYTES = 1024
+    # A batch gets room for one part in so many more than the last one had: the last frame makes full batches differ by its size.
+    SPARE_SHARE = 16
+    OFFSET_MAX = 0x7FFFFFFF
     # CCSDS 133.0-B-2 4.1.3: the primary header.
     PACKET_HEADER_BYTES = 6
     PACKET_BYTES_MAX = PACKET_HEADER_BYTES + 65536
-
-KEY_KINDS = {"sflow": KEY_SFLOW, "netflow": KEY_NETFLOW, "rack": KEY_RACK}
-
-
-cdef int32_t partition_of_key(const uint8_t* key, size_t size, int32_t partitions) noexcept nogil:
-    cdef uint64_t state = <uint64_t> 0xCBF29CE484222325ULL
-    cdef size_t index
-    for index in range(size):
-        state = (state ^ key[index]) * <uint64_t> 0x100000001B3ULL
-    # Folded, because the lowest bits of FNV-1a only know the lowest bits of the key: exporters at .8, .16, .24 would
-    # all meet in one of 8 partitions.
-    return <int32_t> (<uint32_t> (state ^ (state >> 32)) % <uint32_t> partitions)
-
-
-cdef inline uint32_t read_u32(const uint8_t* at) noexcept nogil:
-    return (<uint32_t> at[0] << 24) | (<uint32_t> at[1] << 16) | (<uint32_t> at[2] << 8) | at[3]
-
-
-cdef inline void write_u32(uint8_t* at, uint32_t value) noexcept nogil:
-    at[0] = <uint8_t> (value >> 24)
-    at[1] = <uint8_t> (value >> 16)
-    at[2] = <uint8_t> (value >> 8)
-    at[3] = <uint8_t> value
-
-
-cdef size_t write_key(
-    KeyKind kind, const uint8_t* sender, const uint8_t* datagram, size_t size, uint8_t* key,
-) noexcept nogil:
-    cdef uint32_t version
-    cdef uint32_t address_type
-    if kind == KEY_LINK:
-        return 0
-    kind = kind_of(kind, datagram, size)
-    memcpy(key, sender, ADDRESS_BYTES)
-    if kind == KEY_SFLOW and size >= 12 and read_u32(datagram) == 5:
-        # sFlow version 5, 5 "sFlow Datagram Format": version, address type, agent address, sub-agent id.
-        address_type = read_u32(datagram + 4)
-        if address_type == 1 and size >= 16:
-            memcpy(key, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12)
-            memcpy(key + 12, datagram + 8, 4)
-            memcpy(key + 16, datagram + 12, 4)
-            return 20
-        if address_type == 2 and size >= 28:
-            memcpy(key, datagram + 8, 20)
-            return 20
-    elif kind == KEY_NETFLOW and size >= 2:
-        version = (<uint32_t> datagram[0] << 8) | datagram[1]
-        if version == 9 and size >= 20:             # RFC 3954 5.1: source id
-            memcpy(key + 16, datagram + 16, 4)
-            return 20
-        if version == 10 and size >= 16:            # RFC 7011 3.1: observation domain
-            memcpy(key + 16, datagram + 12, 4)
-            return 20
-        if version == 5 and size >= 24:             # engine type and id (from memory)
-            write_u32(key + 16, (<uint32_t> datagram[20] << 8) | datagram[21])
-            return 20
-    return ADDRESS_BYTES                            # not what it should be: the decoder will say so; order by sender
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition, 0 to partitions - 1, of the source that `key` names: FNV-1a 64, xor-folded to 32 bits, modulo.
-
-    Constants and folding are those of http://www.isthe.com/chongo/tech/comp/fnv/. The result is part of what is stored
-    (decoder state lives by partition): it never changes for a given number of partitions. ValueError when that is < 1.
-    """
-    if partitions < 1 or partitions > 0x7FFFFFFF:
-        raise ValueError(f"partitions is {partitions}, must be 1 or more")
-    return partition_of_key(<const uint8_t*> <char*> key, <size_t> len(key), partitions)
-
-
-def source_key(codec: str, link: str, sender: str, frame: bytes) -> bytes:
-    """The bytes that name the source of a frame, for `partition_of`.
-
-    - sflow: agent address (16 bytes, IPv4 as ::ffff:a.b.c.d) and sub-agent (4 bytes), read from the datagram;
-    - netflow: sender (16 bytes) and 4 bytes: v9 source id, IPFIX observation domain, v5 engine type * 256 + id;
-    - rack: one of these two, by content;
-    - all three, with a header that cannot be read: the sender alone;
-    - every other codec, or a sender that is no address: the link's name in UTF-8.
-    """
-    cdef uint8_t key[KEY_BYTES_MAX]
-    cdef size_t size
-    address = address_bytes(sender)
-    if address is None:
-        return link.encode()
-    size = write_key(KEY_KINDS.get(codec, KEY_LINK), <const uint8_t*> <char*> address, <const uint8_t*> <char*> frame,
-                     <size_t> len(frame), key)
-    return key[:size] if size else link.encode()
-
-
-def partitions_of(codec: str, link: str, senders: list[str], sender_ids, ends, data, partitions: int) -> bytearray:
-    """The partitions of many frames, as int32 in a bytearray; row by row the same as `source_key` and `partition_of`.
-
-    The buffers are those of a `FrameView`. ValueError when they do not fit together.
-    """
-    cdef int32_t shared = partition_of(link.encode(), partitions)
-    cdef KeyKind kind = KEY_KINDS.get(codec, KEY_LINK)
-    cdef FrameView view = FrameView(senders, sender_ids, ends, data)
-    cdef int32_t partition_count = partitions
-    cdef int32_t* found
-    cdef Py_ssize_t row
-    cdef size_t key_bytes
-    cdef uint8_t key[KEY_BYTES_MAX]
-    result = bytearray(4 * view.rows)
-    found = <int32_t*> <char*> result
-    for row in range(view.rows):
-        found[row] = shared
-        if kind != KEY_LINK and view.has_address(row):
-            key_bytes = write_key(kind, view.sender(row), view.frame(row), view.size(row), key)
-            found[row] = partition_of_key(key, key_bytes, partition_count)
-    return result
 
 
 @cython.final
@@ -171,10 +61,8 @@ cdef class Batches:
         self.partitions = partitions
         self.key_kind = KEY_KINDS.get(codec, KEY_LINK)
         self.bytes_max, self.rows_max, self.age_max_ns = bytes_max, rows_max, age_max_ns
-        self.open = <void**> calloc(self.partitions, sizeof(void*))
-        self.opened_ns = <int64_t*> calloc(self.partitions, sizeof(int64_t))
-        self.expected_bytes = <int64_t*> calloc(self.partitions, sizeof(int64_t))
-        if self.open == NULL or self.opened_ns == NULL or self.expected_bytes == NULL:
+        self.open = <OpenBatch*> calloc(self.partitions, sizeof(OpenBatch))
+        if self.open == NULL:
             raise MemoryError
         self.sources = Names()
         links, codecs = Names(), Names()
@@ -184,27 +72,25 @@ cdef class Batches:
         fields = [(*field, dictionaries.get(index)) for index, field in enumerate(FRAMES_FIELDS)]
         self.rows = [Rows(fields) for _ in range(partitions)]
         for index, rows in enumerate(self.rows):
-            self.open[index] = <void*> rows
+            self.open[index].rows = <void*> rows
 
     def __dealloc__(self):
         free(self.open)
-        free(self.opened_ns)
-        free(self.expected_bytes)
 
     cdef int put(
         self, int32_t partition, int64_t received_ns, int32_t source, const uint8_t* frame, size_t size, int64_t now_ns,
     ) noexcept nogil:
-        if (<Rows> self.open[partition]).length == 0:
-            self.opened_ns[partition] = now_ns
-        if append_frame(<Rows> self.open[partition], self.expected_bytes[partition], received_ns, source, frame, size) < 0:
+        cdef OpenBatch* batch = &self.open[partition]
+        if (<Rows> batch.rows).length == 0:
+            batch.opened_ns = now_ns
+            if make_room(<Rows> batch.rows, batch) < 0:
+                return -1
+        if append_frame(<Rows> batch.rows, received_ns, source, frame, size) < 0:
             return -1
         self.pending_rows += 1
-        if (<Rows> self.open[partition]).length >= self.rows_max or self.size_of(<Rows> self.open[partition]) >= self.bytes_max:
+        if (<Rows> batch.rows).length >= self.rows_max or size_of(<Rows> batch.rows) >= self.bytes_max:
             self.is_full = True
         return 0
-
-    cdef int64_t size_of(self, Rows rows) noexcept nogil:
-        return column_of(rows, FRAME_FRAME).data_used + ROW_BYTES * rows.length
 
     def add(self, frames: list[bytes], source: str, received_ns: int | None, now_ns: int) -> list:
         """Put frames of one sender (an address, or the link's name) in; returns what that filled, as `seal` does.
@@ -214,16 +100,18 @@ cdef class Batches:
         cdef int32_t number = self.sources.add(source)
         cdef int64_t stamp = -1 if received_ns is None else received_ns
         cdef bytes address = address_bytes(source) or b""
-        cdef const uint8_t* sender = <const uint8_t*> <char*> address
         cdef KeyKind kind = self.key_kind if address else KEY_LINK
-        cdef uint8_t key[KEY_BYTES_MAX]
-        cdef size_t key_bytes
+        cdef uint64_t[2] sender = [0, 0]
+        cdef Key key
         cdef bytes frame
         cdef int32_t partition
+        memcpy(sender, <const char*> address, <size_t> len(address))
         sealed = []
         for frame in frames:
-            key_bytes = write_key(kind, sender, <const uint8_t*> <char*> frame, <size_t> len(frame), key)
-            partition = partition_of_key(key, key_bytes, self.partitions) if key_bytes else self.link_partition
+            key = key_of(kind, sender[0], sender[1], <const uint8_t*> <char*> frame, <size_t> len(frame))
+            partition = self.link_partition
+            if key.size:
+                partition = partition_of_key(<const uint8_t*> &key, key.size, self.partitions)
             if self.put(partition, stamp, number, <const uint8_t*> <char*> frame, <size_t> len(frame), now_ns) < 0:
                 raise MemoryError
             if self.is_full:
@@ -242,15 +130,16 @@ cdef class Batches:
         if self.pending_rows == 0:
             return sealed
         for partition in range(self.partitions):
-            rows = <Rows> self.open[partition]
+            rows = <Rows> self.open[partition].rows
             if rows.length == 0:
                 continue
-            size = self.size_of(rows)
+            size = size_of(rows)
             if (
                 everything or size >= self.bytes_max or rows.length >= self.rows_max
-                or now_ns - self.opened_ns[partition] >= self.age_max_ns
+                or now_ns - self.open[partition].opened_ns >= self.age_max_ns
             ):
-                self.expected_bytes[partition] = column_of(rows, FRAME_FRAME).data_used
+                self.open[partition].expected_bytes = column_of(rows, FRAME_FRAME).data_used
+                self.open[partition].expected_rows = rows.length
                 self.pending_rows -= rows.length
                 memory = column_of(rows, FRAME_FRAME).data_capacity + rows.capacity * ROW_MEMORY_BYTES
                 sealed.append((partition, memory, rows.flush()))
@@ -264,8 +153,9 @@ cdef class Batches:
         if self.pending_rows == 0:
             return None
         for partition in range(self.partitions):
-            if (<Rows> self.open[partition]).length and (due is None or self.opened_ns[partition] + self.age_max_ns < due):
-                due = self.opened_ns[partition] + self.age_max_ns
+            due_ns = self.open[partition].opened_ns + self.age_max_ns
+            if (<Rows> self.open[partition].rows).length and (due is None or due_ns < due):
+                due = due_ns
         return due
 
     def forget_sources(self) -> None:
@@ -383,28 +273,42 @@ cdef inline Column* column_of(Rows rows, int number) noexcept nogil:
     return &rows.columns[number]
 
 
-cdef int append_frame(
-    Rows rows, int64_t expected_bytes, int64_t received_ns, int32_t source, const uint8_t* frame, size_t size,
-) noexcept nogil:
-    cdef Column* column = column_of(rows, FRAME_FRAME)
+cdef inline int64_t size_of(Rows rows) noexcept nogil:
+    return column_of(rows, FRAME_FRAME).data_used + ROW_BYTES * rows.length
+
+
+# Room for about as much as the last batch held: no growing at full rate, and a quiet partition holds little. 0 or -1 (memory).
+cdef int make_room(Rows rows, OpenBatch* batch) noexcept nogil:
+    cdef Column* frames = column_of(rows, FRAME_FRAME)
+    cdef int64_t wanted = batch.expected_bytes + batch.expected_bytes // SPARE_SHARE + FIRST_BYTES
+    if frames.data == NULL:
+        wanted = min(wanted, <int64_t> OFFSET_MAX)
+        frames.data = <uint8_t*> malloc(wanted)
+        if frames.data == NULL:
+            return -1
+        frames.data_capacity = wanted
+    return rows.reserve(batch.expected_rows + batch.expected_rows // SPARE_SHARE + 1)
+
+
+# What Rows.put_bytes and Rows.next_row do, for these columns. 0 or -1 (memory).
+cdef int append_frame(Rows rows, int64_t received_ns, int32_t source, const uint8_t* frame, size_t size) noexcept nogil:
+    cdef Column* frames = column_of(rows, FRAME_FRAME)
     cdef Column* received = column_of(rows, FRAME_RECEIVED_NS)
     cdef int64_t row = rows.length
-    if rows.reserve(1) < 0:
+    if row == rows.capacity and rows.reserve(1) < 0:
         return -1
-    if column.data == NULL:
-        # Start as large as the last batch was: no growing at full rate, and a quiet partition holds little.
-        column.data = <uint8_t*> malloc(expected_bytes + FIRST_BYTES)
-        if column.data == NULL:
-            return -1
-        column.data_capacity = expected_bytes + FIRST_BYTES
-    if rows.put_bytes(FRAME_FRAME, frame, size) < 0:
+    if <int64_t> size <= frames.data_capacity - frames.data_used:
+        memcpy(frames.data + frames.data_used, frame, size)
+        frames.data_used += <int64_t> size
+    elif rows.put_bytes(FRAME_FRAME, frame, size) < 0:
         return -1
-    fetch_for_writing(column.data + column.data_used, size)
+    fetch_for_writing(frames.data + frames.data_used, size)
+    frames.ends[row + 1] = <int32_t> frames.data_used
     (<int32_t*> column_of(rows, FRAME_SOURCE).values)[row] = source
     if received_ns >= 0:
         (<int64_t*> received.values)[row] = received_ns
         received.valid[row] = 1
-    rows.next_row()
+    rows.length = row + 1
     return 0
 
 

@@ -1,7 +1,8 @@
 from collections.abc import Iterable
 from typing import Any, Self, final
 
-from framecodec.batches import Batches, partition_of
+from framecodec.batches import Batches
+from framecodec.partitions import partition_of
 from framecodec.priorities import Priorities
 
 __all__ = ["Receiver", "partition_of"]
@@ -16,7 +17,6 @@ class Receiver:
     refused_bytes: int
     limited: int
     kernel_drops: int
-    has_too_many_sources: bool
     def __new__(cls,
         fd: int,
         batches: Batches,
@@ -26,6 +26,8 @@ class Receiver:
         priorities: Priorities | None = None,
         sources_max: int = ...,
     ) -> Self: ...
+    @property
+    def has_too_many_sources(self) -> bool: ...
     def receive(self, wait_ns: int) -> bool: ...
     def read_kernel_drops(self) -> int: ...
     def take_sources(self) -> list[tuple[str, bool, int, int, int, int | None]]: ...

@@ -2,7 +2,7 @@
 cimport cython
 from libc.stdint cimport uint8_t
 
-from framecodec.batches cimport KeyKind
+from framecodec.partitions cimport KeyKind
 
 
 @cython.final

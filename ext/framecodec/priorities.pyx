@@ -23,11 +23,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from framecodec.batches cimport KEY_LINK, KEY_SFLOW, kind_of
 from framecodec.frame_view cimport ADDRESS_BYTES, FrameView
+from framecodec.partitions cimport KEY_LINK, KEY_SFLOW, kind_of
 
-from framecodec.batches import KEY_KINDS
 from framecodec.frame_view import address_bytes
+from framecodec.partitions import KEY_KINDS
 
 __all__ = ["Priorities"]
 

@@ -1,0 +1,8 @@
+from collections.abc import Iterable
+from typing import Any, Self, final
+
+__all__: list[str]
+
+@final
+class Senders:
+    def __new__(cls, allow: Iterable[Any] | None, rate: int, count_max: int) -> Self: ...
