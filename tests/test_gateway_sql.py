@@ -136,3 +136,18 @@ def test_unclosed_heredoc_is_a_mark_and_a_closed_one_a_token() -> None:
     assert [(token.kind, token.text) for token in tokens(b"$a$ x $b$ ' $b$")] == [
         ("mark", b"$"), ("word", b"a$"), ("word", b"x"), ("heredoc", b"$b$ ' $b$"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "texts"),
+    [
+        (b"/* a /* b */ c */ SELECT 1", [b"SELECT", b"1"]),
+        (b"/*/ */ SELECT 2 /**/", [b"SELECT", b"2"]),
+        (b"/*/**/*/ SELECT 3", [b"SELECT", b"3"]),
+        (b"/* ' /* ' */ */ SELECT '/* */'", [b"SELECT", b"'/* */'"]),
+        (b"/* // */ SELECT 4 -- /*\n, 5", [b"SELECT", b"4", b",", b"5"]),
+        (b"/* a /* b */ INSERT INTO t VALUES (1)", []),
+    ],
+)
+def test_comments_nest(source: bytes, texts: list[bytes]) -> None:
+    assert [token.text for token in tokens(source)] == texts

@@ -27,12 +27,14 @@ __all__ = [
     "unquoted",
 ]
 
-# Src/Parsers/Lexer.cpp of ClickHouse: `--`, `//` and `#!`/`# ` start comments, a heredoc is $tag$...$tag$ (from memory).
+# Src/Parsers/Lexer.cpp of ClickHouse: `--`, `//` and `#!`/`# ` start comments, a heredoc is $tag$...$tag$ (from memory);
+# comments nest (tried against chDB 4.4).
 # What is not closed reaches to the end, and nothing is tried twice: a megabyte of `\'` must not hold up the process for hours.
 TOKEN = re.compile(
     rb"""
       (?P<space>   (?: [ \t\r\n\f\v] | \xc2\xa0 | \xef\xbb\xbf )+ )
-    | (?P<comment> --[^\n]* | //[^\n]* | \#[ !][^\n]* | /\*.*?(?:\*/|\Z) )
+    | (?P<comment> --[^\n]* | //[^\n]* | \#[ !][^\n]* )
+    | (?P<nested>  /\* )
     | (?P<heredoc> \$\w*\$ )
     | (?P<string>  '(?: [^'\\]++ | \\.? | '' )*+(?:'|\Z) )
     | (?P<quoted>  `(?: [^`\\]++ | \\.? | `` )*+(?:`|\Z) | "(?: [^"\\]++ | \\.? | "" )*+(?:"|\Z) )
@@ -43,6 +45,7 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+COMMENT_EDGE = re.compile(rb"/\*|\*/")  # of comments, which may hold others
 # Overlapping: the `$` that ends one may start the next.
 HEREDOC_TAG = re.compile(rb"(?=(\$\w*\$))")
 
@@ -108,7 +111,9 @@ def tokens(source: bytes) -> Iterator[Token]:
     last: dict[bytes, int] | None = None  # where each heredoc tag stands for the last time
     while match := TOKEN.match(source, position):
         kind, start, position = match.lastgroup or "mark", match.start(), match.end()
-        if kind in ("space", "comment"):
+        if kind == "nested":
+            position = comment_end(source, start)
+        if kind in ("space", "comment", "nested"):
             continue
         text = match.group()
         if kind == "heredoc":
@@ -123,6 +128,16 @@ def tokens(source: bytes) -> Iterator[Token]:
         yield Token(kind, start, position, depth, text)
         if kind == "mark" and text in b"([{":
             depth += 1
+
+
+def comment_end(source: bytes, start: int) -> int:
+    """Where the comment that starts here ends, with those in it."""
+    depth = 0
+    for edge in COMMENT_EDGE.finditer(source, start):
+        depth += 1 if edge.group() == b"/*" else -1
+        if not depth:
+            return edge.end()
+    return len(source)
 
 
 def unquoted(token: Token) -> str:
