@@ -91,6 +91,7 @@ class TransferFrameDecoder:
 
         output: Any = self.packets.decode_packets(found.packets[0]) if found.packets else PacketOutput()
         output.frames, output.frame_packets = found.frames, found.packets
+        output.samples = found.samples + output.samples
         output.derived = found.derived + output.derived
         output.rejects = found.rejects + output.rejects
         return output
@@ -257,11 +258,11 @@ def definition_of(path: Path, container: str | None) -> Definition:
 def open_transfer_frames(link: Link) -> Decoder:
     # A CADU may begin in one datagram and end in the next; a frame may not.
     datagrams = bool(link.listen and link.listen.startswith("udp")) and link.codec != "cadu"
-    frames = frame_decoder(link, boundaries="datagrams" if datagrams else "frames", emit=("derived", "packets"))
+    frames = frame_decoder(link, boundaries="datagrams" if datagrams else "frames", emit=("samples", "derived", "packets"))
     return TransferFrameDecoder(frames, open_packets(link, "frames"))
 
 
-def frame_decoder(link: Link, *, boundaries: str, emit: tuple[str, ...]) -> Any:
+def frame_decoder(link: Link, *, boundaries: str, emit: tuple[str, ...], spacecraft: str = "") -> Any:
     """The core's decoder for a link of transfer frames. ConfigError for settings that do not fit together."""
     from framecodec.frames import FrameDecoder
 
@@ -270,7 +271,7 @@ def frame_decoder(link: Link, *, boundaries: str, emit: tuple[str, ...]) -> Any:
             link.codec, link.frame_length, fecf=link.fecf, ocf=link.ocf, insert_zone=link.insert_zone,
             header_check=link.header_check, vc_mode=link.vc_mode, uncounted=link.uncounted,
             randomized=link.randomized, rs=link.rs, interleave=link.interleave, rs_basis=link.rs_basis,
-            spacecraft=link.entity, link=link.name, boundaries=boundaries, emit=emit,
+            spacecraft=spacecraft or link.entity, link=link.name, boundaries=boundaries, emit=emit,
         )
     except ValueError as error:
         raise ConfigError(f"link '{link.name}': {error}") from None

@@ -158,9 +158,13 @@ class Offline:
     def transfer_frames(self, capture: Capture) -> Iterator[Lines]:
         # A CADU may begin in one datagram and end in the next; a frame may not.
         boundaries = "stream" if not capture.is_capture else "frames" if self.link.codec == "cadu" else "datagrams"
-        emit = ("frames", "packets", "payload") if self.payload else ("frames", "packets")
+        wanted = {"frames": True, "packets": True, "payload": self.payload, "samples": "sample" in self.kinds}
+        emit = tuple(name for name, is_wanted in wanted.items() if is_wanted)
+        frames = frame_decoder(
+            self.link, boundaries=boundaries, emit=emit, spacecraft=spacecraft_of(self.link, self.definition)
+        )
         packets = satellite_decoder(self.link, self.definition, False, self.kinds)
-        decoder = TransferFrameDecoder(frame_decoder(self.link, boundaries=boundaries, emit=emit), packets)
+        decoder = TransferFrameDecoder(frames, packets)
         for piece in capture:
             if piece.frames is None:
                 yield from self.satellite_lines(decoder.follow(decoder.frames.decode_bytes(piece.data)), capture)
@@ -247,13 +251,16 @@ def satellite_decoder(link: Link, definition: Any, is_capture: bool, kinds: set[
 
     wanted = {"packet": ("packets", "values"), "sample": ("samples",)}
     emit = tuple(name for kind, names in wanted.items() if kind in kinds for name in names)
-    # Who only has files has no configured name; the definition's is the next best.
-    spacecraft = link.spacecraft or (definition.name if definition is not None else link.name)
     return SpacePacketDecoder(
-        definition, spacecraft=spacecraft, link=link.name, boundaries="datagrams" if is_capture else "stream",
-        emit=emit, idle=link.idle, record_header_bytes=link.record_header,
+        definition, spacecraft=spacecraft_of(link, definition), link=link.name,
+        boundaries="datagrams" if is_capture else "stream", emit=emit, idle=link.idle, record_header_bytes=link.record_header,
         join_segments=link.join_segments, time_code=time_code(link.time) if link.time else None,
     )
+
+
+def spacecraft_of(link: Link, definition: Any) -> str:
+    """Who only has files has no configured name; the definition's is the next best."""
+    return link.spacecraft or (definition.name if definition is not None else link.name)
 
 
 def rack_lines(decoded: Any) -> Iterator[Lines]:

@@ -41,11 +41,12 @@ class Output:
         self.frames: list[dict[str, Any]] = []
         self.packets: list[dict[str, Any]] = []
         self.rejects: list[dict[str, Any]] = []
+        self.samples: list[dict[str, Any]] = []
         self.derived: list[dict[str, Any]] = []
         self.batches: list[pa.RecordBatch] = []
         for piece in pieces:
             self.batches += piece.packets
-            for name in ("frames", "packets", "rejects", "derived"):
+            for name in ("frames", "packets", "rejects", "samples", "derived"):
                 for batch in getattr(piece, name):
                     batch.validate(full=True)
                     getattr(self, name).extend(batch.to_pylist())
@@ -61,7 +62,8 @@ class Output:
 
     def __eq__(self, other: object) -> bool:
         assert isinstance(other, Output)
-        return all(getattr(self, name) == getattr(other, name) for name in ("frames", "packets", "rejects", "derived"))
+        names = ("frames", "packets", "rejects", "samples", "derived")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
 def decode(data: bytes, *arguments: Any, cuts: Iterable[int] = (), is_resumed: bool = False, **options: Any) -> Output:

@@ -32,6 +32,13 @@ cdef enum Metric:
     FRAMES_REFUSED
     MASTER_FRAMES_LOST
     CORRECTED_HEADER_SYMBOLS
+    CLCW_NO_RF_AVAILABLE
+    CLCW_NO_BIT_LOCK
+    CLCW_LOCKOUT
+    CLCW_WAIT
+    CLCW_RETRANSMIT
+    CLCW_FARM_B_COUNTER
+    CLCW_REPORT_VALUE
     METRIC_COUNT
 
 
@@ -40,6 +47,7 @@ cdef class FrameRows:
     cdef bint has_payload
     cdef Rows frames
     cdef Rows derived
+    cdef Rows samples
     cdef Rows rejects
     cdef readonly Names sources
     cdef int32_t units[METRIC_COUNT]
@@ -48,6 +56,8 @@ cdef class FrameRows:
     # All give 0 or -1 (memory). `header` is NULL for a frame that cannot be read.
     cdef int put_frame(self, const Header* header, const Frame* frame, int64_t lost, Fecf fecf) noexcept nogil
     cdef int put_event(self, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil
+    cdef int put(self, Rows rows, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil
+    cdef int put_sample(self, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil
     cdef int put_reject(
         self, Reason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
     ) noexcept nogil

@@ -6,7 +6,7 @@ __all__ = ["FECF_NAMES", "FRAME_FIELDS", "METRICS", "REASONS", "FrameRows"]
 
 FECF_NAMES: tuple[str, ...]
 FRAME_FIELDS: tuple[tuple[str, str, bool], ...]
-METRICS: tuple[tuple[str, str], ...]
+METRICS: tuple[tuple[str, str | None], ...]
 REASONS: tuple[str, ...]
 
 class FrameRows:

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
-"""The rows that a FrameDecoder writes: one a frame, one an event for windows, one a reject.
+"""The rows that a FrameDecoder writes: one a frame, one an event for windows, one a sample of a CLCW, one a reject.
 
-Events (model.SAMPLES) are what METRICS names, with the receive time, as frames have no time of their own; without one, time 0
+Events and samples (model.SAMPLES) are what METRICS names, with the receive time, as frames have no time of their own; without one, time 0
 and the quality bit. Nothing here knows what a channel has lost: that is framecodec.frame_counts.
 """
 from libc.stdint cimport int32_t, int64_t
@@ -42,7 +42,9 @@ REASONS = ("garbage", "truncated", "rs_uncorrectable", "bad_fecf", "frame_versio
 METRICS = (
     ("frames_rx", "frames"), ("frame_bytes", "bytes"), ("frames_lost", "frames"), ("corrected_symbols", "symbols"),
     ("fecf_errors", "frames"), ("rs_uncorrectable", "frames"), ("garbage_bytes", "bytes"), ("frames_refused", "frames"),
-    ("master_frames_lost", "frames"), ("corrected_header_symbols", "symbols"),
+    ("master_frames_lost", "frames"), ("corrected_header_symbols", "symbols"), ("clcw_no_rf_available", None),
+    ("clcw_no_bit_lock", None), ("clcw_lockout", None), ("clcw_wait", None), ("clcw_retransmit", None),
+    ("clcw_farm_b_counter", None), ("clcw_report_value", None),
 )
 
 
@@ -61,7 +63,7 @@ cdef class FrameRows:
         kinds.add("gauge")
         for number, (metric, unit) in enumerate(METRICS):
             metrics.add(metric)
-            self.units[number] = units.add(unit)
+            self.units[number] = -1 if unit is None else units.add(unit)
         for reason in REASONS:
             reasons.add(reason)
         for check in FECF_NAMES:
@@ -73,6 +75,7 @@ cdef class FrameRows:
         fields = FRAME_FIELDS if self.has_payload else FRAME_FIELDS[:OUT_FRAME]
         self.frames = Rows([(*field, shared.get(field[0])) for field in fields])
         self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
+        self.samples = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS])
         self.rejects = Rows([(*field, shared.get(field[0])) for field in REJECTS_FIELDS])
 
     def counts(self) -> dict:
@@ -109,9 +112,15 @@ cdef class FrameRows:
         return 0
 
     cdef int put_event(self, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil:
+        return self.put(self.derived, entity, metric, value, received_ns, source)
+
+    cdef int put_sample(self, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil:
+        return self.put(self.samples, entity, metric, value, received_ns, source)
+
+    cdef int put(self, Rows rows, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil:
         if received_ns >= 0:
-            return put_measure(self.derived, entity, <int32_t> metric, self.units[<int> metric], value, received_ns, received_ns, source, 0)
-        return put_measure(self.derived, entity, <int32_t> metric, self.units[<int> metric], value, 0, -1, source, QUALITY_TIME_SUBSTITUTED)
+            return put_measure(rows, entity, <int32_t> metric, self.units[<int> metric], value, received_ns, received_ns, source, 0)
+        return put_measure(rows, entity, <int32_t> metric, self.units[<int> metric], value, 0, -1, source, QUALITY_TIME_SUBSTITUTED)
 
     cdef int put_reject(
         self, Reason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,

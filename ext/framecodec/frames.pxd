@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from framecodec.cadu cimport Frame, FrameCutter, Stream, StreamOwner
 from framecodec.channels cimport Reassembler
+from framecodec.clcw cimport CommandReports
 from framecodec.frame_counts cimport FrameCounts
 from framecodec.frame_rows cimport FrameRows
 from framecodec.header_check cimport HeaderCheck
@@ -22,10 +23,12 @@ cdef class FrameDecoder(FrameCutter):
     cdef HeaderCheck header_check        # None: headers have no error control of their own
     cdef uint8_t* repaired               # owned; a frame whose header was corrected
     cdef FrameCounts channels
+    cdef CommandReports commands
     cdef Reassembler reassembler
     cdef FrameRows rows
     cdef bint emits_frames
     cdef bint emits_derived
+    cdef bint emits_samples
     cdef bint emits_packets
     cdef uint8_t* joined                 # owned; what was kept and then the new bytes
     cdef int64_t joined_capacity

@@ -15,6 +15,7 @@
 - `derived` (model.SAMPLES), for windows only: `frames_rx`, `frame_bytes`, `frames_lost`, `corrected_symbols`, `fecf_errors`,
   `corrected_header_symbols` of `<spacecraft>/vc/<id>`; `rs_uncorrectable`, `garbage_bytes`, `frames_refused`, `master_frames_lost` of the spacecraft. One row
   an event, so that windows do not depend on how the input was cut. Frames have no time of their own: the receive time is taken.
+- `samples` (model.SAMPLES): what the operational control fields say of the telecommand link, see framecodec.clcw.
 - `rejects` (model.REJECTS): `garbage`, `truncated`, `rs_uncorrectable` and `frame_version` are input without a frame row, so
   that their sizes and the frames' add up to the input; `bad_fecf`, `not_packets` and `partial_packet` are remarks of size 0.
 
@@ -38,6 +39,7 @@ from framecodec.cadu cimport (
     WASTE_GARBAGE, WASTE_RS, WASTE_TRUNCATED, Frame, FrameCutter, Stream, StreamOwner, WasteReason, add_segment, forget,
 )
 from framecodec.channels cimport REMARK_PARTIAL, Reassembler, Remark
+from framecodec.clcw cimport CommandReports
 from framecodec.coding cimport crc16, crc32
 from framecodec.frame_counts cimport NO_MEMORY, TOO_MANY, Continuity, FrameCounts
 from framecodec.frame_input cimport FrameInput
@@ -63,7 +65,7 @@ cdef enum:
 
 cdef const char* HEX_DIGITS = "0123456789abcdef"
 
-EMITTED = ("derived", "frames", "packets", "payload")
+EMITTED = ("samples", "derived", "frames", "packets", "payload")
 CODES = {"255,223": 32, "255,239": 16}
 
 
@@ -80,7 +82,7 @@ cdef class FrameDecoder(FrameCutter):
     def __cinit__(
         self, str kind, frame_length=None, *, fecf=None, ocf=None, int insert_zone=0, bint header_check=False, vc_mode=None,
         uncounted=(), randomized=None, rs=None, int interleave=1, str rs_basis="dual", str spacecraft="", str link="", str boundaries="frames",
-        emit=EMITTED[:3], int marker_errors=3, int flywheel=2,
+        emit=EMITTED[:4], int marker_errors=3, int flywheel=2,
     ):
         kinds = ("tm", "aos", "uslp", "cadu")
         unknown = set(emit) - set(EMITTED)
@@ -93,7 +95,8 @@ cdef class FrameDecoder(FrameCutter):
         self.layout.ocf = -1 if ocf is None else 1 if ocf else 0
         self.layout.insert_zone_bytes, self.layout.has_header_check = insert_zone, header_check
         self.fecf = -1 if fecf is None else 1 if fecf else 0
-        self.emits_frames, self.emits_derived, self.emits_packets = "frames" in emit, "derived" in emit, "packets" in emit
+        self.emits_samples, self.emits_derived = "samples" in emit, "derived" in emit
+        self.emits_frames, self.emits_packets = "frames" in emit, "packets" in emit
         rs = rs or ("255,223" if kind == "cadu" else "none")
         if rs != "none" and rs not in CODES:
             raise ValueError(f"no Reed-Solomon code '{rs}'; there are {', '.join(CODES)} and none")
@@ -118,7 +121,7 @@ cdef class FrameDecoder(FrameCutter):
                 raise MemoryError
         self.owners = {}
         self.rows = FrameRows(spacecraft or link, "payload" in emit)
-        self.channels = FrameCounts(uncounted)
+        self.channels, self.commands = FrameCounts(uncounted), CommandReports()
         self.reassembler = Reassembler(self.rows.sources, vc_mode)
         self.start()
 
@@ -131,6 +134,7 @@ cdef class FrameDecoder(FrameCutter):
         self.is_fecf_known = self.fecf == 0
         self.layout.fecf_bytes = 0
         self.channels.forget()
+        self.commands.forget()
         self.reassembler.forget()
 
     # -- input ---------------------------------------------------------------------------------------------------------
@@ -315,7 +319,12 @@ cdef class FrameDecoder(FrameCutter):
             )
         ):
             return -1
-        if found.is_repeated or not self.emits_packets:
+        if found.is_repeated:
+            return 0
+        if self.emits_samples and header.ocf >= 0:
+            if self.commands.note(header.scid, frame.data + header.ocf, received_ns, source, self.rows) < 0:
+                return -1
+        if not self.emits_packets:
             return 0
         if self.reassembler.feed(&self.reassembler.streams[stream], header, frame, found.lost > 0) < 0:
             return -1
@@ -376,7 +385,7 @@ cdef class FrameDecoder(FrameCutter):
         import pyarrow
         out = DecodedFrames()
         for rows, batches in (
-            (self.rows.derived, out.derived), (self.rows.rejects, out.rejects), (self.rows.frames, out.frames),
+            (self.rows.samples, out.samples), (self.rows.derived, out.derived), (self.rows.rejects, out.rejects), (self.rows.frames, out.frames),
             (self.reassembler.packets, out.packets),
         ):
             if len(rows):
@@ -409,7 +418,7 @@ cdef class FrameDecoder(FrameCutter):
         state = {
             "version": 1, "fecf": [bool(self.is_fecf_known), self.layout.fecf_bytes], "channels": channels, "masters": masters,
             "streams": [[name, owner.state()] for name, owner in self.owners.items()] if self.boundaries != "datagrams" else [],
-            "packets": self.reassembler.state(self.rows.sources),
+            "packets": self.reassembler.state(self.rows.sources), "commands": self.commands.state(),
         }
         return json.dumps(state, separators=(",", ":")).encode()
 
@@ -429,3 +438,4 @@ cdef class FrameDecoder(FrameCutter):
             owner.set_state(inner)
         self.channels.set_state(read["channels"], read["masters"])
         self.reassembler.set_state(read["packets"], self.rows.sources)
+        self.commands.set_state(read.get("commands", []))    # older states have none

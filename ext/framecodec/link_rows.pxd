@@ -9,7 +9,7 @@ cdef enum:
 # The entities of a link, under the ids of entity_of(): the spacecraft and `<spacecraft>/vc/<id>`.
 cdef add_entities(Names entities, str spacecraft)
 
-# One number of model.SAMPLES, kind 0 of the rows' names. `received_ns` -1: unknown. 0 or -1 (memory).
+# One number of model.SAMPLES, kind 0 of the rows' names. `unit` and `received_ns` -1: none, unknown. 0 or -1 (memory).
 cdef int put_measure(
     Rows rows, int32_t entity, int32_t metric, int32_t unit, double value, int64_t time_ns, int64_t received_ns, int32_t source,
     int quality,

@@ -37,8 +37,9 @@ cdef int put_measure(
     (<double*> out[SAMPLE_VALUE].values)[row] = value
     out[SAMPLE_VALUE].valid[row] = 1
     (<int32_t*> out[SAMPLE_KIND].values)[row] = 0
-    (<int32_t*> out[SAMPLE_UNIT].values)[row] = unit
-    out[SAMPLE_UNIT].valid[row] = 1
+    if unit >= 0:
+        (<int32_t*> out[SAMPLE_UNIT].values)[row] = unit
+        out[SAMPLE_UNIT].valid[row] = 1
     (<int32_t*> out[SAMPLE_SOURCE].values)[row] = source
     (<uint16_t*> out[SAMPLE_QUALITY].values)[row] = <uint16_t> quality
     rows.length += 1                                     # SAMPLES has no columns of bytes: nothing else to close

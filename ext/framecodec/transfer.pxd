@@ -32,6 +32,7 @@ cdef struct Header:
     uint64_t count_mask      # modulus - 1
     int64_t data_start       # the packet zone: frame[data_start:data_end]
     int64_t data_end
+    int64_t ocf              # where the operational control field is; -1: there is none
     int64_t first_header     # where in the zone the first packet begins, or STARTS_*
     bint is_fresh            # no packet of the frame before goes on in it
     bint is_closed           # none of its packets goes on in the next frame

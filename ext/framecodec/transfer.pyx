@@ -53,6 +53,7 @@ cdef const char* read_header(const uint8_t* frame, int64_t size, const Layout* l
     header.kind, header.map_id, header.lane, header.master_count = kind, 0, 0, -1
     header.is_fresh = header.is_closed = False
     header.data_end = size - layout.fecf_bytes
+    header.ocf = -1
     if kind == KIND_TM:
         wrong = read_tm(frame, size, layout, header)
     elif kind == KIND_AOS:
@@ -64,6 +65,12 @@ cdef const char* read_header(const uint8_t* frame, int64_t size, const Layout* l
     return wrong
 
 
+# The operational control field is the last of the data.
+cdef inline void leave_ocf(Header* header) noexcept nogil:
+    header.data_end -= OCF_BYTES
+    header.ocf = header.data_end
+
+
 cdef const char* read_tm(const uint8_t* frame, int64_t size, const Layout* layout, Header* header) noexcept nogil:
     cdef int pointer
     if size < TM_HEADER_BYTES:
@@ -73,7 +80,7 @@ cdef const char* read_tm(const uint8_t* frame, int64_t size, const Layout* layou
     header.master_count, header.count, header.count_mask = frame[2], frame[3], 0xFF
     header.data_start = TM_HEADER_BYTES
     if frame[1] & 1 if layout.ocf < 0 else layout.ocf:
-        header.data_end -= OCF_BYTES
+        leave_ocf(header)
     if frame[4] >> 7:                                    # 4.1.3: the secondary header's length, minus one
         if header.data_start >= header.data_end:
             return "the frame is too short for what it must hold"
@@ -97,7 +104,7 @@ cdef const char* read_aos(const uint8_t* frame, int64_t size, const Layout* layo
     header.count, header.count_mask = (<int64_t> frame[2] << 16) | (frame[3] << 8) | frame[4], 0xFFFFFF
     header.data_start = AOS_HEADER_BYTES + 2 * layout.has_header_check + layout.insert_zone_bytes
     if layout.ocf > 0:
-        header.data_end -= OCF_BYTES
+        leave_ocf(header)
     if header.vcid == ONLY_IDLE_CHANNEL:
         header.first_header = STARTS_IDLE
         return NULL
@@ -134,7 +141,7 @@ cdef const char* read_uslp(const uint8_t* frame, int64_t size, const Layout* lay
                 header.count = (header.count << 8) | frame[USLP_HEADER_BYTES + index]
             header.count_mask = (<uint64_t> 1 << (8 * count_bytes)) - 1
         if (frame[6] >> 3) & 1 if layout.ocf < 0 else layout.ocf:
-            header.data_end -= OCF_BYTES
+            leave_ocf(header)
         header.data_start += layout.insert_zone_bytes
     if header.data_start >= header.data_end:
         return "the frame is too short for what it must hold"
