@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from framecodec.batches import partitions_of
 from streams.kafka import Topics
+from streams.model import FRAMES
 
 if TYPE_CHECKING:
     from framecodec.columns import Batch
@@ -126,7 +127,7 @@ class Intake:
     def offer(self, lane: Lane, sealed: Iterable[tuple[int, int, Batch]], *, may_shed: bool = True) -> None:
         """Passes on what `Batches.seal` returned."""
         for partition, memory_bytes, sealed_batch in sealed:
-            parcel = Parcel(lane, partition, pa.record_batch(sealed_batch), memory_bytes + PARCEL_BYTES)
+            parcel = Parcel(lane, partition, sealed_batch.take(FRAMES), memory_bytes + PARCEL_BYTES)
             limit_bytes = self.buffer_bytes - self.buffer_bytes // VITAL_SHARE if may_shed else math.inf
             if self.hold(parcel.memory_bytes, limit_bytes):
                 self.deliver(parcel)
