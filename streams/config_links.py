@@ -38,6 +38,7 @@ class Link(Section):
     elements: FilePath | None = Field(default=None, description="enterprise elements of IPFIX, beside those that are known")
     unknown_elements: Literal["skip", "keep"] = Field(default="skip", description="keep: enterprise elements without a name")
     frame_length: int | None = Field(default=None, ge=7, le=65_536, description="bytes of a transfer frame")
+    truncated_length: int | None = Field(default=None, ge=5, le=65_536, description="bytes of a truncated USLP frame")
     fecf: bool | None = Field(default=None, description="frames end in a CRC-16")
     randomized: bool | None = Field(default=None, description="CADUs are pseudo-randomized")
     rs: Literal["none", "255,223", "255,239"] | None = None

@@ -272,6 +272,7 @@ def frame_decoder(link: Link, *, boundaries: str, emit: tuple[str, ...], spacecr
             header_check=link.header_check, vc_mode=link.vc_mode, uncounted=link.uncounted,
             randomized=link.randomized, rs=link.rs, interleave=link.interleave, rs_basis=link.rs_basis,
             spacecraft=spacecraft or link.entity, link=link.name, boundaries=boundaries, emit=emit,
+            truncated_length=link.truncated_length,
         )
     except ValueError as error:
         raise ConfigError(f"link '{link.name}': {error}") from None

@@ -568,6 +568,23 @@ def test_uslp_truncated_frames_and_other_protocols() -> None:
     assert decode(idle * 3, "uslp", len(idle)).reasons == {}
 
 
+@pytest.mark.parametrize("first", [0, 3])
+def test_uslp_truncated_frames_stand_among_others_of_any_length(first: int) -> None:
+    """Theirs is a managed parameter of the link; what they lack, error control, is learnt from the others."""
+    packets = [oracle.packet(5, index, bytes(20 + index)) for index in range(12)]
+    frames = oracle.uslp_frames(packets, 50, fecf=2)
+    packet = oracle.packet(7, 0, b"abc")
+    truncated = ((12 << 28) | (300 << 12) | (4 << 5) | 1).to_bytes(4, "big") + bytes([7 << 5]) + packet
+    data = b"".join([*frames[:first], truncated, *frames[first:], truncated])
+    options: dict[str, Any] = {"truncated_length": len(truncated), "vc_mode": {3: "packets", 4: "packets"}}
+    output = decode(data, "uslp", **options)
+    assert output.contents.count(packet) == 2 and [row for row in output.contents if row != packet] == packets
+    assert output.reasons == {} and [row["fecf"] for row in output.frames].count("absent") == 2
+    for cuts in (range(1, len(data)), range(3, len(data), 7)):
+        assert output == decode(data, "uslp", cuts=cuts, **options)
+    assert decode(data, "uslp").reasons["garbage"] == 2
+
+
 # -- loss and oddities -----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(8))
 def test_lost_frames_cost_only_the_packets_in_them(seed: int) -> None:
@@ -765,5 +782,7 @@ def test_options_that_do_not_fit_are_refused() -> None:
         FrameDecoder("cadu", rs="255,255")
     with pytest.raises(ValueError, match="can be 'packets' or 'bytes'"):
         FrameDecoder("tm", 100, vc_mode={3: "octets"})
+    with pytest.raises(ValueError, match="truncated_length 9 is of truncated USLP frames"):
+        FrameDecoder("uslp", 100, truncated_length=9)
     with pytest.raises(ValueError, match="version 9"):
         FrameDecoder("tm", 100).restore(b'{"version":9}')

@@ -62,6 +62,7 @@ cdef class FrameCutter:
     cdef ReedSolomon code                # None: not coded
     cdef bint is_randomized
     cdef readonly int64_t frame_bytes    # 0 with CUT_BY_USLP
+    cdef int64_t truncated_bytes         # of truncated USLP frames with CUT_BY_USLP; 0: there are none
     cdef readonly int64_t block_bytes    # frame, check symbols and marker
     cdef int marker_errors_max
     cdef int flywheel_frames
@@ -92,6 +93,7 @@ cdef class FrameCutter:
     cdef Verdict find_again(self, int64_t* found) noexcept nogil
     cdef bint is_good_at(self, int64_t bit) noexcept nogil
     cdef int run_uslp(self) noexcept nogil
+    cdef int64_t uslp_size(self, const uint8_t* frame, int64_t left) noexcept nogil
     cdef Verdict expect_marker(self, int* status) noexcept nogil
     cdef Verdict look_ahead(self, int64_t first, int64_t last, int64_t* found) noexcept nogil
     cdef Verdict believe(self, int64_t place, int errors) noexcept nogil

@@ -9,5 +9,6 @@ class FrameCutter:
     frame_bytes: int
     block_bytes: int
     def set_coding(
-        self, cutting: str, frame_bytes: int, code: Any, is_randomized: bool, marker_errors_max: int, flywheel_frames: int
+        self, cutting: str, frame_bytes: int, code: Any, is_randomized: bool, marker_errors_max: int, flywheel_frames: int,
+        truncated_bytes: int = 0,
     ) -> None: ...

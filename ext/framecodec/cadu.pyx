@@ -15,7 +15,7 @@ blocks cut at the wrong place decode too. Every decision depends on the bytes al
 decided yet is kept, three CADUs at most. All input is a frame or waste with a reason, counted in whole bytes.
 
 Without a marker (files of frames as receivers write them) frames follow one another by their length; of USLP frames of variable
-length each says its own. Where frames have an error control of their own and bytes went missing between them, the next two that
+length each says its own, but for truncated ones, which have the length agreed on. Where frames have an error control of their own and bytes went missing between them, the next two that
 are right show the place. This module does not know what is in a frame. Clause numbers are cited from memory.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -39,6 +39,7 @@ cdef extern from *:
 cdef enum:
     MARKER_BITS = 32
     USLP_HEADER_BYTES = 7            # 732.1-B 4.1.2, without the frame count
+    USLP_TRUNCATED_BYTES = 4
     SEARCH_EVERY_FRAMES = 16
 
 cdef uint32_t MARKER = 0x1ACFFC1D    # 131.0-B 9.3.5
@@ -121,10 +122,12 @@ cdef class FrameCutter:
         free(self.scratch)
 
     # `frame_bytes` is the transfer frame's length after decoding, 0 for USLP frames that say their own.
-    def set_coding(self, cutting, int64_t frame_bytes, code, bint is_randomized, int marker_errors_max, int flywheel_frames):
+    def set_coding(
+        self, cutting, int64_t frame_bytes, code, bint is_randomized, int marker_errors_max, int flywheel_frames, int64_t truncated_bytes=0,
+    ):
         self.cutting = <Cutting> ("marker", "length", "uslp").index(cutting)
         self.frame_bytes, self.code, self.is_randomized = frame_bytes, code, is_randomized
-        self.marker_errors_max, self.flywheel_frames = marker_errors_max, flywheel_frames
+        self.marker_errors_max, self.flywheel_frames, self.truncated_bytes = marker_errors_max, flywheel_frames, truncated_bytes
         self.block_bytes = frame_bytes
         if self.code is not None:
             self.code.check_size(frame_bytes)
@@ -230,20 +233,14 @@ cdef class FrameCutter:
     cdef int run_uslp(self) noexcept nogil:
         cdef Stream* stream = self.stream
         cdef const uint8_t* frame
-        cdef int64_t left, size, header
+        cdef int64_t left, size
         while stream.at < self.end:
             left = (self.end - stream.at) >> 3
             frame = self.bytes + ((stream.at >> 3) - self.base)
-            size = 0
-            if frame[0] >> 4 == 12:
-                if left < USLP_HEADER_BYTES:
-                    if not self.is_final or stream.is_locked:
-                        return 0
-                elif not frame[3] & 1:
-                    size = ((<int64_t> frame[4] << 8) | frame[5]) + 1
-                    header = USLP_HEADER_BYTES + (frame[6] & 7)
-                    size = 0 if size < header else size
-            if size:
+            size = self.uslp_size(frame, left)
+            if size < 0 and (not self.is_final or stream.is_locked):
+                return 0
+            if size > 0:
                 if left < size + 1 and not self.is_final:
                     return 0
                 if left >= size and (left == size or frame[size] >> 4 == 12 or self.vouches(frame, size)):
@@ -257,6 +254,18 @@ cdef class FrameCutter:
             if self.give_up(8, WASTE_GARBAGE) < 0:
                 return -1
         return 0
+
+    # The size of the frame that begins here: 0 if none does, -1 if too little of its header is there.
+    cdef int64_t uslp_size(self, const uint8_t* frame, int64_t left) noexcept nogil:
+        cdef int64_t size
+        if frame[0] >> 4 != 12:
+            return 0
+        if left >= USLP_TRUNCATED_BYTES and frame[3] & 1:    # a truncated frame: its header ends here and says no length
+            return self.truncated_bytes
+        if left < USLP_HEADER_BYTES:
+            return -1
+        size = ((<int64_t> frame[4] << 8) | frame[5]) + 1
+        return size if size >= USLP_HEADER_BYTES + (frame[6] & 7) else 0
 
     # -- frames behind a marker ----------------------------------------------------------------------------------------
     cdef int run_marker(self) noexcept nogil:

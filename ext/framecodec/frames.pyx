@@ -82,7 +82,7 @@ cdef class FrameDecoder(FrameCutter):
     def __cinit__(
         self, str kind, frame_length=None, *, fecf=None, ocf=None, int insert_zone=0, bint header_check=False, vc_mode=None,
         uncounted=(), randomized=None, rs=None, int interleave=1, str rs_basis="dual", str spacecraft="", str link="", str boundaries="frames",
-        emit=EMITTED[:4], int marker_errors=3, int flywheel=2,
+        emit=EMITTED[:4], int marker_errors=3, int flywheel=2, truncated_length=None,
     ):
         kinds = ("tm", "aos", "uslp", "cadu")
         unknown = set(emit) - set(EMITTED)
@@ -105,13 +105,15 @@ cdef class FrameDecoder(FrameCutter):
             frame_length = code.data_bytes
         if frame_length is None and kind != "uslp":
             raise ValueError(f"{kind} frames are told apart by their length only: frame_length must be given")
+        if truncated_length is not None and (kind != "uslp" or frame_length is not None or not 5 <= truncated_length <= FRAME_BYTES_MAX):
+            raise ValueError(f"truncated_length {truncated_length} is of truncated USLP frames (5 bytes or more) among others of any length")
         if frame_length is not None and not FRAME_BYTES_MIN <= frame_length <= FRAME_BYTES_MAX:
             raise ValueError(f"frame_length {frame_length}: frames have {FRAME_BYTES_MIN} to {FRAME_BYTES_MAX:,} bytes")
         is_randomized = kind == "cadu" if randomized is None else bool(randomized)
         if frame_length is None and is_randomized:
             raise ValueError("randomized USLP frames do not show their length: frame_length must be given")
         cutting = "marker" if kind == "cadu" else "uslp" if frame_length is None else "length"
-        self.set_coding(cutting, frame_length or 0, code, is_randomized, marker_errors, flywheel)
+        self.set_coding(cutting, frame_length or 0, code, is_randomized, marker_errors, flywheel, truncated_length or 0)
         if header_check:
             if kind not in ("aos", "cadu") or frame_length < HEADER_CHECK_BYTES:
                 raise ValueError(f"{kind} frames of {frame_length} bytes have no header error control; AOS frames can have it")
@@ -255,15 +257,15 @@ cdef class FrameDecoder(FrameCutter):
         cdef Frame frame = cut[0]
         cdef Header header
         cdef const char* wrong = NULL
-        cdef bint is_uslp, has_fecf
+        cdef bint is_uslp, is_truncated, has_fecf
         cdef int channel = 0, stream = 0, header_errors = 0
         if self.header_check is not None:
             header_errors = self.repair(&frame)
-        if not self.is_fecf_known:
-            self.learn_fecf(&frame)
         is_uslp = self.layout.kind == KIND_USLP or (self.layout.kind == KIND_BY_VERSION and frame.data[0] >> 4 == 12)
-        # A truncated USLP frame has no frame error control.
-        has_fecf = self.layout.fecf_bytes > 0 and not (is_uslp and frame.data[3] & 1)
+        is_truncated = is_uslp and frame.data[3] & 1         # such a USLP frame has no frame error control
+        if not self.is_fecf_known and not is_truncated:
+            self.learn_fecf(&frame)
+        has_fecf = self.layout.fecf_bytes > 0 and not is_truncated
         if header_errors == HEADER_UNCORRECTABLE:
             wrong = "the header has more wrong symbols than its error control can correct"
         else:

@@ -39,6 +39,7 @@ def link_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--elements", type=click.Path(path_type=Path), metavar="FILE", help="Enterprise elements of IPFIX."),
         click.option("--unknown-elements", type=click.Choice(["skip", "keep"]), help="Enterprise elements that nobody named."),
         click.option("--frame-length", type=int, metavar="N", help="Bytes of a transfer frame."),
+        click.option("--truncated-length", type=int, metavar="N", help="Bytes of a truncated USLP frame."),
         click.option("--fecf/--no-fecf", default=None, help="Frames end in a CRC-16."),
         click.option("--randomized/--not-randomized", default=None, help="CADUs are pseudo-randomized."),
         click.option("--rs", type=click.Choice(["none", "255,223", "255,239"]), help="Reed-Solomon code of CADUs."),
