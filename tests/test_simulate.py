@@ -125,7 +125,14 @@ def test_runs_with_the_same_resume_file_leave_no_gap(tmp_path):
 
     other = orbitrack(*command, "--seed", "2")
     assert other.returncode == 2
-    assert "kept by another fleet" in other.stderr
+    assert "kept by another fleet, of --seed 1\n  hint: leave --seed out, and it goes on; or remove the file" in other.stderr
+    position = command.index("--racks")
+    kept = json.loads((tmp_path / "fleet.json").read_text())
+    usual = [*command[:position], *command[position + 2:]]  # without --racks: not the usual 20, but those that are kept
+    usual = [word for word in usual if word not in ("--rate", "5")]
+    assert orbitrack(*usual).returncode == 0
+    again = json.loads((tmp_path / "fleet.json").read_text())
+    assert (again["size"], again["steps"] > kept["steps"]) == (kept["size"], True)
 
 
 def test_account_adds_up():

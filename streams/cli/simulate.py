@@ -9,11 +9,11 @@ import json
 import signal
 import socket
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from streams.addresses import Address, parse_address
 from streams.cli import current_session
@@ -22,10 +22,12 @@ from streams.errors import UsageError
 
 if TYPE_CHECKING:
     from streams.config import Config
-    from streams.simulate import Account, Fleet, Frames, Size
+    from streams.simulate import Account, Fleet, Frames
+    from streams.simulate.resume import Kept
 
 __all__ = ["command"]
 
+FLOWS_PER_S, PACKETS_PER_S = 20.0, 10.0         # of a rack, of a spacecraft, at --rate 1
 RECONNECT_S = 0.5
 DRAIN_S = 10.0                  # a receiver that reads nothing for so long is gone
 SENDER_ADDRESSES = 200          # racks send from 127.0.1.1, .2, ... when they send to 127.0.0.0/8
@@ -47,7 +49,7 @@ ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 @click.option("--account", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Write what was made, lost, spoiled and sent as JSON.")
 @click.option("--resume", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Go on where the run before with this FILE ended, with the next sequence numbers.")
+              help="Go on where the run before with this FILE ended: the same fleet, with the next sequence numbers.")
 def command(
     racks: int, satellites: int, seed: int, duration: str | None, rate: float, faults: float, to_udp: str | None,
     to_tcp: str | None, account: Path | None, resume: Path | None,
@@ -61,21 +63,30 @@ def command(
     except ValueError as error:
         raise UsageError(f"--duration: {error}") from error
     session = current_session()
-    udp, tcp = targets(None if to_udp or to_tcp else session.config, to_udp, to_tcp, satellites)
     try:
         from streams.simulate import RACK_FAULTS, SATELLITE_FAULTS, STEP_NS, Fleet, Size
+        from streams.simulate.resume import NEW_FLEET, Kept, read_kept
     except ModuleNotFoundError as error:
         raise UsageError(f"the simulator needs {error.name}\n  hint: pip install 'orbitrack[embedded]'") from error
-    size = Size(racks if udp else 0, len(tcp), flows_per_s=20 * rate, packets_per_s=10 * rate)
-    steps = 0 if resume is None else steps_done(resume, seed, size)
-    fleet = Fleet(size, seed, wall_clock_ns() - steps * STEP_NS, rack_faults=RACK_FAULTS.scaled(faults),
-                  satellite_faults=SATELLITE_FAULTS.scaled(faults), steps=steps)
+    made = None if resume is None else read_kept(resume)
+    if made is not None:
+        refuse_others(made, resume)
+        racks, satellites = made.size.racks, made.size.satellites
+    udp, tcp = targets(None if to_udp or to_tcp else session.config, to_udp, to_tcp, satellites)
+    if made is None:
+        size = Size(racks if udp else 0, len(tcp), flows_per_s=FLOWS_PER_S * rate, packets_per_s=PACKETS_PER_S * rate)
+        made = Kept(size, seed, 0)
+    elif (racks and udp is None) or len(tcp) < satellites:
+        what = f"kept by a fleet of {racks} racks and {satellites} satellites; there are links for fewer"
+        raise UsageError(f"--resume {resume}: {what}\n  hint: {NEW_FLEET}")
+    fleet = Fleet(made.size, made.seed, wall_clock_ns() - made.steps * STEP_NS, rack_faults=RACK_FAULTS.scaled(faults),
+                  satellite_faults=SATELLITE_FAULTS.scaled(faults), steps=made.steps)
     is_json = session.log_format == "json"
     asyncio.run(simulate(fleet, udp, tcp, duration_ns, is_terminal=not is_json and sys.stderr.isatty(), resume=resume))
     result = {name: each.as_dict() for name, each in fleet.account.items()}
     if account is not None:
-        account.write_text(json.dumps({"seed": seed, "start_ns": fleet.start_ns, "account": result}, indent=1) + "\n")
-    click.echo(json.dumps({"seed": seed, "account": result}) if is_json else account_text(fleet.account))
+        account.write_text(json.dumps({"seed": made.seed, "start_ns": fleet.start_ns, "account": result}, indent=1) + "\n")
+    click.echo(json.dumps({"seed": made.seed, "account": result}) if is_json else account_text(fleet.account))
 
 
 def targets(
@@ -98,34 +109,24 @@ def targets(
     return (here[0], here[1:]) if racks else (None, here)
 
 
-def steps_done(file: Path, seed: int, size: Size) -> int:
-    """How far the fleet of an earlier run came; 0 for the first. UsageError where it was another fleet."""
-    try:
-        kept = json.loads(file.read_text())
-    except FileNotFoundError:
-        return 0
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--resume {file}: {error}") from error
-    match kept:
-        case {"seed": kept_seed, "size": kept_size, "steps": int(steps)} if (kept_seed, kept_size) == (seed, asdict(size)):
-            return steps
-    raise UsageError(f"--resume {file}: kept by another fleet\n  hint: give its --seed and sizes, or another file")
+def refuse_others(kept: Kept, file: Path | None) -> None:
+    """A fleet goes on as it was, whatever sizes are usual by now. UsageError where the command line asks for other ones."""
+    from streams.simulate.resume import NEW_FLEET
 
-
-def keep_steps(file: Path, fleet: Fleet) -> None:
-    """Called before what it counts is sent: a fleet that is killed in between loses frames, but sends none twice."""
-    new = file.with_name(f"{file.name}.new")
-    try:
-        new.write_text(json.dumps({"seed": fleet.seed, "size": asdict(fleet.size), "steps": fleet.steps}) + "\n")
-        new.replace(file)
-    except OSError as error:
-        raise UsageError(f"--resume {file}: cannot be written: {error.strerror}") from error
+    context, size = click.get_current_context(), kept.size
+    own = {"racks": size.racks, "satellites": size.satellites, "seed": kept.seed, "rate": size.packets_per_s / PACKETS_PER_S}
+    for name, value in own.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE and context.params[name] != value:
+            what = f"kept by another fleet, of --{name} {value:g}"
+            raise UsageError(f"--resume {file}: {what}\n  hint: leave --{name} out, and it goes on; or {NEW_FLEET}")
 
 
 async def simulate(
     fleet: Fleet, udp: Address | None, tcp: list[Address], duration_ns: int | None, is_terminal: bool,
     resume: Path | None = None,
 ) -> None:
+    from streams.simulate.resume import keep
+
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -143,7 +144,7 @@ async def simulate(
             is_last = stop.is_set() or (end_ns is not None and now_ns >= end_ns)
             datagrams, packets = fleet.advance(now_ns if end_ns is None else min(now_ns, end_ns))
             if resume is not None:
-                keep_steps(resume, fleet)
+                keep(resume, fleet)
             if racks is not None:
                 racks.send(datagrams)
                 if is_last:

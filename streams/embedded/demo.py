@@ -27,6 +27,8 @@ from streams.clock import NS, wall_clock_ns
 from streams.errors import DependencyError
 from streams.folders import make_folder
 from streams.resources import schemas
+from streams.simulate import Size
+from streams.simulate.resume import read_kept
 from streams.slo import Span, load
 from streams.webhooks import receive_webhooks
 
@@ -43,6 +45,7 @@ FIRST_REPORT_S = 35            # the first whole minutes have closed and were ro
 REPORT_S = 30
 REPORT_LINES = 8
 SEED = 1
+NEW = Size(racks=20, satellites=3)
 ROLES = ("collect", "worker", "store")
 
 
@@ -71,9 +74,11 @@ class Demo:
         receiver = await receive_webhooks(
             address.hostname, address.port, webhook.secret.reveal(), lambda line: self.say(f"webhook: {line}")
         )
-        self.up.supervisor.add("simulate", self.simulator(), self.up.environment(1))
+        size, command = self.fleet()
+        self.up.supervisor.add("simulate", command, self.up.environment("simulate"))
         await self.up.supervisor.start("simulate")
-        self.say("the fleet: 20 racks over UDP, 3 satellites over TCP, with loss, disorder and corruption")
+        senders = f"{size.racks} racks over UDP, {size.satellites} satellites over TCP"
+        self.say(f"the fleet: {senders}, with loss, disorder and corruption")
         self.introduce()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -95,10 +100,15 @@ class Demo:
         ):
             self.say(f"    {command}")
 
-    def simulator(self) -> list[str]:
-        fleet = ["--racks", "20", "--satellites", "3", "--seed", str(SEED)]
-        resume = str(self.up.data_dir.absolute() / "simulate.json")
-        return [sys.executable, "-m", "streams.cli", "simulate", *fleet, "--resume", resume]
+    def fleet(self) -> tuple[Size, list[str]]:
+        """The fleet of the last time on this data, as large as it was then, or a new one; and the command that sends it."""
+        file = self.up.data_dir.absolute() / "simulate.json"
+        command = [sys.executable, "-m", "streams.cli", "simulate", "--resume", str(file)]
+        kept = read_kept(file)
+        if kept is not None:
+            return kept.size, command
+        sizes = ["--racks", str(NEW.racks), "--satellites", str(NEW.satellites), "--seed", str(SEED)]
+        return NEW, [*command, *sizes]
 
     async def tell_counters(self) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -110,6 +110,7 @@ class Up:
         self.supervisor = Supervisor(self.data_dir, say)
         self.stopped = asyncio.Event()
         self.is_ready = False
+        self.free: dict[str, str] = {}                         # where the second and later processes of a role say how they are
 
     async def run(self, while_ready: Callable[[Up], asyncio.Future[None]] | None = None) -> None:
         """Starts everything, runs until SIGINT, SIGTERM or `exit_after_s` of full operation, and ends everything.
@@ -151,7 +152,7 @@ class Up:
             await fetch_jars(self.say)
         for role in ("kafka", "database"):
             if role in roles:
-                self.supervisor.add(role, self.command(role, 1), self.environment(1))
+                self.supervisor.add(role, self.command(role), self.environment(role))
                 await self.supervisor.start(role)
         if "kafka" in roles:
             await self.listening("kafka", self.kafka_port)
@@ -169,7 +170,7 @@ class Up:
         for role in ROLES[2:]:
             for number in range(1, roles.get(role, 0) + 1):
                 name = role if number == 1 else f"{role}-{number}"
-                self.supervisor.add(name, self.command(role, number), self.environment(number))
+                self.supervisor.add(name, self.command(role), self.environment(name))
                 await self.supervisor.start(name)
                 names.append(name)
         await self.all_healthy(names)
@@ -201,9 +202,8 @@ class Up:
             raise DependencyError(f"no sign of life from {missing} within {START_TIMEOUT_S} s", hint=hint)
 
     async def healthy(self, name: str) -> None:
-        """Waits until a role's /healthz answers."""
-        role = name.partition("-")[0]
-        address = self.config.metrics.listen.get(role, "") if name == role else ""        # type: ignore[call-overload]
+        """Waits until a process says on /readyz that it can work."""
+        address = self.metrics_listen(name)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
             while True:
                 if self.supervisor.children[name].restarts > 2:
@@ -212,14 +212,29 @@ class Up:
                     if not address or address.endswith(":0"):
                         return
                     try:
-                        async with session.get(f"http://{address}/healthz") as answer:
-                            if answer.status == 200:
+                        async with session.get(f"http://{address}/readyz") as answer:
+                            if answer.status == 200 or self.is_due_to_others(await answer.json()):
                                 return
-                    except (aiohttp.ClientError, TimeoutError):
+                    except (aiohttp.ClientError, TimeoutError, ValueError):
                         pass                                   # not yet; the loop has an end
                 await asyncio.sleep(HEALTH_PERIOD_S)
 
-    def command(self, role: str, number: int) -> list[str]:
+    def is_due_to_others(self, answer: dict[str, Any]) -> bool:
+        """All that a process lacks is a broker or a database that somebody else runs: it waits, and we need not."""
+        return bool(answer.get("wrong")) and answer["wrong"].keys() <= {"kafka", "database"} - self.options.roles.keys()
+
+    def metrics_listen(self, name: str) -> str:
+        """Where a process has its /metrics and /readyz: the first of a role where the configuration says, others anywhere."""
+        role = name.partition("-")[0]
+        listen: str = self.config.metrics.listen.get(role, "")                            # type: ignore[call-overload]
+        if name == role or not listen:
+            return listen
+        if name not in self.free:
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                self.free[name] = f"127.0.0.1:{probe.getsockname()[1]}"
+        return self.free[name]
+
+    def command(self, role: str) -> list[str]:
         python = [sys.executable, "-m"]
         if role == "kafka":
             folder = str(self.data_dir / "kafka")
@@ -229,9 +244,9 @@ class Up:
             return [*python, "streams.embedded.database", "--path", folder, "--port", str(self.database_port)]
         return [*python, "streams.cli", role, "--log-format", self.options.log_format]
 
-    def environment(self, number: int) -> dict[str, str]:
-        """Settings of a child that differ from the file: ports, the data directory; a second process takes a free port."""
-        config = self.config
+    def environment(self, name: str) -> dict[str, str]:
+        """Settings of a child that differ from the file: ports, the data directory; a second process has a port of its own."""
+        config, own = self.config, name.partition("-")[0]
         settings = {
             "KAFKA__BOOTSTRAP": config.kafka.bootstrap,
             "DATABASE__DSN": config.database.dsn,
@@ -239,7 +254,7 @@ class Up:
             "WEB__LISTEN": config.web.listen,
         }
         for role, listen in config.metrics.listen.items():
-            settings[f"METRICS__LISTEN__{role.upper()}"] = listen if number == 1 else "127.0.0.1:0"
+            settings[f"METRICS__LISTEN__{role.upper()}"] = self.metrics_listen(name) if role == own else listen
         for index, link in enumerate(config.links):
             if link.listen:
                 settings[f"LINK__{index}__LISTEN"] = link.listen
