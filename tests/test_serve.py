@@ -6,8 +6,11 @@ import asyncio
 import hashlib
 import json
 import re
+import shutil
+import subprocess
 from base64 import b64encode
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,6 +21,8 @@ from streams.config import Config
 from streams.errors import DependencyError
 from streams.serve import PAGE, Server, security_headers
 from streams.telemetry import Telemetry
+
+PAGE_STORY = Path(__file__).with_name("page.mjs")
 
 
 def ask(database: str, *paths: str, now_s: int = 1_790_000_600) -> list[tuple[int, Any]]:
@@ -144,6 +149,14 @@ def test_page_may_run_only_what_is_in_its_file(database: str) -> None:
         assert f"{tag}-src 'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" in policy
     # Inline handlers and style attributes have no hash: the policy would stop them.
     assert not [key for _, attributes in Outline(page).found for key in attributes if key == "style" or key.startswith("on")]
+
+
+def test_slow_answer_never_takes_the_place_of_a_newer_one() -> None:
+    """The page's own script under node; page.mjs says what is expected."""
+    if not (node := shutil.which("node")):
+        pytest.skip("node is not here: the page's script is not run")
+    run = subprocess.run([node, PAGE_STORY, PAGE], capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.returncode) == ("ok\n", 0), run.stderr
 
 
 def test_page_is_readable_by_machines_and_in_the_dark() -> None:
