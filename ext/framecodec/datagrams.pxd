@@ -11,7 +11,7 @@ from framecodec.senders cimport Sender, Senders
 cdef class Receiver:
     cdef int fd
     cdef Batches batches
-    cdef Senders senders
+    cdef readonly Senders senders
     cdef Priorities priorities      # or None
     cdef void* buffers              # struct Buffers of recvmmsg.pxd; owned
     cdef int arrived                # datagrams in `buffers` ...

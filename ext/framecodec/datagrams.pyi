@@ -4,6 +4,7 @@ from typing import Any, Self, final
 from framecodec.batches import Batches
 from framecodec.partitions import partition_of
 from framecodec.priorities import Priorities
+from framecodec.senders import Senders
 
 __all__ = ["Receiver", "partition_of"]
 
@@ -11,6 +12,7 @@ SOURCES_MAX: int
 
 @final
 class Receiver:
+    senders: Senders
     datagrams: int
     bytes_received: int
     refused: int

@@ -5,4 +5,6 @@ __all__: list[str]
 
 @final
 class Senders:
+    count: int
     def __new__(cls, allow: Iterable[Any] | None, rate: int, count_max: int) -> Self: ...
+    def longest_search(self) -> int: ...

@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 import ipaddress
+import os
 
 from framecodec.frame_view cimport ADDRESS_BYTES
 from framecodec.recvmmsg cimport ADDRESS_TEXT_BYTES, address_text
@@ -19,6 +20,7 @@ __all__: list[str] = []
 
 cdef enum:
     FIRST_SENDERS = 256
+    FIRST_SHIFT = 9                 # a table of 512 places
     NETWORK_BYTES = 17
 
 cdef int64_t SECOND_NS = 1_000_000_000
@@ -36,6 +38,9 @@ cdef class Senders:
         self.first_network = <const uint8_t*> <char*> self.networks
         self.network_count = len(self.networks) // NETWORK_BYTES
         self.capacity = FIRST_SENDERS
+        self.slot_shift = 64 - FIRST_SHIFT
+        for half in range(2):
+            self.secrets[half] = int.from_bytes(os.urandom(8), "little") | 1
         self.senders = <Sender*> calloc(self.capacity, sizeof(Sender))
         self.table = <uint32_t*> calloc(2 * self.capacity, sizeof(uint32_t))
         if self.senders == NULL or self.table == NULL:
@@ -44,6 +49,16 @@ cdef class Senders:
     def __dealloc__(self):
         free(self.senders)
         free(self.table)
+
+    def longest_search(self) -> int:
+        """How many places of the table are looked at for the sender that is found last. A few, whoever sends."""
+        cdef uint32_t mask = 2 * self.capacity - 1
+        cdef uint32_t slot
+        longest = 0
+        for slot in range(mask + 1):
+            if self.table[slot]:
+                longest = max(longest, ((slot - slot_of(self, self.senders[self.table[slot] - 1].address)) & mask) + 1)
+        return longest
 
     cdef list take(self):
         cdef uint32_t index
@@ -128,6 +143,7 @@ cdef int grow(Senders found) noexcept nogil:
     free(found.table)
     found.table = <uint32_t*> moved
     found.capacity *= 2
+    found.slot_shift -= 1
     for index in range(found.count):
         enter(found, index)
     return 0
@@ -135,7 +151,7 @@ cdef int grow(Senders found) noexcept nogil:
 
 cdef void enter(Senders found, uint32_t index) noexcept nogil:
     cdef uint32_t mask = 2 * found.capacity - 1
-    cdef uint32_t slot = address_hash(found.senders[index].address) & mask
+    cdef uint32_t slot = slot_of(found, found.senders[index].address)
     while found.table[slot]:
         slot = (slot + 1) & mask
     found.table[slot] = index + 1
