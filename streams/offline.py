@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from streams.captures import Capture
     from streams.config import Link
 
-__all__ = ["KINDS", "MAIN_KIND", "Details", "Lines", "Offline", "no_lines", "one_frame", "rack_decoder", "rack_lines"]
+__all__ = ["KINDS", "MAIN_KIND", "Details", "Lines", "Offline", "one_frame", "rack_decoder", "rack_lines"]
 
 # The line types of each codec in the order of their lines; without --emit all but `sample` of satellites are printed.
 KINDS = {
@@ -46,18 +47,20 @@ KINDS = {
 # What a format that holds one type holds.
 MAIN_KIND = {"sflow": "flow", "netflow": "flow"}
 
+always = partial(pa.field, nullable=False)
+
 # The lines of each kind as the decoders make them; what the definition adds to packets comes on top.
 SCHEMAS = {
     "flow": FLOWS,
     "sample": pa.schema([SAMPLES.field(name).with_nullable(True) for name in SAMPLES.names]),
     "frame": pa.schema([
-        ("offset", pa.int64()), ("scid", pa.int32()), ("vcid", pa.int32()), ("frame_count", pa.int64()),
-        ("lost_before", pa.int64()), ("fecf", pa.utf8()), ("corrected_symbols", pa.int32()),
+        always("offset", pa.int64()), ("scid", pa.int32()), ("vcid", pa.int32()), ("frame_count", pa.int64()),
+        always("lost_before", pa.int64()), always("fecf", pa.utf8()), always("corrected_symbols", pa.int32()),
     ]),
     "packet": pa.schema([
-        ("offset", pa.int64()), ("scid", pa.int32()), ("vcid", pa.int32()), ("apid", pa.uint16()), ("packet_type", pa.uint8()),
-        ("sequence_flags", pa.uint8()), ("sequence_count", pa.uint16()), ("size_bytes", pa.int32()),
-        ("time", pa.timestamp("ns", tz="UTC")),
+        always("offset", pa.int64()), ("scid", pa.int32()), ("vcid", pa.int32()), always("apid", pa.uint16()),
+        always("packet_type", pa.uint8()), always("sequence_flags", pa.uint8()), always("sequence_count", pa.uint16()),
+        always("size_bytes", pa.int32()), ("time", pa.timestamp("ns", tz="UTC")),
     ]),
     "reject": pa.schema([
         REJECTS.field(name).with_nullable(True) for name in ("reason", "offset", "source", "size_bytes", "detail")
@@ -219,6 +222,18 @@ class Offline:
             for apid, packets in each["apids"].items():
                 total["apids"][str(apid)] = total["apids"].get(str(apid), 0) + packets
 
+    def no_lines(self, kind: str) -> Lines:
+        """Lines that say what there would have been: the columns, of packets also those of every container."""
+        lines = Lines(kind, pa.RecordBatch.from_pylist([], schema=SCHEMAS[kind]))
+        if kind == "packet" and self.definition is not None:
+            from framecodec.plan import Plan
+
+            layouts = zip(self.definition.containers, Plan(self.definition).outputs, strict=True)
+            for container, schema in ((container, layout.arrow_schema()) for container, layout in layouts):
+                raw, values = (pa.array([], schema.field(name).type) for name in ("raw", "values"))
+                lines.details.append(Details(container.name, pa.array([], pa.int64()), raw, values))
+        return lines
+
     def summary(self) -> dict[str, Any]:
         """The line of type `summary`, over all files so far."""
         line = {
@@ -290,11 +305,6 @@ def has_no_time(samples: pa.RecordBatch) -> pa.BooleanArray:
 
 def null_where(is_unknown: pa.BooleanArray, column: pa.Array) -> pa.Array:
     return pc.if_else(is_unknown, None, column) if pc.any(is_unknown).as_py() else column
-
-
-def no_lines(kind: str) -> Lines:
-    """Lines that say what there would have been."""
-    return Lines(kind, pa.RecordBatch.from_pylist([], schema=SCHEMAS[kind]))
 
 
 def payload_of(packets: pa.RecordBatch, capture: Capture) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -144,6 +145,8 @@ class ArrowOutput:
         self.container: str | None = None
 
     def write(self, lines: Lines) -> None:
+        if not lines.batch.num_rows and len(lines.details) > 1:      # nothing, which several schemas could describe
+            lines = replace(lines, details=[])
         for container, batch in containers(lines, self.with_values):
             if self.writer is None:
                 self.writer, self.container = pa.ipc.new_stream(self.stream, batch.schema), container
@@ -201,15 +204,15 @@ class FileOutput:
 
 def containers(lines: Lines, with_values: bool) -> Iterator[tuple[str, pa.RecordBatch]]:
     """The rows by container, `raw` and `values` as struct columns; dictionaries, which files cannot change, become text."""
-    if not (with_values and lines.kind == "packet" and lines.batch.num_rows):
+    if not (with_values and lines.kind == "packet" and (lines.batch.num_rows or lines.details)):
         yield lines.kind, without_dictionaries(lines.batch)
         return
-    unmatched = pa.array([True] * lines.batch.num_rows)
+    unmatched = pa.array([True] * lines.batch.num_rows, pa.bool_())
     for details in lines.details:
         rows = lines.batch.take(details.rows)
         whole = rows.append_column("raw", details.raw).append_column("values", details.values)
         yield details.container, without_dictionaries(whole)
-        unmatched = pc.and_not(unmatched, pc.is_in(pa.array(range(len(unmatched))), details.rows))
+        unmatched = pc.and_not(unmatched, pc.is_in(pa.array(range(len(unmatched)), pa.int64()), details.rows))
     if pc.any(unmatched).as_py():
         yield NO_CONTAINER, without_dictionaries(lines.batch.filter(unmatched))
 

@@ -371,7 +371,36 @@ def test_lines_have_the_types_that_an_empty_output_has() -> None:
     for kind in ("packet", "frame"):
         options = ("--codec", "cadu", "--rs", "255,223", "--interleave", "4", "--emit", kind, "--format", "arrow")
         found = pa.ipc.open_stream(run(*options, cadu).stdout_bytes).read_all().schema
-        assert [(field.name, field.type) for field in found] == [(field.name, field.type) for field in SCHEMAS[kind]]
+        assert found == SCHEMAS[kind]
+
+
+def test_nothing_of_a_definition_has_the_columns_of_its_container(tmp_path: Path) -> None:
+    empty, full, table = tmp_path / "empty.bin", tmp_path / "full.bin", tmp_path / "table.csv"
+    empty.write_bytes(b"")
+    full.write_bytes(packet(7, 0, b"xyz"))
+    table.write_text("name,data_type,bit_length\ncount,uint,8\ntext,str,16\n")
+    options = ("--codec", "ccsds-packets", "--definition", table, "--emit", "packet")
+    schemas = []
+    for file in (empty, full):
+        schemas.append(pa.ipc.open_stream(run(*options, "--format", "arrow", file).stdout_bytes).read_all().schema)
+        for file_format in ("arrow", "parquet"):
+            run(*options, "--format", file_format, "-o", out := tmp_path / f"{file.stem}.{file_format}", file)
+            read = pq.read_table(out) if file_format == "parquet" else pa.ipc.open_file(str(out)).read_all()
+            schemas.append(read.schema)
+    assert schemas[0].names == [*FIELDS["packet"], "raw", "values"]
+    assert schemas[:3] == schemas[3:] and len(set(map(str, schemas))) == 1
+    assert run(*options, "--format", "csv", empty).stdout.rstrip() == ",".join([*FIELDS["packet"], "raw", "values"])
+
+
+def test_nothing_of_a_definition_of_several_containers_is_a_folder_of_them(swapi: tuple[str, str, str], tmp_path: Path) -> None:
+    (tmp_path / "empty.bin").write_bytes(b"")
+    run("--codec", "ccsds-packets", "--format", "parquet", "-o", tmp_path / "full", *swapi)
+    run("--codec", "ccsds-packets", "--format", "parquet", "-o", tmp_path / "none", *swapi[:-1], tmp_path / "empty.bin")
+    for file in (tmp_path / "full").iterdir():
+        assert pq.read_schema(tmp_path / "none" / file.name) == pq.read_schema(file)
+        assert pq.read_metadata(tmp_path / "none" / file.name).num_rows == 0
+    stream = run("--codec", "ccsds-packets", "--format", "arrow", *swapi[:-1], tmp_path / "empty.bin").stdout_bytes
+    assert pa.ipc.open_stream(stream).read_all().schema.names == FIELDS["packet"], "no schema is that of all of them"
 
 
 def test_wrong_options_leave_an_older_output_as_it_is(tmp_path: Path) -> None:

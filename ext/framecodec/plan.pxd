@@ -15,7 +15,7 @@ cdef struct Remembered:
 cdef class Plan:
     cdef readonly object definition
     cdef readonly list trees             # of each container
-    cdef list outputs                    # the TreeLayout of each
+    cdef readonly list outputs           # the TreeLayout of each
     cdef list texts
     cdef Machine machine
     cdef int field_count

@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from typing import Self, final
 
 from framecodec.arrow_out import Batch
+from framecodec.tree_out import TreeLayout
 from framecodec.trees import Tree
 from streams.definitions.model import Definition
 
@@ -9,6 +10,7 @@ from streams.definitions.model import Definition
 class Plan:
     definition: Definition
     trees: list[Tree]
+    outputs: list[TreeLayout]
     container_count: int
     def __new__(cls, definition: Definition, parameters: Iterable[str] | None = None) -> Self: ...
     def decode(self, records: list[bytes]) -> list[tuple[int, Batch]]: ...

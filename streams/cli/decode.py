@@ -60,7 +60,7 @@ def command(
     port: int | None, **options: Any,
 ) -> None:
     """Print what FILEs hold: pcap, pcapng or raw bytes, told apart by their content; `-` is standard input."""
-    from streams.offline import Offline, no_lines
+    from streams.offline import Offline
     from streams.outputs import check_output
 
     kinds = kinds_of(options["codec"], emit, file_format, rejects_file is not None)
@@ -83,7 +83,7 @@ def command(
                 click.echo(str(error), err=True)
                 failed = error
         if not printer.has_rows and file_format in ONE_TYPE:
-            output.write(no_lines(kinds[0]))            # a header, a schema
+            output.write(decoding.no_lines(kinds[0]))   # a header, a schema
         output.close()
         if summary:
             line = json.dumps(decoding.summary(), separators=(",", ":"))
