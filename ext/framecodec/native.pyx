@@ -21,7 +21,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from framecodec.arrow cimport ArrowArray, ArrowSchema
 from framecodec.native_values cimport (
     BAD_INDEX, FORM_FIXED, FORM_LIST, FORM_MAP, FORM_NAME, FORM_SECONDS, FORM_STRING, OK, Column, Run, Source, Status,
-    constants_bytes, measure, put_varint, resolve, varint_bytes, write, write_constants, write_positions,
+    advise_huge, constants_bytes, measure, put_varint, resolve, varint_bytes, write, write_constants, write_positions,
 )
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
@@ -112,6 +112,7 @@ cdef class BlockEncoder:
         block = PyBytes_FromStringAndSize(NULL, size)
         place = <uint8_t*> PyBytes_AS_STRING(block)
         with nogil:
+            advise_huge(place, size)
             place = put_varint(place, present)
             place = put_varint(place, rows)
             for index in range(self.column_count):

@@ -4,6 +4,13 @@ from libc.string cimport memcpy
 
 from framecodec.arrow cimport ArrowArray
 
+cdef extern from "<sys/mman.h>" nogil:
+    const int MADV_HUGEPAGE
+    int madvise(void* address, size_t length, int advice)
+
+cdef enum:
+    HUGE_PAGE_BYTES = 2 << 20
+
 cdef enum Form:
     FORM_FIXED           # item_bytes a value, as they are
     FORM_SECONDS         # int64 seconds as UInt32, held to its range
@@ -93,3 +100,11 @@ cdef inline uint8_t* put_uint64(uint8_t* place, uint64_t value) noexcept nogil:
 
 cdef inline bint is_valid(const uint8_t* bits, int64_t row) noexcept nogil:
     return bits == NULL or (bits[row >> 3] >> (row & 7)) & 1
+
+
+# Asks for huge pages under memory that is about to be filled: in a block of 36 MB page faults were a quarter of encoding it.
+cdef inline void advise_huge(void* memory, size_t size) noexcept nogil:
+    cdef size_t first = (<size_t> memory + HUGE_PAGE_BYTES - 1) // HUGE_PAGE_BYTES * HUGE_PAGE_BYTES
+    cdef size_t end = (<size_t> memory + size) // HUGE_PAGE_BYTES * HUGE_PAGE_BYTES
+    if first < end:
+        madvise(<void*> first, end - first, MADV_HUGEPAGE)

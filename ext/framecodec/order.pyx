@@ -11,7 +11,7 @@ not quite the table's costs time and nothing else: the table looks before it bel
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from framecodec.arrow cimport ArrowArray, ArrowSchema
-from framecodec.native_values cimport is_valid
+from framecodec.native_values cimport advise_huge, is_valid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort
 from libc.string cimport memcmp, memset
@@ -83,6 +83,9 @@ cdef class RowOrder:
                 raise MemoryError
             order = <uint32_t*> PyBytes_AS_STRING(found)
             with nogil:
+                advise_huge(codes, rows * sizeof(uint64_t))
+                advise_huge(other, rows * sizeof(uint32_t))
+                advise_huge(order, rows * sizeof(uint32_t))
                 for row in range(rows):
                     order[row] = <uint32_t> row
                 # The last key first: each sort keeps the order of those before it.
