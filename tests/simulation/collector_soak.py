@@ -1,7 +1,10 @@
 """A collector under load while its broker is well, slow, away and back: what was sent is stored or counted, exactly.
 
-    python -m tests.simulation.collector_soak --seconds 600 --exporters 2000 --rate 10
+    python -m tests.simulation.collector_soak --seconds 600 --exporters 2000
     python -m tests.simulation.collector_soak --seconds 60 --exporters 10000 --rate 10 --steady --worker
+
+Without --rate the limit is measured first: a few seconds at every rate, each a third faster, until something is lost, the
+buffer fills or the exporters cannot keep up; then all goes on at half of the last one that went well.
 
 Real processes: a broker, `orbitrack collect`, the exporters, and with --worker a worker whose windows are timed. A third of
 the time all is well; then the broker is slow (stopped four fifths of the time); then it is dead (SIGKILL); then it is back.
@@ -16,27 +19,27 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
 
-from streams.collectors.losses import CODEC
 from streams.config import Kafka
-from streams.kafka import FETCH_BYTES_MAX, create_topics, decode, stamp_of
-from streams.repeats import Repeats
+from streams.kafka import FETCH_BYTES_MAX, create_topics
 from tests.processes import CONTROLLER_PORT_STEP, REPOSITORY, end, environment, free_port, listens, role, start_broker, wait_for
-from tests.simulation.exporters import LOOPBACK
+from tests.simulation.collector_account import Account
+
+log = logging.getLogger(__name__)
 
 PARTITIONS = 8
 BUFFER_BYTES = 48 << 20
@@ -45,75 +48,34 @@ BUFFER_BYTES = 48 << 20
 BESIDE_BYTES = 260 << 20
 SLOW_CYCLE_S, SLOW_STOPPED = 0.5, 0.8
 DRAIN_S = 180
+# To find the limit: datagrams a second, and for how long each. The buffer counts as full well below where shedding begins.
+RAMP_FIRST, RAMP_FACTOR, RAMP_MAX, RAMP_S = 20_000.0, 4 / 3, 500_000.0, 4.0
+RAMP_BUFFERED, RAMP_KEPT_UP = 0.25, 0.97
+COUNTED_S = 1.5                 # the collector asks the kernel for its drops once a second
+MEMORY_POINTS = 12              # of memory over time, in the result
 
 
 @dataclass
 class Options:
     seconds: float = 30.0
     exporters: int = 2000
-    rate: float = 5.0
+    rate: float | None = None   # datagrams a second of each exporter; None: half of what goes well
     spill: str = "0B"
     steady: bool = False
     worker: bool = False
 
 
-@dataclass
-class Account:
-    """What is in Kafka."""
-
-    exporters: int
-    stored: int = 0
-    repeated: int = 0
-    disordered: int = 0
-    batches: int = 0
-    batch_bytes: int = 0
-    losses: Counter[str] = field(default_factory=Counter)
-    close_latency_s: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.last = np.zeros(self.exporters, np.int64)
-        self.repeats: dict[int, Repeats] = {}
-
-    def take(self, record: Any) -> None:
-        frames, stamp = decode(record.value), stamp_of(record.headers)
-        assert stamp is not None, record.headers
-        if not self.repeats.setdefault(record.partition, Repeats()).take(stamp):
-            self.repeated += frames.num_rows
-        elif frames["codec"][0].as_py() == CODEC:
-            for frame in frames["frame"]:
-                for sample in decode(frame.as_py()).to_pylist():
-                    self.losses[sample["metric"]] += round(sample["value"])
-        else:
-            self.take_frames(frames, len(record.value))
-
-    def take_frames(self, frames: pa.RecordBatch, size_bytes: int) -> None:
-        agents, sequences = (numbers_at(frames["frame"], offset) for offset in (8, 16))
-        order = np.argsort(agents, kind="stable")
-        agents, sequences = agents[order] - LOOPBACK, sequences[order]
-        before = np.where(np.r_[True, agents[1:] != agents[:-1]], self.last[agents], np.r_[0, sequences[:-1]])
-        self.disordered += int((sequences <= before).sum())
-        self.last[agents] = sequences                   # of several, numpy keeps the last
-        self.stored += frames.num_rows
-        self.batches += 1
-        self.batch_bytes += size_bytes
-
-
-def numbers_at(frames: pa.BinaryArray, offset: int) -> npt.NDArray[np.int64]:
-    """The 32-bit number at this place in every frame."""
-    _, ends, data = frames.buffers()
-    starts = np.frombuffer(ends, np.int32)[frames.offset : frames.offset + len(frames)].astype(np.int64) + offset
-    octets = np.frombuffer(data, np.uint8).astype(np.int64)
-    return (octets[starts] << 24) | (octets[starts + 1] << 16) | (octets[starts + 2] << 8) | octets[starts + 3]
-
-
 class Soak:
     def __init__(self, options: Options, folder: Path) -> None:
         self.options, self.folder = options, folder
-        self.kafka_port, self.port = free_port(CONTROLLER_PORT_STEP), free_port()
+        self.kafka_port, self.port, self.metrics_port = free_port(CONTROLLER_PORT_STEP), free_port(), free_port()
         self.kafka = Kafka(bootstrap=f"127.0.0.1:{self.kafka_port}", partitions=PARTITIONS)
         self.log = folder / "collect.log"
         self.account = Account(options.exporters)
-        self.memory_bytes: list[int] = []
+        self.memory: dict[str, list[int]] = {}          # of each role, in bytes, twice a second
+        self.cpu_seconds: dict[str, float] = {}
+        self.sent = self.first_turn = 0
+        self.seconds = self.limit = 0.0                 # of the last exporters; datagrams a second
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def configuration(self) -> Path:
@@ -122,7 +84,7 @@ class Soak:
             f'data_dir = "{self.folder}"\n[kafka]\nbootstrap = "{self.kafka.bootstrap}"\npartitions = {PARTITIONS}\n'
             f'[collector]\nbuffer_bytes = "{BUFFER_BYTES}B"\nspill = "{self.options.spill}"\n'
             '[windows]\nlateness = "2s"\n'
-            '[metrics.listen]\ncollect = "127.0.0.1:0"\nworker = "127.0.0.1:0"\n'
+            f'[metrics.listen]\ncollect = "127.0.0.1:{self.metrics_port}"\nworker = "127.0.0.1:0"\n'
             f'[[link]]\nname = "racks"\ncodec = "sflow"\nlisten = "udp://127.0.0.1:{self.port}"\n'
         )
         return file
@@ -140,30 +102,67 @@ class Soak:
         await create_topics(self.kafka)
         collect = self.start(role("collect", environment(), self.log, "--config", str(file)))
         await asyncio.to_thread(wait_for, "the collector", lambda: "listening on" in self.log.read_text(), 60, self.log)
+        watching = [asyncio.create_task(self.watch("collect", collect.pid))]
         if options.worker:
-            self.start(role("worker", environment(), self.folder / "worker.log", "--config", str(file)))
+            worker = self.start(role("worker", environment(), self.folder / "worker.log", "--config", str(file)))
+            watching.append(asyncio.create_task(self.watch("worker", worker.pid)))
         stop = asyncio.Event()
         readers = [asyncio.create_task(self.read("frames.rack", stop, self.account.take))]
         if options.worker:
-            readers.append(asyncio.create_task(self.read("windows", stop, self.see_windows)))
-        watching = asyncio.create_task(self.watch_memory(collect.pid))
-        exporters = self.start(self.start_exporters())
+            readers.append(asyncio.create_task(self.read("windows", stop, self.account.take_windows)))
+        rate = options.rate if options.rate is not None else await self.half_the_limit()
+        exporting = asyncio.create_task(self.export(rate, options.seconds))
         if not options.steady:
             await self.trouble_the_broker()
-        printed, _ = await asyncio.to_thread(exporters.communicate)
+        await exporting
         if options.worker:
             await asyncio.sleep(15)                     # for the last windows to close
         await asyncio.to_thread(end, collect, DRAIN_S)
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         stop.set()
         await asyncio.wait_for(asyncio.gather(*readers), DRAIN_S)
-        return self.result(json.loads(printed), collect.returncode)
+        return self.result(collect.returncode)
 
-    def start_exporters(self) -> subprocess.Popen[bytes]:
-        options = {name: getattr(self.options, name) for name in ("exporters", "rate", "seconds")}
+    async def export(self, rate: float, seconds: float) -> float:
+        """All exporters for some seconds; returns the datagrams a second that they managed."""
+        process = self.start(self.start_exporters(rate, seconds))
+        printed, _ = await asyncio.to_thread(process.communicate)
+        found = json.loads(printed)
+        self.sent += found["sent"]
+        self.seconds = found["seconds"]
+        self.cpu_seconds["exporters"] = found["cpu_seconds"]
+        self.first_turn += found["sent"] // self.options.exporters + 1
+        return float(found["sent"] / found["seconds"])
+
+    def start_exporters(self, rate: float, seconds: float) -> subprocess.Popen[bytes]:
+        options = {"exporters": self.options.exporters, "rate": rate, "seconds": seconds, "first-turn": self.first_turn}
         command = [sys.executable, "-m", "tests.simulation.exporters", f"--to=127.0.0.1:{self.port}",
                    *(f"--{name}={value}" for name, value in options.items())]
         return subprocess.Popen(command, env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE)
+
+    async def half_the_limit(self) -> float:
+        """Of each exporter."""
+        await asyncio.to_thread(wait_for, "Kafka", lambda: "Kafka answers" in self.log.read_text(), 120, self.log)
+        wanted = RAMP_FIRST
+        while wanted < RAMP_MAX:
+            managed = await self.export(wanted / self.options.exporters, RAMP_S)
+            await asyncio.sleep(COUNTED_S)
+            lost, buffered_bytes = await asyncio.to_thread(self.read_metrics)
+            log.info("%.0f datagrams a second: sent %.0f, %d lost, %d bytes in memory", wanted, managed, lost, buffered_bytes)
+            if lost or buffered_bytes > RAMP_BUFFERED * BUFFER_BYTES or managed < RAMP_KEPT_UP * wanted:
+                break
+            self.limit = managed
+            wanted *= RAMP_FACTOR
+        assert self.limit, "not even the first rate went well"
+        return self.limit / 2 / self.options.exporters
+
+    def read_metrics(self) -> tuple[int, int]:
+        """(frames lost so far, bytes on their way to Kafka) of the collector."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
+            samples = [each for family in text_string_to_metric_families(answer.read().decode()) for each in family.samples]
+        lost = sum(each.value for each in samples if each.name == "orbitrack_frames_dropped_total")
+        return int(lost), int(sum(each.value for each in samples if each.name == "orbitrack_in_flight_bytes"))
 
     def start(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         self.processes.append(process)
@@ -187,10 +186,14 @@ class Soak:
         await asyncio.sleep(seconds / 5)
         await self.start_broker()
 
-    async def watch_memory(self, pid: int) -> None:
+    async def watch(self, name: str, pid: int) -> None:
+        """Memory and CPU time of a process."""
+        memory = self.memory[name] = []
         while True:
-            status = Path(f"/proc/{pid}/status").read_text()
-            self.memory_bytes.append(1024 * int(status.partition("VmRSS:")[2].split()[0]))
+            status, stat = (Path(f"/proc/{pid}/{file}").read_text() for file in ("status", "stat"))
+            memory.append(1024 * int(status.partition("VmRSS:")[2].split()[0]))
+            ticks = stat.rpartition(")")[2].split()[11:13]                      # proc(5): utime, stime
+            self.cpu_seconds[name] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
             await asyncio.sleep(0.5)
 
     async def read(self, topic: str, stop: asyncio.Event, take: Any) -> None:
@@ -214,28 +217,31 @@ class Soak:
         finally:
             await consumer.stop()
 
-    def see_windows(self, record: Any) -> None:
-        windows = decode(record.value)
-        closed_s = np.asarray(windows["bucket"].cast(pa.int64())) + 10
-        late = record.timestamp / 1000 - closed_s[np.asarray(windows["metric"].cast(pa.utf8())) == "datagrams_received"]
-        self.account.close_latency_s += late.tolist()
-
-    def result(self, sent: dict[str, Any], status: int) -> dict[str, Any]:
+    def result(self, status: int) -> dict[str, Any]:
         account = self.account
         lost = {name: account.losses[name] for name in ("shed", "kernel_drops", "rate_limited", "refused")}
         found: dict[str, Any] = {
-            "sent": sent["sent"], "a_second": round(sent["sent"] / sent["seconds"]), "stored": account.stored, **lost,
-            "missing": sent["sent"] - account.stored - sum(lost.values()), "repeated_left_out": account.repeated,
+            "limit_a_second": round(self.limit), "sent": self.sent, "seconds": round(self.seconds, 1), "stored": account.stored,
+            **lost, "missing": self.sent - account.stored - sum(lost.values()), "repeated_left_out": account.repeated,
             "disordered": account.disordered, "received": account.losses["received"], "status": status,
             "rows_a_batch": round(account.stored / max(1, account.batches)),
             "bytes_a_batch": round(account.batch_bytes / max(1, account.batches)),
-            "memory_max_mb": round(max(self.memory_bytes) / 1e6), "memory_cap_mb": round((BUFFER_BYTES + BESIDE_BYTES) / 1e6),
+            "memory_max_mb": round(max(self.memory["collect"]) / 1e6),
+            "memory_cap_mb": round((BUFFER_BYTES + BESIDE_BYTES) / 1e6),
+            "memory_mb": {name: over_time(memory) for name, memory in self.memory.items()},
+            "cpu_seconds": {name: round(seconds, 1) for name, seconds in self.cpu_seconds.items()},
         }
         if account.close_latency_s:
             late = np.asarray(account.close_latency_s)
             found["windows"] = len(late)
             found["close_latency_s"] = {f"p{p}": round(float(np.percentile(late, p)), 2) for p in (1, 50, 99, 100)}
         return found
+
+
+def over_time(memory_bytes: list[int]) -> list[int]:
+    """In MB, some points from begin to end."""
+    places = np.linspace(0, len(memory_bytes) - 1, MEMORY_POINTS).round().astype(int)
+    return [round(memory_bytes[place] / 1e6) for place in places]
 
 
 def is_even(found: dict[str, Any]) -> bool:
@@ -253,11 +259,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--exporters", type=int, default=2000)
-    parser.add_argument("--rate", type=float, default=5.0, help="datagrams a second of each exporter")
+    parser.add_argument("--rate", type=float, help="datagrams a second of each exporter; default: half of what goes well")
     parser.add_argument("--spill", default="0B", help="size of the disk queue")
     parser.add_argument("--steady", action="store_true", help="leave the broker alone")
     parser.add_argument("--worker", action="store_true", help="and time the closing of windows")
     options = Options(**vars(parser.parse_args()))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)     # that the broker is away is meant
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
