@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 
 from framecodec.arrow cimport ArrowArray
 from framecodec.columns cimport Names
-from framecodec.sync cimport Found
+from framecodec.found_packets cimport Found
 
 
 cdef class PacketInput:

@@ -14,8 +14,8 @@ from framecodec.arrow cimport ArrowArray, ArrowSchema
 from framecodec.bits cimport load_be16, load_be32
 from framecodec.columns cimport Names
 from framecodec.encapsulation cimport encapsulation_size
+from framecodec.found_packets cimport WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Waste, new_packet, new_waste, pass_over
 from framecodec.frame_input cimport check_columns, dictionary_name, int_at, long_at
-from framecodec.sync cimport WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Waste, new_packet, new_waste, pass_over
 
 __all__ = ["PacketInput"]
 

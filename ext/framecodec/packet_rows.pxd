@@ -3,9 +3,9 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t
 
 from framecodec.columns cimport Names, Rows
+from framecodec.found_packets cimport Packet, Waste
 from framecodec.melt cimport Melter
 from framecodec.plan cimport Plan
-from framecodec.sync cimport Packet, Waste
 
 
 @cython.final

@@ -10,12 +10,12 @@ from libc.stdio cimport snprintf
 from libc.string cimport memset
 
 from framecodec.columns cimport Names, Rows
+from framecodec.found_packets cimport IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Packet, Waste, apid_of, count_of
 from framecodec.layouts cimport NO_CONTAINER
 from framecodec.link_rows cimport add_entities, entity_of, put_measure, put_reject
 from framecodec.melt cimport Melter
 from framecodec.plan cimport Plan
 from framecodec.records cimport QUALITY_TIME_SUBSTITUTED
-from framecodec.sync cimport IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Packet, Waste, apid_of, count_of
 from framecodec.timecodes cimport NO_TIME
 
 from framecodec.records import REJECTS_FIELDS, SAMPLES_FIELDS

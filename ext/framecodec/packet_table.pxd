@@ -5,7 +5,7 @@ cimport cython
 
 from framecodec.arrow_out cimport Layout
 from framecodec.columns cimport Names
-from framecodec.sync cimport Packet
+from framecodec.found_packets cimport Packet
 
 cdef enum:
     PACKET_OFFSET

@@ -14,7 +14,7 @@ from framecodec.arrow cimport ArrowArray
 from framecodec.arrow_out cimport Batch, Block, Layout, append_child, new_array, new_block
 from framecodec.blocks cimport drop_block, resized, shared_zeros, zeroed_block
 from framecodec.columns cimport Names
-from framecodec.sync cimport Packet, apid_of, count_of, flags_of
+from framecodec.found_packets cimport Packet, apid_of, count_of, flags_of
 from framecodec.timecodes cimport NO_TIME
 from framecodec.tree_out cimport Labels, bitmap
 

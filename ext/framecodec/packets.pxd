@@ -2,11 +2,12 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
+from framecodec.found_packets cimport Found, Packet, Passed
 from framecodec.packet_rows cimport PacketRows
 from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
 from framecodec.sequences cimport Sequences
-from framecodec.sync cimport Found, Packet, Passed, Sync
+from framecodec.sync cimport Sync
 from framecodec.timecodes cimport Code
 
 # What is known of each packet of a slice. Kept from slice to slice, owned by the decoder.

@@ -46,6 +46,7 @@ from libc.string cimport memcpy, memset
 
 import json
 
+from framecodec.found_packets cimport IDLE_APID, Found, Packet, Passed, apid_of, free_found
 from framecodec.frame_input cimport FrameInput
 from framecodec.layouts cimport NO_CONTAINER
 from framecodec.packet_input cimport PacketInput
@@ -54,7 +55,7 @@ from framecodec.packet_table cimport PacketTable
 from framecodec.plan cimport Plan
 from framecodec.segments cimport Joiner
 from framecodec.sequences cimport Sequences
-from framecodec.sync cimport IDLE_APID, Found, Packet, Passed, Sync, apid_of, free_found
+from framecodec.sync cimport Sync
 from framecodec.timecodes cimport NO_TIME, read_code, set_code
 
 __all__ = ["Decoded", "SpacePacketDecoder"]

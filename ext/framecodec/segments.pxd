@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from framecodec.columns cimport Names
-from framecodec.sync cimport Found, Packet
+from framecodec.found_packets cimport Found, Packet
 
 
 cdef class Joiner:

@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 
 from framecodec.bits cimport load_be32
 from framecodec.columns cimport Names
-from framecodec.sync cimport WASTE_PARTIAL, Found, Packet, Waste, apid_of, count_of, flags_of, new_waste
+from framecodec.found_packets cimport WASTE_PARTIAL, Found, Packet, Waste, apid_of, count_of, flags_of, new_waste
 
 cdef enum:
     HEADER_BYTES = 6

@@ -2,7 +2,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from framecodec.sync cimport Packet
+from framecodec.found_packets cimport Packet
 
 # One APID in one virtual channel.
 cdef struct Sequence:

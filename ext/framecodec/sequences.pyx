@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from framecodec.sync cimport APIDS, IDLE_APID, Packet, apid_of, count_of
+from framecodec.found_packets cimport APIDS, IDLE_APID, Packet, apid_of, count_of
 
 cdef enum:
     COUNTS = 16384

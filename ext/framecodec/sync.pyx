@@ -17,12 +17,15 @@ over, or in a `Waste`.
 """
 cimport cython
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t
-from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memset
+from libc.stdlib cimport calloc, free, malloc
 
 from framecodec.arrivals cimport Arrival, Arrivals, add_arrival, arrival_of, drop_arrivals, keep_bytes
 from framecodec.bits cimport load_be32
 from framecodec.encapsulation cimport ENCAPSULATION, encapsulation_size
+from framecodec.found_packets cimport (
+    APIDS, HEADER_BYTES, IDLE_APID, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Waste, apid_of, count_of, new_packet, new_packets, new_waste,
+    packet_size, pass_over,
+)
 
 cdef extern from *:
     """
@@ -36,7 +39,6 @@ cdef extern from *:
     int64_t likely "framecodec_likely"(int64_t value, int64_t guess) noexcept nogil
 
 cdef enum:
-    HEADER_BYTES = 6             # 133.0-B-2 4.1.3
     SEQUENCE_COUNTS = 16384      # 4.1.3.4.3
     CHAIN_PACKETS = 4
     # Scores. A candidate without history needs two known packets with counts that go on, or four unknown ones in a chain
@@ -58,50 +60,6 @@ cdef enum:
 
 cdef enum:
     VERSION_AND_APID = 0xE7FF0000
-
-
-cdef inline int64_t packet_size(const uint8_t* header) noexcept nogil:
-    # 4.1.3.5: the length field counts the octets after the header, minus one.
-    return HEADER_BYTES + 1 + ((<int64_t> header[4] << 8) | header[5])
-
-
-cdef void free_found(Found* found) noexcept nogil:
-    free(found.packets)
-    free(found.wastes)
-    memset(found, 0, sizeof(Found))
-
-
-# Room for `count` more packets; the place of the first, or NULL. They count when the caller says so.
-cdef Packet* new_packets(Found* found, int64_t count) noexcept nogil:
-    cdef void* moved
-    cdef int64_t capacity = found.packet_capacity
-    if found.packet_count + count > capacity:
-        capacity = max(2 * capacity, found.packet_count + count + 64)
-        moved = realloc(found.packets, capacity * sizeof(Packet))
-        if moved == NULL:
-            return NULL
-        found.packets, found.packet_capacity = <Packet*> moved, capacity
-    return &found.packets[found.packet_count]
-
-
-cdef Packet* new_packet(Found* found) noexcept nogil:
-    cdef Packet* packet = new_packets(found, 1)
-    if packet != NULL:
-        found.packet_count += 1
-        packet.parts, packet.lost, packet.scid, packet.vcid = 1, 0, -1, -1
-    return packet
-
-
-cdef Waste* new_waste(Found* found) noexcept nogil:
-    cdef void* moved
-    if found.waste_count == found.waste_capacity:
-        moved = realloc(found.wastes, (2 * found.waste_capacity + 16) * sizeof(Waste))
-        if moved == NULL:
-            return NULL
-        found.wastes = <Waste*> moved
-        found.waste_capacity = 2 * found.waste_capacity + 16
-    found.waste_count += 1
-    return &found.wastes[found.waste_count - 1]
 
 
 @cython.final
