@@ -118,3 +118,21 @@ def test_a_sender_of_something_else_is_cut_off_and_its_octets_are_rejected() -> 
     rows = rows_after([MESSAGES[0], b"?" * 40], 2)
     assert [row["frame"] for row in rows] == [MESSAGES[0], b"?" * 40]
     assert decoded(rows) == (0, ["unknown_version"])
+
+
+@pytest.mark.parametrize(("host", "source"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
+def test_ipv4_and_ipv6_share_a_listener_on_all_addresses(host: str, source: str) -> None:
+    config = Config.model_validate({
+        "collector": {"batch_interval": "5ms"},
+        "link": [{"name": "edge", "codec": "netflow", "listen": "tcp://[::]:0", "allow": ["127.0.0.0/8", "::1"]}],
+    })
+
+    async def scenario(collector: Any, log: Any, ports: dict[str, int]) -> Any:
+        _, writer = await asyncio.open_connection(host, ports["edge"])
+        writer.write(MESSAGES[0])
+        writer.close()
+        await until(lambda: log.rows(), "the message arrives")
+        return log.rows()
+
+    rows = run(scenario, config)
+    assert {(row["source"], row["frame"]) for row in rows} == {(source, MESSAGES[0])}

@@ -17,6 +17,7 @@ import contextlib
 import ipaddress
 import logging
 import os
+import socket
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -64,10 +65,16 @@ class TcpListener:
         self.timer: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
+        create_server = asyncio.get_running_loop().create_server
         try:
-            self.server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self), self.address.host, self.address.port, start_serving=True
-            )
+            if self.address.host == "::":           # asyncio's own sockets would take IPv6 only, and those for UDP take both
+                place = self.address.host, self.address.port
+                both = socket.create_server(place, family=socket.AF_INET6, dualstack_ipv6=True)
+                self.server = await create_server(lambda: Connection(self), sock=both, start_serving=True)
+            else:
+                self.server = await create_server(
+                    lambda: Connection(self), self.address.host, self.address.port, start_serving=True
+                )
         except OSError as error:
             raise bind_error(error, self.address, f"link '{self.link.name}': listen") from error
         self.address = Address(self.address.host, self.server.sockets[0].getsockname()[1], self.address.scheme)
@@ -83,9 +90,7 @@ class TcpListener:
 
     def admits(self, host: str) -> bool:
         """Whether a sender may connect; says why not."""
-        address = ipaddress.ip_address(host.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
+        address = ipaddress.ip_address(host)
         if self.link.allow and not any(address in network for network in self.link.allow):
             log.warning("link '%s': connection from %s refused, it is not in allow", self.link.name, host)
             return False
@@ -114,6 +119,12 @@ class TcpListener:
         self.set_timer()
 
 
+def sender_text(host: str) -> str:
+    """The address as datagrams have it: without a zone, and IPv4 in dots although it came to an IPv6 socket."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
 class Connection(asyncio.BufferedProtocol):
     """One sender. asyncio reads into our buffer and calls `buffer_updated`."""
 
@@ -134,7 +145,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         peer = self.transport.get_extra_info("peername")         # None: it has gone already
-        self.peer = peer[0] if peer else ""
+        self.peer = sender_text(peer[0]) if peer else ""
         if not peer or not self.listener.admits(self.peer):
             self.listener.losses.dropped(self.listener.link.name, 1, "refused")
             self.transport.abort()
