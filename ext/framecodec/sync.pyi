@@ -1,13 +1,10 @@
-from collections.abc import Iterable
-from typing import Any, Self, final
+from typing import Any, final
+
+from framecodec.header_chains import HeaderChains
 
 @final
-class Sync:
-    record_header: int
-    uses_frames: bool
+class Sync(HeaderChains):
     is_locked: bool
     position: int
-    version: int
-    def __new__(cls, apids: Iterable[int] = (), record_header: int = 0, uses_frames: bool = False) -> Self: ...
     def state(self) -> dict[str, Any]: ...
     def set_state(self, state: dict[str, Any]) -> None: ...
