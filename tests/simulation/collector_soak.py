@@ -143,12 +143,13 @@ class Soak:
 
     async def half_the_limit(self) -> float:
         """Of each exporter."""
-        await asyncio.to_thread(wait_for, "Kafka", lambda: "Kafka answers" in self.log.read_text(), 120, self.log)
+        await asyncio.to_thread(wait_for, "Kafka", lambda: self.metric("dependency_up") == 1, 120, self.log)
         wanted = RAMP_FIRST
         while wanted < RAMP_MAX:
             managed = await self.export(wanted / self.options.exporters, RAMP_S)
             await asyncio.sleep(COUNTED_S)
-            lost, buffered_bytes = await asyncio.to_thread(self.read_metrics)
+            lost = await asyncio.to_thread(self.metric, "frames_dropped_total")
+            buffered_bytes = await asyncio.to_thread(self.metric, "in_flight_bytes")
             log.info("%.0f datagrams a second: sent %.0f, %d lost, %d bytes in memory", wanted, managed, lost, buffered_bytes)
             if lost or buffered_bytes > RAMP_BUFFERED * BUFFER_BYTES or managed < RAMP_KEPT_UP * wanted:
                 break
@@ -157,12 +158,11 @@ class Soak:
         assert self.limit, "not even the first rate went well"
         return self.limit / 2 / self.options.exporters
 
-    def read_metrics(self) -> tuple[int, int]:
-        """(frames lost so far, bytes on their way to Kafka) of the collector."""
+    def metric(self, name: str) -> float:
+        """The sum over all series of a metric of the collector."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
-            samples = [each for family in text_string_to_metric_families(answer.read().decode()) for each in family.samples]
-        lost = sum(each.value for each in samples if each.name == "orbitrack_frames_dropped_total")
-        return int(lost), int(sum(each.value for each in samples if each.name == "orbitrack_in_flight_bytes"))
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        return sum(each.value for family in families for each in family.samples if each.name == f"orbitrack_{name}")
 
     def start(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         self.processes.append(process)

@@ -67,6 +67,7 @@ class Exporters:
         self.kinds = [np.tile(np.frombuffer(datagram, np.uint8), (exporters, 1)) for datagram in (flow, counters)]
         for datagrams in self.kinds:
             datagrams[:, AGENT : AGENT + 4] = octets_of(LOOPBACK + np.arange(exporters))
+        self.bases = [addresses(datagrams) for datagrams in self.kinds]
         self.name = np.frombuffer(
             socket.AF_INET.to_bytes(2, "little") + to[1].to_bytes(2, "big") + socket.inet_aton(to[0]) + bytes(8), np.uint8
         )
@@ -95,8 +96,8 @@ class Exporters:
         has_counters = (turn + np.arange(first, last)) % COUNTERS_EVERY == 0
         for datagrams in self.kinds:
             datagrams[first:last, SEQUENCE : UPTIME + 4] = octets_of([turn + 1, uptime_ms]).reshape(-1)
-        flows, counters = self.kinds
-        self.pieces["base"][first:last] = np.where(has_counters, addresses(counters)[first:last], addresses(flows)[first:last])
+        (flows, counters), (flow_base, counters_base) = self.kinds, self.bases
+        self.pieces["base"][first:last] = np.where(has_counters, counters_base[first:last], flow_base[first:last])
         self.pieces["bytes"][first:last] = np.where(has_counters, counters.shape[1], flows.shape[1])
 
     def send_prepared(self, first: int, last: int) -> None:
