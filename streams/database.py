@@ -16,7 +16,7 @@ from streams.clickhouse.client import connect
 from streams.clickhouse.migrate import migrate
 from streams.clickhouse.reference import load_reference
 from streams.clock import NS
-from streams.errors import DependencyError
+from streams.errors import ConfigError, DependencyError
 from streams.kafka import retry_visibly
 
 if TYPE_CHECKING:
@@ -50,11 +50,18 @@ async def wait_for_database(database: Database) -> list[str]:
 
 
 async def load_reference_rows(database: Database, tables: Mapping[str, Mapping[Any, Row]]) -> None:
-    """Makes entities, maintenance and contacts say what files list (streams.reference.read_reference). Errors as above."""
+    """Makes entities, maintenance and contacts say what files list (streams.reference.read_reference). Errors as above.
+
+    Where that would delete most of what files once listed, nothing is loaded and an error logged: rows from Kafka need not wait
+    for somebody who looks for a file.
+    """
 
     def load() -> None:
-        with open_client(database) as client:
-            for change in load_reference(client, tables):
-                log.warning("loaded %s", change)
+        try:
+            with open_client(database) as client:
+                for change in load_reference(client, tables):
+                    log.warning("loaded %s", change)
+        except ConfigError as error:
+            log.error("%s", error)
 
     await retry_visibly("ClickHouse", lambda: asyncio.to_thread(load), (DependencyError,), database.wait_ns / NS)

@@ -187,6 +187,7 @@ def csv_tables(file: Path, text: str, mistakes: Mistakes) -> Iterator[tuple[str,
         if table is None:
             raise DefinitionError("is no table by its name", file=file, hint=f"a CSV file is named {', '.join(COLUMNS)}")
         header = [column.strip() for column in next(reader, [])]
+        check_header(file, reader.line_num, header)
         rows = []
         for cells in reader:
             if not any(cells):
@@ -201,6 +202,17 @@ def csv_tables(file: Path, text: str, mistakes: Mistakes) -> Iterator[tuple[str,
         mistakes.note(DefinitionError(f"is not CSV: {error}", file=file, line=reader.line_num))
     except DefinitionError as error:
         mistakes.note(error)
+
+
+def check_header(file: Path, line: int, header: list[str]) -> None:
+    """Of two columns for the same thing the second would silently win."""
+    for number, column in enumerate(header):
+        if column and column in header[:number]:
+            what = f"column '{column}' stands twice in the header"
+            raise DefinitionError(what, file=file, line=line, hint="leave one of them out")
+    parts = [column for column in header if column.startswith("attrs.")]
+    if parts and "attrs" in header:
+        raise DefinitionError(f"column 'attrs' stands beside '{parts[0]}'", file=file, line=line, hint="keep those with a name")
 
 
 def csv_row(file: Path, line: int, header: list[str], cells: list[str], mistakes: Mistakes) -> Node:

@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from streams.cli import main
 from streams.clickhouse.client import connect
 from streams.clickhouse.cluster import cluster_of
-from streams.clickhouse.reference import load_reference
+from streams.clickhouse.reference import delete_statement, load_reference
 from streams.config import Database
 from streams.database import load_reference_rows
-from streams.errors import DefinitionError
+from streams.errors import ConfigError, DefinitionError
 from streams.reference import read_reference
 from streams.yamlfile import Mistakes
 from tests.processes import environment
@@ -116,6 +116,11 @@ def test_row_without_id_has_the_same_one_every_time_and_another_when_it_moves(wr
          "a.yaml:2: 'aos' is 1912-04-14\n  at contacts[0].aos\n  hint: the database holds times from 1970 to 2106"),
         ("a.yaml", "maintenance:\n- {entity: a, start: 0001-01-01T00:00:00+02:00, end: 2026-10-01}\n",
          "a.yaml:2: 'start' must be a time, not '0001-01-01 00:00:00+02:00'\n  at maintenance[0].start"),
+        ("entities.csv", "entity,site, entity\na,b,c\n",
+         "entities.csv:1: column 'entity' stands twice in the header\n  hint: leave one of them out"),
+        ("entities.csv", "entity,attrs.a,attrs.a\na,b,c\n", "entities.csv:1: column 'attrs.a' stands twice in the header"),
+        ("entities.csv", "entity,attrs,attrs.a\na,b,c\n",
+         "entities.csv:1: column 'attrs' stands beside 'attrs.a'\n  hint: keep those with a name"),
         ("contacts.csv", "id,spacecraft,station,aos,los\n" + 5000 * "9" + ",a,b,2026-10-01,2026-10-01\n",
          "contacts.csv:2: 'id' must be a whole number from 0, not '9"),
         ("a.yaml", f"contacts:\n- {{spacecraft: a, station: b, aos: 2026-10-01, los: 2026-10-02, required_snr_db: {10**400}}}",
@@ -170,10 +175,49 @@ def test_loading_again_changes_nothing_and_removal_is_visible(database: str, wri
         assert client.command("SELECT count() FROM contacts FINAL") == 2       # no file lists that table any more: left alone
 
         nothing = read_reference([write("none.yaml", "entities: []\ncontacts:\n")])
-        load_reference(client, nothing)
+        load_reference(client, nothing, prune=True)
         assert client.query("SELECT entity FROM entities FINAL").result_rows == [("by-hand",)]
         assert client.command("SELECT count() FROM contacts FINAL") == 0
         assert [str(change) for change in load_reference(client, tables)][:1] == ["entities: 2 new, 0 changed, 0 deleted"]
+
+
+def test_more_than_half_is_deleted_only_when_asked(database: str, write) -> None:
+    listed = "".join(f"- {{entity: link-{number}}}\n" for number in range(7))
+    one = "entities:\n- {entity: link-0, site: new}\n- {entity: link-9}\n"
+    with connect(database) as client:
+        load_reference(client, read_reference([write("a.yaml", f"entities:\n{listed}"), write("contacts.csv", CONTACTS)]))
+        before = client.query("SELECT * FROM entities FINAL ORDER BY entity").result_rows
+        fewer = read_reference([write("b.yaml", f"{one}contacts: []\n")])
+
+        with pytest.raises(ConfigError) as error:
+            load_reference(client, fewer)
+
+        assert "6 of 7 entities (link-1, link-2, link-3, link-4, link-5, ...) and 2 of 2 contacts (" in str(error.value)
+        assert str(error.value).endswith("if they shall go: `orbitrack migrate --prune`")
+        assert client.query("SELECT * FROM entities FINAL ORDER BY entity").result_rows == before
+        assert [str(change).partition(" (")[0] for change in load_reference(client, fewer, prune=True)] == [
+            "entities: 1 new, 1 changed, 6 deleted", "contacts: 0 new, 0 changed, 2 deleted"
+        ]
+        assert load_reference(client, fewer) == []
+
+
+def test_store_goes_on_where_most_rows_would_be_deleted_and_migrate_says_how(
+    database: str, write, caplog: pytest.LogCaptureFixture
+) -> None:
+    asyncio.run(load_reference_rows(Database(dsn=database), read_reference([write("sites.yaml", SITES)])))
+    sites = write("sites.yaml", "entities: []\n")
+    config = write("orbitrack.toml", f'[database]\ndsn = "{database}"\n[reference]\nfiles = ["*.yaml"]\n')
+    caplog.clear()
+
+    asyncio.run(load_reference_rows(Database(dsn=database), read_reference([sites])))
+    refusal = CliRunner().invoke(main, ["--config", str(config), "migrate"])
+    pruned = CliRunner().invoke(main, ["--config", str(config), "migrate", "--prune"])
+
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "no longer list 2 of 2 entities (7, link-1): they were not deleted" in caplog.text
+    assert refusal.exit_code == 2
+    assert "hint: is a file missing in [reference] files? if they shall go: `orbitrack migrate --prune`" in refusal.output
+    assert "loaded entities: 0 new, 0 changed, 2 deleted (7, link-1)" in pruned.output
 
 
 def test_migrate_loads_what_the_configuration_names_and_check_judges_it(database: str, write, tmp_path: Path) -> None:
@@ -217,3 +261,12 @@ def test_store_does_not_wait_for_anything_with_a_mistake_in_a_file(write, tmp_pa
 def test_rows_of_a_cluster_are_deleted_where_they_lie() -> None:
     assert cluster_of("Distributed('main', 'orbitrack', 'entities_local', cityHash64(entity))") == "main"
     assert cluster_of("ReplacingMergeTree(version) ORDER BY entity") is None
+
+
+def test_deletion_parses_for_a_server_and_for_a_cluster(database: str) -> None:
+    keys = {"keys": ("a", "b'c")}
+    with connect(database) as client:
+        for table in ("entities", "maintenance", "contacts"):
+            assert f"ALTER TABLE {table}_local ON CLUSTER 'main' DELETE WHERE" in delete_statement(table, "main")
+            for cluster in (None, "main"):
+                client.query("EXPLAIN AST " + delete_statement(table, cluster), parameters=keys)

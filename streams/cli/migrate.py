@@ -16,9 +16,10 @@ __all__ = ["command"]
 
 @click.command()
 @click.option("--cluster", metavar="NAME", help="Make Replicated tables with Distributed ones in front, on this cluster.")
+@click.option("--prune", is_flag=True, help="Delete what reference files no longer list, also if that is more than half.")
 @click.option("--print", "print_only", is_flag=True, help="Print the statements and change nothing.")
 @pass_config
-def command(config: Config, cluster: str | None, print_only: bool) -> None:
+def command(config: Config, cluster: str | None, prune: bool, print_only: bool) -> None:
     """Bring the database's tables up to date, and what `[reference] files` list. Safe to repeat, and while everything runs."""
     from streams.clickhouse.client import connect, database_of
     from streams.clickhouse.cluster import render
@@ -39,6 +40,6 @@ def command(config: Config, cluster: str | None, print_only: bool) -> None:
         click.echo(f"applied {name}")
     if tables:
         with connect(database.dsn, **database.login) as client:
-            for change in load_reference(client, tables):
+            for change in load_reference(client, tables, prune=prune):
                 click.echo(f"loaded {change}")
     click.echo(f"database '{database_of(database.dsn)}' is up to date")

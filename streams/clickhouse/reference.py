@@ -6,6 +6,8 @@
 What a file lists is inserted where the database does not say the same already, so that loading again changes nothing. What a
 file listed once and none lists any more is deleted. Rows inserted with SQL under other keys stay as they are, and so do
 tables that no file lists. Several processes may load at once: all come to the same rows.
+
+More than half of what files listed is not deleted unasked: a file that was forgotten looks just like one that was emptied.
 """
 
 from __future__ import annotations
@@ -16,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from streams.clickhouse.client import ClickHouseError, classify
 from streams.clickhouse.cluster import cluster_of, local, on_cluster
-from streams.errors import DependencyError
+from streams.errors import ConfigError, DependencyError
 from streams.reference import KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from clickhouse_connect.driver.client import Client
 
     from streams.reference import Row
 
-__all__ = ["Change", "load_reference"]
+__all__ = ["Change", "delete_statement", "load_reference"]
 
 # Of keys in one DELETE: a statement has a size limit.
 DELETE_KEYS = 1000
@@ -42,32 +44,57 @@ class Change:
     deleted: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        named = f" ({', '.join(self.deleted[:5])}{', ...' if len(self.deleted) > 5 else ''})" if self.deleted else ""
+        named = f" ({some(self.deleted)})" if self.deleted else ""
         return f"{self.table}: {self.new} new, {self.changed} changed, {len(self.deleted)} deleted{named}"
 
 
-def load_reference(client: Client, tables: Mapping[str, Mapping[Any, Row]]) -> list[Change]:
+def some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
+
+
+def load_reference(client: Client, tables: Mapping[str, Mapping[Any, Row]], *, prune: bool = False) -> list[Change]:
     """Makes the tables say what `tables` (streams.reference.read_reference) list; returns what changed, table by table.
 
-    DependencyError when the database is away or refuses.
+    ConfigError, with nothing changed, when that would delete more than half of the rows that files have listed in a table,
+    unless with `prune`. DependencyError when the database is away or refuses.
     """
     try:
-        changes = [load_table(client, table, rows) for table, rows in tables.items()]
+        known = {table: listed_keys(client, table) for table in tables}
+        if not prune:
+            check_losses(tables, known)
+        changes = [load_table(client, table, rows, known[table]) for table, rows in tables.items()]
     except ClickHouseError as error:
         raise DependencyError(f"loading of reference files: {classify(error).text}", retryable=True) from error
     return [change for change in changes if change.new or change.changed or change.deleted]
 
 
-def load_table(client: Client, table: str, rows: Mapping[Any, Row]) -> Change:
+def listed_keys(client: Client, table: str) -> set[str]:
+    """Of the rows that a file listed at the last load."""
+    return {str(key) for (key,) in client.query(
+        "SELECT key FROM reference_rows FINAL WHERE kind = {table:String} AND is_listed", parameters={"table": table}
+    ).result_rows}
+
+
+def check_losses(tables: Mapping[str, Mapping[Any, Row]], known: Mapping[str, set[str]]) -> None:
+    losses = []
+    for table, rows in tables.items():
+        gone = sorted(known[table] - {str(key) for key in rows})
+        if 2 * len(gone) > len(known[table]):
+            losses.append(f"{len(gone)} of {len(known[table])} {table} ({some(gone)})")
+    if losses:
+        raise ConfigError(
+            f"the reference files no longer list {' and '.join(losses)}: they were not deleted, and nothing was loaded",
+            hint="is a file missing in [reference] files? if they shall go: `orbitrack migrate --prune`",
+        )
+
+
+def load_table(client: Client, table: str, rows: Mapping[Any, Row], known: set[str]) -> Change:
     held = {row[KEYS[table]]: row for row in stored_rows(client, table, rows)}
     fresh = {key: row for key, row in rows.items() if held.get(key) != row}
     if fresh:
         columns = list(next(iter(fresh.values())))
         client.insert(table, [[row[column] for column in columns] for row in fresh.values()], column_names=columns)
     listed = {str(key) for key in rows}
-    known = {key for (key,) in client.query(
-        "SELECT key FROM reference_rows FINAL WHERE kind = {table:String} AND is_listed", parameters={"table": table}
-    ).result_rows}
     # Before the rows go: killed in between, the next load finds them marked as listed and deletes them.
     mark(client, table, listed - known, is_listed=True)
     gone = sorted(known - listed)
@@ -104,7 +131,10 @@ def delete(client: Client, table: str, keys: list[str]) -> None:
     ))
     cluster = cluster_of(engine)
     for first in range(0, len(keys), DELETE_KEYS):
-        client.command(
-            f"ALTER TABLE {local(table, cluster)}{on_cluster(cluster)} DELETE WHERE toString({KEYS[table]}) IN %(keys)s",
-            parameters={"keys": tuple(keys[first : first + DELETE_KEYS])}, settings={"mutations_sync": 2},
-        )
+        some_keys = tuple(keys[first : first + DELETE_KEYS])
+        client.command(delete_statement(table, cluster), parameters={"keys": some_keys}, settings={"mutations_sync": 2})
+
+
+def delete_statement(table: str, cluster: str | None = None) -> str:
+    """ALTER that takes the rows of %(keys)s away, on every server of a cluster."""
+    return f"ALTER TABLE {local(table, cluster)}{on_cluster(cluster)} DELETE WHERE toString({KEYS[table]}) IN %(keys)s"
