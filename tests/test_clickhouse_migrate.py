@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from streams.clickhouse.client import connect, connect_to_server
-from streams.clickhouse.cluster import render
-from streams.clickhouse.migrate import DEFAULT_TTL_NS, Migration, load_migrations, migrate, set_ttls, split_statements
+from streams.clickhouse.cluster import chosen_cluster, cluster_of, render
+from streams.clickhouse.migrate import (
+    DEFAULT_TTL_NS,
+    LEDGER,
+    Migration,
+    create_database,
+    load_migrations,
+    migrate,
+    set_ttls,
+    split_statements,
+    ttl_statement,
+)
 from streams.clickhouse.native import TABLES
 from streams.clickhouse.queries import catalogue
 from streams.clock import NS
@@ -183,6 +196,65 @@ def test_cluster_variant_parses_and_replicates_every_table(database: str) -> Non
     distributed = [each for each in tables if "ENGINE = Distributed('main', 'orbitrack', " in each]
     assert len(replicated) == len(distributed) == len(tables) / 2
     assert not any("non_replicated_deduplication_window" in each for each in tables)
+
+
+def test_statements_about_databases_and_ages_parse_for_a_cluster(database: str) -> None:
+    statements = [create_database("a`b", "main"), ttl_statement("samples_local", 60, "main"), ttl_statement("t", 0, "main")]
+
+    assert all(" ON CLUSTER 'main'" in statement for statement in statements)
+    with connect(database) as client:
+        for statement in statements + [each.replace(" ON CLUSTER 'main'", "") for each in statements]:
+            client.query("EXPLAIN AST " + statement)
+
+
+# An engine that knows a cluster; ours knows none.
+ASK_ENGINE = """
+import chdb, sys
+folder, *statements = sys.argv[1:]
+connection = chdb.connect(f"{folder}/data?config-file={folder}/config.xml")
+for statement in statements:
+    connection.query(statement)
+print(connection.query("SELECT engine_full FROM system.tables WHERE name = 'schema_migrations'", "TSVRaw").bytes().decode())
+"""
+REMOTE_SERVERS = """<clickhouse><remote_servers><main><shard>
+    <replica><host>127.0.0.1</host><port>9000</port></replica>
+</shard></main></remote_servers></clickhouse>"""
+
+
+def test_cluster_is_read_from_the_tables_as_the_engine_describes_them(tmp_path: Path) -> None:
+    (tmp_path / "config.xml").write_text(REMOTE_SERVERS)
+    _, distributed = render([LEDGER], "orbitrack", "main")
+    statements = ["CREATE DATABASE orbitrack", "USE orbitrack", LEDGER.replace("schema_migrations", "schema_migrations_local")]
+    statements.append(distributed.replace(" ON CLUSTER 'main'", ""))
+
+    answer = subprocess.run(
+        [sys.executable, "-c", ASK_ENGINE, str(tmp_path), *statements], capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert cluster_of(answer.stdout) == "main"
+    assert chosen_cluster(None, answer.stdout, "orbitrack") == chosen_cluster("main", answer.stdout, "orbitrack") == "main"
+    with pytest.raises(ConfigError, match="database 'orbitrack' is on cluster 'main', not on cluster 'other'"):
+        chosen_cluster("other", answer.stdout, "orbitrack")
+
+
+def test_tables_of_a_single_server_stay_there(database: str) -> None:
+    with pytest.raises(ConfigError, match="was made for a single server, not on cluster 'main'\n  hint: leave --cluster out"):
+        migrate(database, cluster="main")
+    assert chosen_cluster("main", "", "orbitrack") == "main"
+
+
+def test_views_of_a_newer_version_are_left_alone(database: str) -> None:
+    """An old store that starts again during an upgrade."""
+    with connect(database) as client:
+        client.command("CREATE OR REPLACE VIEW sla_worst AS SELECT 1 AS newer COMMENT 'newer'")
+        client.command("INSERT INTO schema_migrations (name, checksum) VALUES ('9999_newer', '')")
+
+        assert migrate(database) == []
+        assert client.query("SELECT * FROM sla_worst").column_names == ("newer",)
+
+        client.command("ALTER TABLE schema_migrations DELETE WHERE name = '9999_newer' SETTINGS mutations_sync = 2")
+        migrate(database)
+        assert client.command("SELECT count() FROM system.tables WHERE database = currentDatabase() AND comment = 'newer'") == 0
 
 
 def test_statements_are_told_apart() -> None:

@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["cluster_of", "local", "on_cluster", "render"]
+from streams.errors import ConfigError
+
+__all__ = ["LEDGER_TABLE", "chosen_cluster", "cluster_of", "local", "on_cluster", "render"]
 
 TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\s*\n\((.*)\n\)\nENGINE = (\w+)(?:\((\w+)\))?\n(.*)", re.S)
 OTHER = re.compile(r"CREATE (?:OR REPLACE VIEW|(?:VIEW|FUNCTION) IF NOT EXISTS) \w+")
 DISTRIBUTED = re.compile(r"Distributed\('([^']+)'")
+
+# The first table that a migration makes: what it is says what the others are.
+LEDGER_TABLE = "schema_migrations"
 
 # All rows that one FINAL, one GROUP BY key or one join must see together.
 SHARDING_KEYS = {
@@ -39,6 +44,21 @@ def cluster_of(engine: str) -> str | None:
     """The cluster that a table of this engine (`engine_full` in system.tables) is spread over, if it is."""
     found = DISTRIBUTED.match(engine)
     return found[1] if found else None
+
+
+def chosen_cluster(asked: str | None, ledger_engine: str, database: str) -> str | None:
+    """The cluster to migrate: that of the tables which are there, whoever asks; `asked` where there are none.
+
+    `ledger_engine`: `engine_full` of LEDGER_TABLE, empty where it does not exist. ConfigError when both say something else.
+    """
+    if not ledger_engine:
+        return asked
+    found = cluster_of(ledger_engine)
+    if asked not in (None, found):
+        there = f"is on cluster '{found}'" if found else "was made for a single server"
+        hint = "leave --cluster out to migrate it as it is, or name another database in [database] dsn"
+        raise ConfigError(f"database '{database}' {there}, not on cluster '{asked}'", hint=hint)
+    return found
 
 
 def render(statements: list[str], database: str, cluster: str | None) -> list[str]:

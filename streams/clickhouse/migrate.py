@@ -27,11 +27,11 @@ from streams.errors import ConfigError, DependencyError
 from streams.resources import schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from clickhouse_connect.driver.client import Client
 
-__all__ = ["DEFAULT_TTL_NS", "Migration", "load_migrations", "migrate", "pending", "set_ttls"]
+__all__ = ["DEFAULT_TTL_NS", "Migration", "create_database", "load_migrations", "migrate", "set_ttls", "ttl_statement"]
 
 log = logging.getLogger(__name__)
 
@@ -85,17 +85,18 @@ def load_migrations() -> list[Migration]:
     return [Migration(each.name.removesuffix(".sql"), each.read_text(encoding="utf-8")) for each in files]
 
 
-def pending(client: Client, migrations: Iterable[Migration]) -> list[Migration]:
-    """Those not applied yet. ConfigError if one that was has changed since; a warning of those that we do not know."""
+def applied_checksums(client: Client) -> dict[str, str]:
+    """Of the migrations that the database has, by name."""
     rows = client.query("SELECT name, argMax(checksum, at) FROM schema_migrations GROUP BY name").result_rows
-    applied: dict[str, str] = {str(name): str(checksum) for name, checksum in rows}
-    migrations = list(migrations)
-    if unknown := sorted(applied.keys() - {migration.name for migration in migrations}):
-        log.warning("database '%s' was migrated by a newer version: %s", client.database, ", ".join(unknown))
+    return {str(name): str(checksum) for name, checksum in rows}
+
+
+def missing_migrations(applied: Mapping[str, str], migrations: Sequence[Migration], database: str) -> list[Migration]:
+    """Those not applied yet. ConfigError if one that was has changed since."""
     for migration in migrations:
         if applied.get(migration.name, migration.checksum) != migration.checksum:
             raise ConfigError(
-                f"was applied to database '{client.database}' with other contents "
+                f"was applied to database '{database}' with other contents "
                 f"(checksum {applied[migration.name][:12]}, now {migration.checksum[:12]})",
                 file=f"schemas/clickhouse/{migration.name}.sql",
                 hint="leave applied files alone and put the change into a new, higher numbered one",
@@ -109,28 +110,47 @@ def migrate(
 ) -> list[str]:
     """Creates the database, applies what is missing, sets the TTLs; returns the names of what it applied.
 
-    With `migrations` (other ones, some of them) the views of the SLA catalogue are not made: they need the whole schema.
-    `ttl`: nanoseconds by table, over DEFAULT_TTL_NS, 0 for ever. `cluster`: name of a ClickHouse cluster; tables are then
-    Replicated with a Distributed one in front (see streams/clickhouse/cluster.py).
-    DependencyError when the database is away or refuses.
+    The views of the SLA catalogue are made with them, but not with `migrations` (other ones, some of them: the views need the
+    whole schema), nor in a database that a newer version has migrated: its views are newer too.
+    `ttl`: nanoseconds by table, over DEFAULT_TTL_NS, 0 for ever. `cluster`: name of a ClickHouse cluster, on which tables are
+    Replicated with a Distributed one in front (see streams/clickhouse/cluster.py); once they are there it need not be named.
+    DependencyError when the database is away or refuses, ConfigError when it is on another cluster.
     """
     database = database_of(dsn)
-    on_cluster = clusters.on_cluster(cluster)
+    files = load_migrations() if migrations is None else list(migrations)
     try:
         with connect_to_server(dsn, user=user, password=password) as server:
-            server.command(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}{on_cluster}")
+            cluster = clusters.chosen_cluster(cluster, engine_of_ledger(server, database), database)
+            server.command(create_database(database, cluster))
         with connect(dsn, user=user, password=password) as client:
             for statement in clusters.render([LEDGER], database, cluster):
                 client.command(statement)
-            missing = pending(client, load_migrations() if migrations is None else migrations)
+            applied = applied_checksums(client)
+            newer = sorted(applied.keys() - {migration.name for migration in files})
+            if newer:
+                log.warning("database '%s' was migrated by a newer version: %s", database, ", ".join(newer))
+            missing = missing_migrations(applied, files, database)
             for migration in missing:
                 apply(client, migration, database, cluster)
             set_ttls(client, DEFAULT_TTL_NS | dict(ttl or {}), cluster)
-            if migrations is None:
+            if migrations is None and not newer:
                 make_views(client, cluster)
     except ClickHouseError as error:
         raise DependencyError(f"migration of database '{database}': {classify(error).text}", retryable=False) from error
     return [migration.name for migration in missing]
+
+
+def engine_of_ledger(server: Client, database: str) -> str:
+    """`engine_full` of schema_migrations, empty where there is none."""
+    rows = server.query(
+        "SELECT engine_full FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+        parameters={"database": database, "table": clusters.LEDGER_TABLE},
+    ).result_rows
+    return str(rows[0][0]) if rows else ""
+
+
+def create_database(database: str, cluster: str | None = None) -> str:
+    return f"CREATE DATABASE IF NOT EXISTS {quoted(database)}{clusters.on_cluster(cluster)}"
 
 
 def apply(client: Client, migration: Migration, database: str, cluster: str | None) -> None:
@@ -162,9 +182,12 @@ def set_ttls(client: Client, ttl: Mapping[Any, int], cluster: str | None = None)
         seconds = ttl[names[name]] // NS
         if seconds == (int(found[1]) if found else 0):
             continue
-        clause = f"MODIFY TTL stored + toIntervalSecond({seconds})" if seconds else "REMOVE TTL"
-        client.command(
-            f"ALTER TABLE {quoted(name)}{clusters.on_cluster(cluster)} {clause}", settings={"materialize_ttl_after_modify": 0}
-        )
+        client.command(ttl_statement(name, seconds, cluster), settings={"materialize_ttl_after_modify": 0})
         changed.append(names[name])
     return changed
+
+
+def ttl_statement(table: str, seconds: int, cluster: str | None = None) -> str:
+    """ALTER that makes rows of the table that holds them stay for `seconds` after their insert, 0 for ever."""
+    clause = f"MODIFY TTL stored + toIntervalSecond({seconds})" if seconds else "REMOVE TTL"
+    return f"ALTER TABLE {quoted(table)}{clusters.on_cluster(cluster)} {clause}"
