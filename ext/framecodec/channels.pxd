@@ -1,8 +1,8 @@
 # Packets out of the frames of virtual channels. See channels.pyx.
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from framecodec.cadu cimport Frame
 from framecodec.columns cimport Rows
+from framecodec.frame_cutter cimport Frame
 from framecodec.transfer cimport Header
 
 cdef enum Mode:

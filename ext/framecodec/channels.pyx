@@ -17,9 +17,9 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from framecodec.cadu cimport Frame
 from framecodec.columns cimport Column, Names, Rows
 from framecodec.encapsulation cimport encapsulation_size
+from framecodec.frame_cutter cimport Frame
 from framecodec.transfer cimport STARTS_IDLE, STARTS_NONE, STARTS_OTHER, Header
 
 __all__ = ["PACKET_FIELDS", "Reassembler"]

@@ -1,7 +1,7 @@
 # What has been seen of each virtual and master channel of a link. See frame_counts.pyx.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from framecodec.cadu cimport Frame
+from framecodec.frame_cutter cimport Frame
 from framecodec.transfer cimport Header
 
 cdef enum:

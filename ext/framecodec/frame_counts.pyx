@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from framecodec.cadu cimport Frame
+from framecodec.frame_cutter cimport Frame
 from framecodec.transfer cimport Header
 
 __all__ = ["FrameCounts"]

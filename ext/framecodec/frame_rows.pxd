@@ -1,8 +1,8 @@
 # The rows that a FrameDecoder writes. See frame_rows.pyx.
 from libc.stdint cimport int32_t, int64_t
 
-from framecodec.cadu cimport Frame
 from framecodec.columns cimport Names, Rows
+from framecodec.frame_cutter cimport Frame
 from framecodec.transfer cimport Header
 
 cdef enum Fecf:
@@ -10,7 +10,7 @@ cdef enum Fecf:
     FECF_BAD
     FECF_ABSENT
 
-# The first ones are framecodec.cadu's WasteReason.
+# The first ones are framecodec.frame_cutter's WasteReason.
 cdef enum Reason:
     GARBAGE
     TRUNCATED

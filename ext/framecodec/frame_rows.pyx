@@ -7,8 +7,8 @@ and the quality bit. Nothing here knows what a channel has lost: that is frameco
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from framecodec.cadu cimport Frame
 from framecodec.columns cimport Column, Names, Rows
+from framecodec.frame_cutter cimport Frame
 from framecodec.link_rows cimport add_entities, put_measure, put_reject
 from framecodec.records cimport QUALITY_TIME_SUBSTITUTED
 from framecodec.transfer cimport Header

@@ -1,11 +1,13 @@
 # Transfer frames to frame rows, packets and what was lost. See frames.pyx.
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from framecodec.cadu cimport Frame, FrameCutter, Stream, StreamOwner
+from framecodec.cadu cimport CaduCutter
 from framecodec.channels cimport Reassembler
 from framecodec.clcw cimport CommandReports
 from framecodec.frame_counts cimport FrameCounts
+from framecodec.frame_cutter cimport Frame
 from framecodec.frame_rows cimport FrameRows
+from framecodec.frame_streams cimport Stream, StreamOwner
 from framecodec.header_check cimport HeaderCheck
 from framecodec.transfer cimport Header, Layout
 
@@ -13,7 +15,7 @@ cdef enum:
     CADU_BYTES_MAX = 2045                # a marker, eight interleaved codewords, and one octet for the phase of bits
 
 
-cdef class FrameDecoder(FrameCutter):
+cdef class FrameDecoder(CaduCutter):
     cdef Layout layout
     cdef int fecf                        # 1 and 0: there is one, there is none; -1: the first frame tells
     cdef bint is_fecf_known              # also of how many bytes

@@ -4,7 +4,7 @@ from typing import Any, Self
 import pyarrow as pa
 from typing_extensions import Buffer
 
-from framecodec.cadu import FrameCutter
+from framecodec.cadu import CaduCutter
 
 __all__ = ["DecodedFrames", "FrameDecoder"]
 
@@ -20,7 +20,7 @@ class DecodedFrames:
     packets: list[pa.RecordBatch]
     def __init__(self) -> None: ...
 
-class FrameDecoder(FrameCutter):
+class FrameDecoder(CaduCutter):
     counts: dict[str, Any]
     accounts: list[dict[str, Any]]
     def __new__(

@@ -24,7 +24,7 @@ right CRC; with `ocf` None, the flag in the header counts. The frames of `uncoun
 framecodec.frame_counts. The rest of the options is as `orbitrack decode` has it.
 
 `boundaries` is as in framecodec.packets: `stream` (offsets in the stream), `frames` (a stream, offsets in the frame of the
-batch), `datagrams` (every frame of the batch closed in itself). The layers below: framecodec.cadu finds frames,
+batch), `datagrams` (every frame of the batch closed in itself). The layers below: framecodec.cadu and framecodec.frame_cutter find frames,
 framecodec.coding decodes them, framecodec.transfer reads headers, framecodec.frame_counts compares their counts,
 framecodec.channels makes packets, framecodec.frame_rows writes all other rows.
 """
@@ -35,18 +35,18 @@ from libc.string cimport memcpy, strlen
 
 import json
 
-from framecodec.cadu cimport (
-    WASTE_GARBAGE, WASTE_RS, WASTE_TRUNCATED, Frame, FrameCutter, Stream, StreamOwner, WasteReason, add_segment, forget,
-)
+from framecodec.cadu cimport CaduCutter
 from framecodec.channels cimport REMARK_PARTIAL, Reassembler, Remark
 from framecodec.clcw cimport CommandReports
 from framecodec.coding cimport crc16, crc32
 from framecodec.frame_counts cimport NO_MEMORY, TOO_MANY, Continuity, FrameCounts
+from framecodec.frame_cutter cimport WASTE_GARBAGE, WASTE_RS, WASTE_TRUNCATED, Frame, WasteReason
 from framecodec.frame_input cimport FrameInput
 from framecodec.frame_rows cimport (
     BAD_FECF, CORRECTED_HEADER_SYMBOLS, CORRECTED_SYMBOLS, FECF_ABSENT, FECF_BAD, FECF_ERRORS, FECF_OK, FRAME_BYTES, FRAME_VERSION,
     FRAMES_LOST, FRAMES_REFUSED, FRAMES_RX, GARBAGE_BYTES, MASTER_FRAMES_LOST, NOT_PACKETS, PARTIAL_PACKET, RS_ERRORS, FrameRows, Reason,
 )
+from framecodec.frame_streams cimport Stream, StreamOwner, add_segment, forget
 from framecodec.header_check cimport HEADER_CHECK_BYTES, HEADER_UNCORRECTABLE, HeaderCheck
 from framecodec.link_rows cimport entity_of
 from framecodec.transfer cimport KIND_BY_VERSION, KIND_USLP, FrameKind, Header, read_header
@@ -76,7 +76,7 @@ class DecodedFrames:
         self.samples, self.derived, self.flows, self.rejects, self.frames, self.packets = [], [], [], [], [], []
 
 
-cdef class FrameDecoder(FrameCutter):
+cdef class FrameDecoder(CaduCutter):
     """`kind` is tm, aos, uslp or cadu; see the module for the rest. ValueError for options that do not fit together."""
 
     def __cinit__(
