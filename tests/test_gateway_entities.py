@@ -246,8 +246,8 @@ def guest(database: Database) -> Iterator[Database]:
         database.value(statement)
 
 
-def ask(database: Database, query: str, **parameters: object) -> Reply:
-    return database.ask(query, user=None, headers=GUEST, **parameters)  # type: ignore[arg-type]
+def ask(running: Database, query: str, **parameters: object) -> Reply:
+    return running.ask(query, user=None, headers=GUEST, **parameters)  # type: ignore[arg-type]
 
 
 def test_policy_holds_at_once_for_those_it_names_and_not_for_writers(guest: Database) -> None:
@@ -275,6 +275,8 @@ def test_policy_holds_at_once_for_those_it_names_and_not_for_writers(guest: Data
 def test_user_of_sql_reads_what_it_was_granted_and_nothing_else(guest: Database) -> None:
     assert ask(guest, "SELECT sum(a) FROM shop.t").code == 497
     assert ask(guest, "SELECT number FROM system.numbers LIMIT 1").text == "0\n"
+    assert ask(guest, "SELECT currentDatabase()", database="shop").text == "shop\n"
+    assert ask(guest, "SELECT sum(a) FROM t", database="shop").code == 497
     guest.value("GRANT SELECT ON *.* TO r")
     assert ask(guest, "SELECT sum(a) FROM shop.t").text == "7\n"
     guest.value("CREATE ROW POLICY p ON shop.t USING a = 4 TO r")

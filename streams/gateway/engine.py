@@ -152,12 +152,13 @@ class Connection:
         settings = {**settings, "log_queries": "1"}
         if self.is_kept:
             self.remember(settings, database)
+        if database:
+            # Before the role, as USE needs SHOW DATABASES; a server lets everybody name a database in a request.
+            self.run(f"USE {identifier(database)}")
         if not self.is_set_up:
             self.run(f"SET ROLE {self.user.role}")
             settings = {**self.user.settings(), **settings}
             self.is_set_up = True
-        if database:
-            self.run(f"USE {identifier(database)}")
         self.set(settings)
 
     def remember(self, settings: Mapping[str, str], database: str | None) -> None:
