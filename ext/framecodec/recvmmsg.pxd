@@ -67,6 +67,11 @@ cdef extern from *:
         return ppoll(&poll_fd, 1, &wait, NULL);
     }
 
+    static void nap(int64_t nap_ns) {
+        struct timespec wait = { nap_ns / 1000000000, nap_ns % 1000000000 };
+        nanosleep(&wait, NULL);
+    }
+
     static inline const uint8_t* datagram_at(const struct Buffers* buffers, int index) { return buffers->data[index]; }
 
     static inline size_t datagram_bytes(const struct Buffers* buffers, int index) { return buffers->messages[index].msg_len; }
@@ -137,6 +142,7 @@ cdef extern from *:
     # How many came, or -1 and errno; EAGAIN when none waits.
     int receive_datagrams(int fd, Buffers* buffers) noexcept nogil
     int wait_readable(int fd, int64_t wait_ns) noexcept nogil
+    void nap(int64_t nap_ns) noexcept nogil
     # What the last call brought; `index` from 0. Addresses are of 16 bytes, IPv4 as ::ffff:a.b.c.d.
     const uint8_t* datagram_at(const Buffers* buffers, int index) noexcept nogil
     size_t datagram_bytes(const Buffers* buffers, int index) noexcept nogil
