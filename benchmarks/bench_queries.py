@@ -6,8 +6,11 @@ The database is the embedded one, as a process of its own, over HTTP on loopback
 sending the question to having the answer; beside it the database's CPU time, which a busy machine does not change. Figures
 and floors:
 
-- every named query over October of `--links` links with 6 metrics by the minute: 1 s;
-- p99 of every link over a day from windows_1h, against the raw samples: 10x at 50 M raw rows (results within 1 %);
+- every named query over October of `--links` links with 6 metrics by the minute: 1 s; `busy` where only its CPU time, that of
+  all threads together, stays below;
+- p99 of every link over a day from windows_1h, against the raw samples: 10x at 50 M raw rows. The answer is held to the value
+  of that rank, within the 1 % that a sketch promises. quantileExact, with which the raw samples are timed, is the next higher
+  value, which in the thin tail of few samples may lie more than 1 % away;
 - the overview of a day by site from windows_1m, against the raw samples: 40x at 50 M raw rows (results equal);
 - FINAL over the month, merged to one part a partition, against the same without FINAL: at most 2x;
 - `SELECT 1` through the gateway, against the engine in this process: 8 ms more.
@@ -87,6 +90,13 @@ P99_ROLLED = f"SELECT entity, sk_quantile(sumMap(sk), 0.99) FROM v_1h WHERE {DAY
 P99_RAW = """
 SELECT entity, quantileExact(0.99)(value) FROM samples WHERE metric = 'latency_ms' GROUP BY entity ORDER BY entity
 """
+# The value of rank ceil(0.99 n), counted from 1: the nearest-rank method, as sk_quantile has it.
+P99_TRUTH = """
+SELECT entity, arraySort(groupArray(value))[toUInt64(ceil(0.99 * count()))]
+FROM samples WHERE metric = 'latency_ms' GROUP BY entity ORDER BY entity
+"""
+# 1 %, and the last digits of a logarithm at a bucket's edge.
+SKETCH_ERROR = 0.01 + 1e-9
 SITES_ROLLED = f"""
 SELECT site, sum(cnt), sum(good), max(vmax) FROM v_1m AS w JOIN entities AS e FINAL ON e.entity = w.entity
 WHERE {DAY} AND toStartOfHour(bucket) >= '2026-10-10 00:00:00' AND toStartOfHour(bucket) < '2026-10-11 00:00:00'
@@ -138,18 +148,25 @@ def catalogue_times(client: Any, server: int, rounds: int) -> None:
         before_s = cpu_s(server)
         seconds, (_, rows) = best(rounds, lambda bound=bound: ask_rows(client, bound.sql, bound.parameters))
         each_s = (cpu_s(server) - before_s) / rounds
-        print(f"{name:34} {seconds:8.3f} {each_s:8.3f}  {verdict(seconds <= QUERY_S_MAX)}  {len(rows)} rows")
+        judged = "busy" if each_s <= QUERY_S_MAX < seconds else verdict(seconds <= QUERY_S_MAX)
+        print(f"{name:34} {seconds:8.3f} {each_s:8.3f}  {judged:6}  {len(rows)} rows")
 
 
 def verdict(is_kept: bool) -> str:
     return "kept" if is_kept else "MISSED"
 
 
-def against_raw(client: Any, what: str, rolled: str, raw: str, floor: float, rows: int, rounds: int, tolerance: float) -> None:
+def against_raw(
+    client: Any, what: str, rolled: str, raw: str, floor: float, rows: int, rounds: int, truth: str | None = None,
+    tolerance: float = 0,
+) -> None:
+    """Times both; the answer from roll-ups must be that of `truth`, by default the raw one."""
     quick, (_, found) = best(rounds, lambda: ask_rows(client, rolled))
-    slow, (_, truth) = best(rounds, lambda: ask_rows(client, raw))
-    assert [row[0] for row in found] == [row[0] for row in truth]
-    for got, want in zip(found, truth, strict=True):
+    slow, (_, expected) = best(rounds, lambda: ask_rows(client, raw))
+    if truth is not None:
+        _, expected = ask_rows(client, truth)
+    assert [row[0] for row in found] == [row[0] for row in expected]
+    for got, want in zip(found, expected, strict=True):
         assert all(abs(g - w) <= tolerance * abs(w) for g, w in zip(got[1:], want[1:], strict=True)), (got, want)
     size = f"{rows / 1e6:g} M raw rows"
     judged = verdict(slow / quick >= floor) if rows >= RAW_ROWS_OF_FLOORS else f"floor {floor}x is for 50 M"
@@ -172,8 +189,9 @@ def main() -> None:
                 fill(client, arguments.links, arguments.raw_rows)
                 catalogue_times(client, database.pid, rounds)
                 rows = arguments.raw_rows
-                against_raw(client, "p99 a link from windows_1h", P99_ROLLED, P99_RAW, P99_FLOOR, rows, rounds, 0.0101)
-                against_raw(client, "sites from windows_1m", SITES_ROLLED, SITES_RAW, SITES_FLOOR, rows, rounds, 0)
+                p99 = P99_ROLLED, P99_RAW, P99_FLOOR
+                against_raw(client, "p99 a link from windows_1h", *p99, rows, rounds, P99_TRUTH, SKETCH_ERROR)
+                against_raw(client, "sites from windows_1m", SITES_ROLLED, SITES_RAW, SITES_FLOOR, rows, rounds)
                 plain_s, (_, plain) = best(rounds, lambda: ask_rows(client, MONTH.format(final="")))
                 final_s, (_, final) = best(rounds, lambda: ask_rows(client, MONTH.format(final="FINAL")))
                 assert plain == final
