@@ -1,15 +1,11 @@
-from typing import Any, Self
+from typing import Any
 
+from framecodec.channel_modes import ChannelModes
 from framecodec.columns import Names
 
-__all__ = ["PACKET_FIELDS", "Reassembler"]
+__all__ = ["Reassembler"]
 
-PACKET_FIELDS: tuple[tuple[str, str, bool], ...]
-
-class Reassembler:
-    def __new__(cls, sources: Names, modes: dict[int, str] | None = None) -> Self: ...
-    def open_rows(self, sources: Names) -> None: ...
-    def forget(self) -> None: ...
+class Reassembler(ChannelModes):
     def state(self, sources: Names) -> list[dict[str, Any]]: ...
     def set_state(self, streams: list[dict[str, Any]], sources: Names) -> None: ...
     def accounts(self) -> list[dict[str, Any]]: ...

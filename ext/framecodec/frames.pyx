@@ -36,7 +36,8 @@ from libc.string cimport memcpy, strlen
 import json
 
 from framecodec.cadu cimport CaduCutter
-from framecodec.channels cimport REMARK_PARTIAL, Reassembler, Remark
+from framecodec.channel_modes cimport REMARK_PARTIAL, Remark
+from framecodec.channels cimport Reassembler
 from framecodec.clcw cimport CommandReports
 from framecodec.coding cimport crc16, crc32
 from framecodec.frame_counts cimport NO_MEMORY, TOO_MANY, Continuity, FrameCounts

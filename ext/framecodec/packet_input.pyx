@@ -1,5 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
-"""Packets that are cut already: a record batch with one in each row, as transfer frames give them (framecodec.channels.PACKET_FIELDS).
+"""Packets that are cut already: a record batch with one in each row, as transfer frames give them
+(framecodec.channel_modes.PACKET_FIELDS).
 
     given = PacketInput(batch)           # kept alive as long as this is
     size = given.find(&found, sources)
