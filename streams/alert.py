@@ -69,9 +69,9 @@ class Alerter:
         self.outbox, self.webhooks = outbox, list(webhooks)
         self.rules: Mapping[str, Rule] = {rule.name: rule for rule in rules}
         self.engine = RuleEngine(rules, window_ns, poll_ns=poll_ns)
-        snapshot = outbox.snapshot()
-        if snapshot is not None:
-            self.engine.restore(snapshot)
+        rows = outbox.rows()
+        if rows:
+            self.engine.restore(rows)
         self.applied = outbox.progress()
         self.committed = dict(self.applied)
         self.committed_ns = 0
@@ -108,7 +108,8 @@ class Alerter:
     def commit(self, events: pa.RecordBatch, now_ns: int) -> None:
         messages = make_messages(events, self.rules, self.webhooks)
         rows = list(zip(identities(events), (encode(events.slice(row, 1)) for row in range(events.num_rows)), strict=True))
-        self.outbox.commit(self.engine.snapshot(), self.applied, rows, messages, now_ns)
+        self.outbox.commit(self.engine.changes(), self.applied, rows, messages, now_ns)
+        self.engine.written()
         self.committed, self.committed_ns = dict(self.applied), now_ns
         for state in events.column("state").to_pylist():
             self.decided[state] = self.decided.get(state, 0) + 1

@@ -46,6 +46,7 @@ class Scenario:
         self.time_s = seconds(start)
         self.levels: dict[tuple[str, str], float] = {}
         self.events: list[dict[str, Any]] = []
+        self.rows: dict[str, bytes] = {}
         self.expected = 0                                   # notifications that were already asked for
         self.note(self.engine.advance(self.time_s * NS))
 
@@ -88,12 +89,25 @@ class Scenario:
 
     def restart(self, rules: Sequence[Rule] | None = None) -> Scenario:
         """The process dies here and another one goes on from the snapshot."""
-        snapshot = self.engine.snapshot()
+        self.keep()
         self.engine = RuleEngine(rules or self.engine.rules, window_ns=WINDOW_S * NS, grace_ns=WINDOW_S * NS)
-        self.engine.restore(snapshot)
+        self.engine.restore(self.rows)
         return self
 
+    def keep(self) -> None:
+        """Writes what changed, and only that, as the alerter does; it must be everything."""
+        for name, row in self.engine.changes().items():
+            if row is None:
+                del self.rows[name]
+            else:
+                self.rows[name] = row
+        self.engine.written()
+        whole = self.engine.snapshot()
+        assert {name for name in {*self.rows, *whole} if self.rows.get(name) != whole.get(name)} <= {"maintenance"}
+
     def note(self, events: pa.RecordBatch) -> None:
+        if events.num_rows or self.time_s % 5 == 0:
+            self.keep()
         if events.num_rows == 0:
             return
         assert events.schema.equals(ALERTS, check_metadata=True)

@@ -304,11 +304,11 @@ def test_only_the_owner_may_read_the_outbox(outbox):
 def test_failed_commit_leaves_nothing_behind(outbox):
     alerter = Alerter([HOT], outbox, [HOOK])
     alerter.take(0, 0, record(0, a=20), now(0))
-    before = outbox.snapshot()
+    before = outbox.rows()
     outbox.database.execute("CREATE TRIGGER full BEFORE INSERT ON messages BEGIN SELECT raise(ABORT, 'disk full'); END")
     with pytest.raises(sqlite3.IntegrityError, match="disk full"):
         alerter.take(0, 1, record(1, a=90), now(1))
-    assert (outbox.progress(), outbox.snapshot(), events_of(outbox)) == ({0: 0}, before, [])
+    assert (outbox.progress(), outbox.rows(), events_of(outbox)) == ({0: 0}, before, [])
     outbox.database.execute("DROP TRIGGER full")
     assert Alerter([HOT], outbox, [HOOK]).take(0, 1, record(1, a=90), now(1))
 

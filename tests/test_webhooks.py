@@ -37,7 +37,7 @@ def outbox(tmp_path):
 
 
 def put(outbox, clock, *messages):
-    outbox.commit(b"snapshot", {}, [], messages, clock())
+    outbox.commit({}, {}, [], messages, clock())
 
 
 def deliver(outbox, clock, *webhooks):

@@ -148,8 +148,9 @@ class Alert:
         self.state = "inactive"
         self.is_told = False
 
-    def state_row(self) -> list[object]:
-        return [self.seq, self.state, self.starts_ns, self.value, self.is_told]
+    def state_row(self, has_value: bool = True) -> list[object]:
+        """`has_value`: it has one of its own; that of an absence is the time that passed."""
+        return [self.seq, self.state, self.starts_ns, self.value if has_value else None, self.is_told]
 
     @classmethod
     def from_state(cls, entity: str, row: list[object]) -> Alert:

@@ -7,36 +7,67 @@ with an increase lately become Python objects; the rate of all others is 0 and t
 from __future__ import annotations
 
 from array import array
-from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams.clock import NS
 from streams.rules.columns import glob_mask, name_mask
+from streams.rules.kept import Kept, Room, pack, unpack
 from streams.rules.threshold import Context, ThresholdState, buckets_ns
 
 if TYPE_CHECKING:
-    from streams.rules.alert import Event
+    from streams.rules.alert import Alert, Event
     from streams.rules.rule import Rule
 
-__all__ = ["RECENT_MAX", "RateState"]
+__all__ = ["RECENT_MAX", "RECENT_TOTAL_MAX", "RateState"]
 
-# Ports of one rule with an increase in the last minutes, about 2 KB each.
-RECENT_MAX = 50_000
+# Ports with an increase in the last minutes, 1 to 2 KB each: of one rule, and of all together.
+RECENT_MAX, RECENT_TOTAL_MAX = 50_000, 100_000
 # Late data may change a window for lateness + allowed lateness, 150 s by default.
 LATE_NS = 180 * NS
+
+
+class Increases:
+    """The increases of one port by window, ascending."""
+
+    __slots__ = ("starts", "values")
+
+    def __init__(self, starts: array[int], values: array[float]) -> None:
+        self.starts, self.values = starts, values
+
+    def put(self, bucket_ns: int, increase: float) -> int:
+        """Returns its place."""
+        place = bisect_left(self.starts, bucket_ns)
+        if place < len(self.starts) and self.starts[place] == bucket_ns:
+            self.values[place] = increase
+        else:
+            self.starts.insert(place, bucket_ns)
+            self.values.insert(place, increase)
+        return place
+
+    def forget_before(self, time_ns: int) -> int:
+        """Returns how many are gone."""
+        old = bisect_left(self.starts, time_ns)
+        del self.starts[:old], self.values[:old]
+        return old
+
+    def total(self, place: int, over_ns: int) -> float:
+        """Of the time that ends with the window at `place`."""
+        return sum(self.values[bisect_right(self.starts, self.starts[place] - over_ns) : place + 1])
 
 
 class RateState(ThresholdState):
     """`recent`: increases by window of the ports that had any, for as long as a window or a revision may need them."""
 
-    def __init__(self, rule: Rule, window_ns: int, grace_ns: int) -> None:
-        super().__init__(rule, window_ns, grace_ns)
-        self.recent: dict[str, dict[int, float]] = {}
+    def __init__(self, rule: Rule, window_ns: int, grace_ns: int, rooms: Mapping[str, Room]) -> None:
+        super().__init__(rule, window_ns, grace_ns, rooms)
+        self.recent: dict[str, Increases] = {}
+        self.kept["recent"] = Kept(f"recent:{rule.name}", self.recent_row, RECENT_MAX, rooms["recent"])
 
     def feed(self, rows: pa.RecordBatch, watch_ns: int, window_ns: int, context: Context, events: list[Event]) -> None:
         rule = self.rule
@@ -60,53 +91,54 @@ class RateState(ThresholdState):
 
     def rates(self, entities: list[str], buckets: list[int], increases: list[float]) -> Iterator[tuple[str, int, float]]:
         """(entity, window, rate at its end) of every row, and of the later windows whose rate it changes."""
-        over_ns = self.rule.over_ns
+        over_ns, kept = self.rule.over_ns, self.kept["recent"]
         for entity, bucket_ns, increase in zip(entities, buckets, increases, strict=True):
-            windows = self.recent.get(entity)
-            if windows is None:
-                if not increase or len(self.recent) >= RECENT_MAX:
+            recent = self.recent.get(entity)
+            if recent is None:
+                if not increase or kept.is_full:
                     self.overflow += bool(increase)
                     yield entity, bucket_ns, increase * NS / over_ns
                     continue
                 # Late data may be the first increase: the windows after it that an alert knows had none.
                 track = self.tracks.get(entity)
-                later = (each_ns for each_ns, _ in track.windows if each_ns > bucket_ns) if track else ()
-                windows = self.recent[entity] = dict.fromkeys(later, 0.0)
-            newest_ns = max(windows, default=bucket_ns)
+                later = array("q", [each_ns for each_ns in track.starts if each_ns > bucket_ns] if track else ())
+                recent = self.recent[entity] = Increases(later, array("d", bytes(8 * len(later))))
+            starts = recent.starts
+            newest_ns = starts[-1] if starts else bucket_ns
             if newest_ns - bucket_ns > LATE_NS:
                 continue
-            windows[bucket_ns] = increase
+            kept.touch(entity)
+            place = recent.put(bucket_ns, increase)
             if bucket_ns > newest_ns:
-                self.forget(entity, windows, bucket_ns)
-            changed = [each for each in windows if bucket_ns <= each < bucket_ns + over_ns]
-            for each_ns in sorted(changed):
-                total = sum(more for other_ns, more in windows.items() if each_ns - over_ns < other_ns <= each_ns)
-                yield entity, each_ns, total * NS / over_ns
+                place -= self.forget(entity, recent, bucket_ns)
+            end = bisect_left(starts, bucket_ns + over_ns, place)
+            for each in range(place, end):
+                yield entity, starts[each], recent.total(each, over_ns) * NS / over_ns
 
-    def forget(self, entity: str, windows: dict[int, float], newest_ns: int) -> None:
+    def forget(self, entity: str, recent: Increases, newest_ns: int) -> int:
         """Windows that nothing can need any more, and ports without an increase in those that are left."""
-        for each_ns in [each for each in windows if newest_ns - each > LATE_NS + self.rule.over_ns]:
-            del windows[each_ns]
-        if not any(windows.values()):
+        old = recent.forget_before(newest_ns - LATE_NS - self.rule.over_ns)
+        if not any(recent.values):
             del self.recent[entity]
+            self.kept["recent"].drop(entity)
+        return old
 
-    def recent_row(self) -> dict[str, Any]:
-        """Columns, for there may be a million windows, and this is written every few seconds."""
-        buckets, increases = array("q"), array("d")
-        for windows in self.recent.values():
-            buckets.extend(windows.keys())
-            increases.extend(windows.values())
-        return {
-            "entities": list(self.recent), "counts": [len(windows) for windows in self.recent.values()],
-            "buckets": b64encode(buckets.tobytes()).decode(), "increases": b64encode(increases.tobytes()).decode(),
-        }
+    def recent_row(self, entities: list[str]) -> bytes:
+        all_recent = [self.recent[entity] for entity in entities]
+        starts, values = array("q"), array("d")
+        for recent in all_recent:
+            starts.extend(recent.starts)
+            values.extend(recent.values)
+        return pack({"entities": entities, "counts": [len(recent.starts) for recent in all_recent]}, starts, values)
 
-    def restore_recent(self, row: dict[str, Any]) -> None:
-        if not row:
-            return
-        buckets, increases = array("q", b64decode(row["buckets"])), array("d", b64decode(row["increases"]))
-        bounds = pairwise(accumulate(row["counts"], initial=0))
-        self.recent = {
-            entity: dict(zip(buckets[begin:end], increases[begin:end], strict=True))
-            for entity, (begin, end) in zip(row["entities"], bounds, strict=True)
-        }
+    def restore(self, part: str, number: int, row: bytes) -> list[Alert]:
+        if part != "recent":
+            return super().restore(part, number, row)
+        head, columns = unpack(row)
+        half = 8 * sum(head["counts"])
+        starts, values = array("q", columns[:half]), array("d", columns[half:])
+        bounds = pairwise(accumulate(head["counts"], initial=0))
+        for entity, (begin, end) in zip(head["entities"], bounds, strict=True):
+            self.recent[entity] = Increases(starts[begin:end], values[begin:end])
+        self.kept[part].adopt(number, head["entities"])
+        return []

@@ -10,8 +10,10 @@ next window, but no longer than `stale`. Windows that come again (late data) cor
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from typing import TYPE_CHECKING, Any
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from streams.clock import NS
 from streams.rules.alert import Alert
@@ -28,61 +30,68 @@ REVISION_NS = 600 * NS
 
 
 class Track:
-    """`windows`: (bucket_ns, verdict), ascending; the newest is the last. `run_ns` is where its run begins."""
+    """`starts` and `verdicts` of the windows, ascending; the newest is the last. `run_ns` is where its run begins."""
 
-    __slots__ = ("alert", "floor_ns", "rule", "run_ns", "seen_ns", "window_ns", "windows")
+    __slots__ = ("alert", "floor_ns", "rule", "run_ns", "seen_ns", "starts", "verdicts", "window_ns")
 
     def __init__(self, rule: Rule, alert: Alert, window_ns: int) -> None:
         self.rule, self.alert, self.window_ns = rule, alert, window_ns
-        self.windows: list[tuple[int, int]] = []
+        self.starts, self.verdicts = array("q"), array("b")
         self.run_ns = 0
         self.floor_ns = 0                                   # the end of the last episode: no new one begins before it
         self.seen_ns = 0                                    # when the newest window came, in watched time
 
     @property
+    def windows(self) -> Iterator[tuple[int, int]]:
+        """(bucket_ns, verdict)."""
+        return zip(self.starts, self.verdicts, strict=True)
+
+    @property
     def end_ns(self) -> int:
         """The end of the newest window."""
-        return self.windows[-1][0] + self.window_ns
+        return self.starts[-1] + self.window_ns
 
     def observe(
         self, bucket_ns: int, verdict: int, value: float | None, watch_ns: int, suppressions: Suppressions, events: list[Event]
     ) -> None:
         """A window was closed, or closed again with other contents."""
-        if not self.windows or bucket_ns > self.windows[-1][0]:
-            if self.windows:
+        if not self.starts or bucket_ns > self.starts[-1]:
+            if self.starts:
                 self.pass_time(bucket_ns, suppressions, events)
             self.append(bucket_ns, verdict)
             self.seen_ns = watch_ns
             self.alert.value = value
         elif not self.revise(bucket_ns, verdict):
             return
-        elif bucket_ns == self.windows[-1][0]:
+        elif bucket_ns == self.starts[-1]:
             self.alert.value = value
         self.decide(self.end_ns, suppressions, events)
 
     def append(self, bucket_ns: int, verdict: int) -> None:
-        is_new_run = not self.windows or verdict != self.windows[-1][1] or bucket_ns - self.end_ns > self.rule.stale_ns
+        is_new_run = not self.starts or verdict != self.verdicts[-1] or bucket_ns - self.end_ns > self.rule.stale_ns
         if is_new_run:
             self.run_ns = bucket_ns
-        self.windows.append((bucket_ns, verdict))
-        if bucket_ns - self.windows[0][0] > 2 * REVISION_NS:                # half at a time: seldom, not on every window
-            del self.windows[: bisect_left(self.windows, (bucket_ns - REVISION_NS, CLEAR))]
+        self.starts.append(bucket_ns)
+        self.verdicts.append(verdict)
+        if bucket_ns - self.starts[0] > 2 * REVISION_NS:                    # half at a time: seldom, not on every window
+            old = bisect_left(self.starts, bucket_ns - REVISION_NS)
+            del self.starts[:old], self.verdicts[:old]
 
     def revise(self, bucket_ns: int, verdict: int) -> bool:
         """Corrects an older window and the start of the run. Says whether anything is different now."""
-        oldest_ns, former_verdict = self.windows[0][0], self.windows[-1][1]
-        place = bisect_left(self.windows, (bucket_ns, CLEAR))
-        if place < len(self.windows) and self.windows[place][0] == bucket_ns:
-            if self.windows[place][1] == verdict:
-                return bucket_ns == self.windows[-1][0]
-            self.windows[place] = (bucket_ns, verdict)
-        elif self.windows[-1][0] - bucket_ns > REVISION_NS:
+        oldest_ns, former_verdict = self.starts[0], self.verdicts[-1]
+        place = bisect_left(self.starts, bucket_ns)
+        if place < len(self.starts) and self.starts[place] == bucket_ns:
+            if self.verdicts[place] == verdict:
+                return bucket_ns == self.starts[-1]
+            self.verdicts[place] = verdict
+        elif self.starts[-1] - bucket_ns > REVISION_NS:
             return False
         else:
-            insort(self.windows, (bucket_ns, verdict))
-        newest_ns, run_verdict = self.windows[-1]
-        start_ns = newest_ns
-        for each_ns, each_verdict in reversed(self.windows[:-1]):
+            self.starts.insert(place, bucket_ns)
+            self.verdicts.insert(place, verdict)
+        start_ns, run_verdict = self.starts[-1], self.verdicts[-1]
+        for each_ns, each_verdict in zip(self.starts[-2::-1], self.verdicts[-2::-1], strict=True):
             if each_verdict != run_verdict or start_ns - each_ns - self.window_ns > self.rule.stale_ns:
                 break
             start_ns = each_ns
@@ -112,10 +121,10 @@ class Track:
 
     def decide(self, known_ns: int, suppressions: Suppressions, events: list[Event]) -> None:
         """What the newest run means if nothing changes until `known_ns`."""
-        rule, alert, verdict = self.rule, self.alert, self.windows[-1][1]
+        rule, alert, verdict = self.rule, self.alert, self.verdicts[-1]
         if not alert.is_active:
             start_ns = max(self.run_ns, self.floor_ns)
-            if verdict != BREACH or self.windows[-1][0] < self.floor_ns:
+            if verdict != BREACH or self.starts[-1] < self.floor_ns:
                 alert.end(events, self.run_ns)
                 return
             if alert.state == "inactive" and rule.for_ns:
@@ -131,13 +140,3 @@ class Track:
     def finish(self, events: list[Event], ends_ns: int, reason: str | None) -> None:
         self.alert.end(events, ends_ns, reason)
         self.floor_ns = max(ends_ns, self.alert.starts_ns)
-
-    def state_row(self) -> list[Any]:
-        return [self.alert.state_row(), self.windows, self.run_ns, self.floor_ns, self.seen_ns]
-
-    @classmethod
-    def from_state(cls, rule: Rule, entity: str, row: list[Any], window_ns: int) -> Track:
-        track = cls(rule, Alert.from_state(entity, row[0]), window_ns)
-        track.windows = [(bucket_ns, verdict) for bucket_ns, verdict in row[1]]
-        track.run_ns, track.floor_ns, track.seen_ns = row[2:]
-        return track

@@ -1,7 +1,7 @@
 """Everything that alerting must not lose, in one SQLite file: DATA/alert/outbox.sqlite.
 
     outbox = Outbox(path)
-    outbox.commit(snapshot, {partition: offset}, events, messages, now_ns)     # one transaction: all of it or nothing
+    outbox.commit(rows, {partition: offset}, events, messages, now_ns)         # one transaction: all of it or nothing
     message = outbox.next_due("ops", now_ns)
     outbox.delivered(message, now_ns, status, latency_ms)
 
@@ -151,15 +151,19 @@ class Outbox:
     # --- what the alerter decides ---
 
     def commit(
-        self, snapshot: bytes, progress: Mapping[int, int], events: Sequence[tuple[str, bytes]], messages: Iterable[Message],
-        now_ns: int,
+        self, rows: Mapping[str, bytes | None], progress: Mapping[int, int], events: Sequence[tuple[str, bytes]],
+        messages: Iterable[Message], now_ns: int,
     ) -> None:
-        """`progress`: the last applied offset of each partition. `events`: (identity, Arrow IPC). All of it or nothing.
+        """`rows`: what changed of the engine's state, by name; None is deleted. `progress`: the last applied offset of each
+        partition. `events`: (identity, Arrow IPC). All of it or nothing.
 
         What is there already stays: the same decision made twice is one.
         """
         with self.transaction():
-            self.database.execute("INSERT OR REPLACE INTO state VALUES ('engine', ?)", (snapshot,))
+            kept = [(name, row) for name, row in rows.items() if row is not None]
+            self.database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", kept)
+            gone = [(name,) for name, row in rows.items() if row is None]
+            self.database.executemany("DELETE FROM state WHERE name = ?", gone)
             self.database.executemany("INSERT OR REPLACE INTO progress VALUES (?, ?)", progress.items())
             self.database.executemany(
                 "INSERT OR IGNORE INTO events (identity, content, at_ns) VALUES (?, ?, ?)",
@@ -174,9 +178,9 @@ class Outbox:
             [(each.webhook, each.webhook_id, each.lane, each.fingerprint, each.body, now_ns, now_ns) for each in messages],
         )
 
-    def snapshot(self) -> bytes | None:
-        row = self.database.execute("SELECT content FROM state WHERE name = 'engine'").fetchone()
-        return bytes(row[0]) if row else None
+    def rows(self) -> dict[str, bytes]:
+        """The engine's state as it was committed last; empty for a new outbox."""
+        return dict(self.database.execute("SELECT name, content FROM state").fetchall())
 
     def progress(self) -> dict[int, int]:
         return dict(self.database.execute("SELECT partition, offset FROM progress").fetchall())
