@@ -32,6 +32,77 @@ def test_bad_definition_is_refused_with_its_reason(path: Path) -> None:
         assert caught.value.path and caught.value.path.startswith("/")
 
 
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_examined_definition_has_the_mistake_that_loading_names(path: Path) -> None:
+    try:
+        definitions.load(path)
+    except DefinitionError as error:
+        definition, mistakes = definitions.examine(path)
+        assert definition is None
+        assert str(error) in map(str, mistakes)
+        assert len(mistakes) <= 3
+    else:                                                   # refused by the plan only
+        assert definitions.examine(path)[1] == []
+
+
+MANY = """\
+<SpaceSystem name="S">
+  <TelemetryMetaData>
+    <ParameterTypeSet>
+      <IntegerParameterType name="u8"><IntegerDataEncoding sizeInBits="8"/></IntegerParameterType>
+      <IntegerParameterType name="wide"><IntegerDataEncoding sizeInBits="900"/></IntegerParameterType>
+      <IntegerParameterType name="odd"><IntegerDataEncoding sizeInBit="7"/></IntegerParameterType>
+    </ParameterTypeSet>
+    <ParameterSet>
+      <Parameter name="A" parameterTypeRef="u8"/>
+      <Parameter name="B" parameterTypeRef="wide"/>
+      <Parameter name="C" parameterTypeRef="odd"/>
+      <Parameter name="D" parameterTypeRef="u9"/>
+      {more}
+    </ParameterSet>
+    <ContainerSet>
+      <SequenceContainer name="Root"><EntryList><ParameterRefEntry parameterRef="A"/></EntryList></SequenceContainer>
+      <SequenceContainer name="First">
+        <EntryList>
+          <ParameterRefEntry parameterRef="B"/>
+          <ParameterRefEntry parameterRef="C"/>
+          <ParameterRefEntry parameterRef="D"/>
+          <ParameterRefEntry parameterRef="B"/>
+          <ParameterRefEntry parameterRef="AA"/>
+          <ContainerRefEntry containerRef="Frist"/>
+          {entries}
+        </EntryList>
+        <BaseContainer containerRef="Root"><RestrictionCriteria><Comparison parameterRef="X" value="1"/></RestrictionCriteria>
+        </BaseContainer>
+      </SequenceContainer>
+      <SequenceContainer name="Second"><EntryList/><BaseContainer containerRef="Roof"/></SequenceContainer>
+      <SequenceContainer name="Unused"><EntryList><ParameterRefEntry parameterRef="Y"/></EntryList></SequenceContainer>
+    </ContainerSet>
+  </TelemetryMetaData>
+</SpaceSystem>
+"""
+
+
+def test_every_mistake_of_a_definition_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "many.xml"
+    path.write_text(MANY.format(more="", entries=""))
+    _, mistakes = definitions.examine(path)
+    assert [(each.line, each.what) for each in mistakes] == [
+        (5, "900 is out of bounds"), (6, "IntegerDataEncoding has no attribute sizeInBit"), (12, "there is no type 'u9' here"),
+        (23, "there is no parameter 'AA' here"), (24, "there is no container 'Frist' here"),
+        (27, "there is no parameter 'X' here"), (30, "there is no container 'Roof' here"),
+    ]
+
+
+def test_no_more_mistakes_are_named_than_anybody_reads(tmp_path: Path) -> None:
+    path, numbers = tmp_path / "very_many.xml", range(3000)
+    entries = "".join(f'<ParameterRefEntry parameterRef="B{number}"/>' for number in numbers)
+    for kind, named in (("wide", 7), ("none{}", 20)):
+        more = "".join(f'<Parameter name="B{number}" parameterTypeRef="{kind.format(number)}"/>' for number in numbers)
+        path.write_text(MANY.format(more=more, entries=entries))
+        assert len(definitions.examine(path)[1]) == named
+
+
 def test_there_is_a_bad_definition_for_every_kind_of_element() -> None:
     assert len(BAD) >= 30
 

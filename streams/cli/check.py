@@ -183,12 +183,9 @@ def check_elements(findings: Findings, file: Path) -> None:
 def check_definition(findings: Findings, file: Path, container: str | None) -> None:
     from streams import definitions
 
-    try:
-        definition = definitions.load(file, container=container)
-    except OrbitrackError as error:
-        findings.mistakes.append(error)
-    else:
-        findings.good.append(f"{file}: {len(definition.containers)} containers, {len(definition.parameters)} parameters")
+    definition, mistakes = definitions.examine(file, container)
+    found = f"{len(definition.containers)} containers, {len(definition.parameters)} parameters" if definition else ""
+    findings.add(str(file), found, mistakes)
 
 
 def check_slos(findings: Findings, name: str, files: Sequence[Path], webhooks: Sequence[str] | None) -> list[Slo] | None:

@@ -1,6 +1,7 @@
 """Definitions of telemetry: XTCE 1.1 to 1.3, or a ccsdspy table.
 
-    definition = load(Path("jpss1.xml"))
+    definition = load(Path("jpss1.xml"))                   # raises the first mistake
+    definition, mistakes = examine(Path("jpss1.xml"))       # for `orbitrack check`: all that one pass finds
     plan = framecodec.plan.Plan(definition)
 
 What is used must be understood completely: an element, attribute or value that is not supported is a DefinitionError
@@ -16,10 +17,11 @@ from pathlib import Path
 from streams.definitions.compiler import compile_document
 from streams.definitions.document import Document
 from streams.definitions.model import Container, Definition, Parameter
+from streams.definitions.survey import survey
 from streams.definitions.table import load_table
 from streams.errors import DefinitionError
 
-__all__ = ["Container", "Definition", "Parameter", "load"]
+__all__ = ["Container", "Definition", "Parameter", "examine", "load"]
 
 
 def load(path: str | Path, container: str | None = None) -> Definition:
@@ -41,3 +43,18 @@ def load(path: str | Path, container: str | None = None) -> Definition:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def examine(path: str | Path, container: str | None = None) -> tuple[Definition | None, list[DefinitionError]]:
+    """The same; with mistakes None, and those that can be told apart. Of a table the first one only."""
+    try:
+        return load(path, container), []
+    except DefinitionError as error:
+        first = error
+    if Path(path).suffix.lower() == ".csv":
+        return None, [first]
+    try:
+        found = survey(Document(Path(path)), container)
+    except (DefinitionError, RecursionError):               # the file as a whole cannot be read
+        return None, [first]
+    return None, found if str(first) in map(str, found) else sorted([*found, first], key=lambda error: error.line or 0)

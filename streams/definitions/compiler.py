@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from streams.definitions.document import Document, Element, Space
 from streams.definitions.entries import Chain, Tables
 from streams.definitions.layout import LayoutBuilder
@@ -18,7 +21,7 @@ from streams.definitions.model import (
 from streams.definitions.parameters import Parameters
 from streams.errors import nearest
 
-__all__ = ["compile_document"]
+__all__ = ["Compiler", "compile_document"]
 
 NODES_MAX = 20_000
 DEPTH_MAX = 64
@@ -30,17 +33,16 @@ def compile_document(document: Document, container: str | None) -> Definition:
 
 
 class Compiler:
-    def __init__(self, document: Document) -> None:
+    """`attempt` calls what may fail on its own: whoever wants all mistakes (survey.py) notes them and goes on."""
+
+    def __init__(self, document: Document, attempt: Callable[[Callable[[], object]], object] = lambda step: step()) -> None:
         self.document = document
         self.parameters, self.tables = Parameters(document), Tables()
         self.builder = LayoutBuilder(self.parameters, self.tables)
         self.declared = [(space, element) for space in document.root.every() for element in space.containers.values()]
         self.heirs: dict[Element, list[tuple[Space, Element]]] = {}
         for space, element in self.declared:
-            base = self.base(element)
-            if base is not None:
-                _, inherited = document.find("containers", document.attribute(base, "containerRef"), space, base)
-                self.heirs.setdefault(inherited, []).append((space, element))
+            attempt(partial(self.inherit, space, element))
         self.nodes: list[Node | None] = []
         self.layouts: list[Layout] = []
         self.containers: list[Container] = []
@@ -65,6 +67,12 @@ class Compiler:
             slots=dict(slots),
             apids=frozenset(self.apids),
         )
+
+    def inherit(self, space: Space, element: Element) -> None:
+        base = self.base(element)
+        if base is not None:
+            _, inherited = self.document.find("containers", self.document.attribute(base, "containerRef"), space, base)
+            self.heirs.setdefault(inherited, []).append((space, element))
 
     def base(self, element: Element) -> Element | None:
         """The BaseContainer of a container. One that is misspelt would leave the container without heirs and unseen."""

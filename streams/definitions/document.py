@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import count
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 from xml.etree import ElementTree
@@ -106,26 +106,27 @@ class Document:
         raise DefinitionError(what, file=self.file, line=self.line(element), path=self.xpath(element), hint=hint)
 
     def line(self, element: Element) -> int | None:
-        """Where its start tag begins: read again and counted, which costs the one who made the mistake."""
-        number = next((number for number, each in enumerate(self.tree.iter()) if each is element), None)
-        parser, started, line = expat.ParserCreate(), count(), None
+        """Where its start tag begins."""
+        return self.lines.get(element)
 
-        def start(_name: str, _attributes: dict[str, str]) -> None:
-            nonlocal line
-            if next(started) == number:
-                line = parser.CurrentLineNumber
-
-        parser.StartElementHandler = start
+    @cached_property
+    def lines(self) -> dict[Element, int]:
+        """Of every element: the file is read again, which costs the one who made a mistake."""
+        parser, found = expat.ParserCreate(), list[int]()
+        parser.StartElementHandler = lambda _name, _attributes: found.append(parser.CurrentLineNumber)
         parser.Parse(self.data, True)
-        return line
+        return dict(zip(self.tree.iter(), found, strict=True))
+
+    @cached_property
+    def parents(self) -> dict[Element, Element]:
+        return {child: parent for parent in self.tree.iter() for child in parent}
 
     def xpath(self, element: Element) -> str:
         """Where an element is, by names where there are names and by number where not."""
-        parents = {child: parent for parent in self.tree.iter() for child in parent}
         steps = []
         node: Element | None = element
         while node is not None:
-            step, name, parent = node.tag, node.get("name"), parents.get(node)
+            step, name, parent = node.tag, node.get("name"), self.parents.get(node)
             if name is not None:
                 step += f"[@name='{name}']"
             elif parent is not None:

@@ -11,7 +11,7 @@ from streams.definitions.model import Condition, Expression, Field
 from streams.definitions.parameters import Parameters
 from streams.definitions.types import Aggregate, Array, Type
 
-__all__ = ["NESTING_MAX", "Chain", "Entries", "Tables", "field_size", "type_size", "varies"]
+__all__ = ["ENTRIES", "NESTING_MAX", "Chain", "Entries", "Tables", "field_size", "type_size", "varies"]
 
 ENTRIES_MAX = 100_000  # of one container with all that it includes: containers in containers double quickly
 BITS_MAX = 1 << 32  # where an entry can be: far more than a packet has, and sums of some stay inside int64
@@ -68,8 +68,11 @@ class Entries:
         self.document.expect(listed, *ENTRIES)
         entries = [entry for entry in listed if entry.tag in ENTRIES]
         for entry in entries:
-            self.document.expect(entry, *(EACH if entry.tag != "ArrayParameterRefEntry" else (*EACH, "DimensionList")))
+            self.check(entry)
         return entries
+
+    def check(self, entry: Element) -> None:
+        self.document.expect(entry, *(EACH if entry.tag != "ArrayParameterRefEntry" else (*EACH, "DimensionList")))
 
     def needed_size(self, entry: Element, space: Space, at: Element) -> int:
         size = self.size_of(entry, space)
