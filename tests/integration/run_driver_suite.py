@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from tests.databases import start_database
 from tests.processes import end
 
 FLOOR = 810
-NATIVE_PORT = "9000"  # one test takes it for the port of HTTP
+NATIVE_PORT = 9000  # one test takes it for the port of HTTP
 # What the tests import beside the driver.
 NEEDS = (
     "pytest pytest-asyncio pytest-mock pytest-timeout pytest-dotenv pytz tzlocal pyarrow pandas polars numpy sqlalchemy"
@@ -44,6 +45,11 @@ def prepared(folder: Path) -> Path:
     return python
 
 
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("checkout", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("arguments", nargs=-1)
@@ -57,7 +63,8 @@ def main(checkout: Path, arguments: tuple[str, ...], environment: Path | None) -
         python = prepared((environment or Path(folder) / "venv").absolute())
         # Without passwords: the tests log in as `default`.
         passwords = {"ORBITRACK_WRITER_PASSWORD": "", "ORBITRACK_ANALYST_PASSWORD": ""}
-        database = start_database(Path(folder) / "data", options=["--native-port", NATIVE_PORT], **passwords)
+        options = ["--native-port", str(NATIVE_PORT)] if is_free(NATIVE_PORT) else []
+        database = start_database(Path(folder) / "data", options=options, **passwords)
         variables = {
             "CLICKHOUSE_CONNECT_TEST_HOST": "127.0.0.1",
             "CLICKHOUSE_CONNECT_TEST_PORT": str(database.port),
