@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from framecodec.frames import FrameDecoder
-from streams.config import Link
+from streams.config import Config, Link
 from streams.decode import open_decoder
+from streams.pipeline import Pipeline
 from tests import satellite
 from tests.conftest import testdata
 from tests.oracle import frames as oracle
@@ -113,6 +114,18 @@ def test_changes_are_told_and_all_of_it_once_a_window(kind: str) -> None:
         decoder.restore(state)
         assert decoder.snapshot() == state
     assert told == wanted
+
+
+def test_every_window_has_the_state_that_lasts() -> None:
+    """Locked out for 25 s without a change: three windows say so, which an alert rule on `vlast` sees."""
+    frames = made("tm", [word(flags=4)] * 50)
+    settings = {"name": "link", "codec": "tm", "frame_length": len(frames[0]), "spacecraft": "SAT"}
+    pipeline = Pipeline(Config.model_validate({"link": [settings]}))
+    received = [(START // WINDOW * WINDOW + index * SECOND // 2, "10.0.0.1", data) for index, data in enumerate(frames)]
+    pipeline.feed(satellite.frames(received), START)
+    windows = [row for batch in pipeline.close(1 << 62, 1).windows for row in batch.to_pylist()]
+    locked = [(row["entity"], row["cnt"], row["vlast"]) for row in windows if row["metric"] == "clcw_lockout"]
+    assert locked == [("SAT/vc/0", 1, 1.0)] * 3
 
 
 def test_without_receive_times_only_changes_are_told() -> None:
