@@ -578,3 +578,32 @@ def test_mutated_captures_never_break_a_batch() -> None:
 def test_a_batch_of_another_schema_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="expected a batch of FRAMES with 5 columns, got 1"):
         SflowDecoder().decode(pa.record_batch({"frame": pa.array([b""], pa.binary())}))
+
+
+def test_an_ip_length_of_zero_does_not_replace_a_known_one() -> None:
+    ipv4 = record(3, words(500, 6, 0x0A000001, 0x0A000002, 443, 50_000, 0x18, 0))
+    cut_by_the_card = bytes(12) + b"\x08\x00" + b"\x45\x00\x00\x00" + bytes(16)
+    flows = rows_of(SflowDecoder(), [(RECEIVED_NS, "10.0.0.1", sflow(flow_sample(ipv4, raw_header(cut_by_the_card))))])["flows"]
+    assert [row["bytes"] for row in flows] == [500]
+
+
+def test_cells_that_come_and_go_are_the_same_in_any_batch(seed: int = 20_261_123) -> None:
+    chance = random.Random(seed)
+    print("seed", seed)
+    bodies = []
+    for number in range(300):
+        samples = []
+        for _ in range(chance.randrange(8)):
+            tag = b"\x81\x00\x00\x05" if chance.random() < 0.5 else b""
+            transport = chance.choice((1, 6, 17, 47))
+            if chance.random() < 0.3:
+                ip = b"\x86\xdd\x60\x00\x00\x00\x00\x40" + bytes((transport, 64)) + chance.randbytes(32)
+            else:
+                ip = b"\x08\x00\x45\x00\x02\x00\x00\x00\x00\x00\x40" + bytes((transport, 0, 0)) + chance.randbytes(8)
+            packet = (chance.randbytes(12) + tag + ip + chance.randbytes(20))[: chance.choice((5, 13, 20, 40, 128))]
+            more = [record(1001, words(100, 0, 200, 0))] * chance.randrange(2)
+            samples.append(flow_sample(raw_header(packet), *more, rate=chance.choice((0, 100)), sequence=number))
+        bodies.append((None if chance.random() < 0.1 else RECEIVED_NS + number, "10.0.0.9", sflow(*samples, sequence=number)))
+    together, decoder = rows_of(SflowDecoder(), bodies)["flows"], SflowDecoder()
+    assert together == [row for body in bodies for row in rows_of(decoder, [body])["flows"]]
+    assert {name for row in together for name, value in row.items() if value is None} > {"src_addr", "src_port", "received"}

@@ -1,5 +1,5 @@
 # Packet headers as sampled by an exporter, into a row of FLOWS. See headers.pyx.
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from framecodec.columns cimport Rows
 
@@ -15,7 +15,8 @@ cdef enum HeaderProtocol:
     HEADER_MPLS = 13
 
 # Writes what bytes[:size] tells about the packet into `row` (open, at rows.length); a header cut anywhere gives the
-# fields before the cut. Returns the IP total length, 0 where there is none.
-cdef uint32_t read_packet(
-    Rows flows, int64_t row, uint32_t protocol, const uint8_t* bytes, int64_t size,
+# fields before the cut. Returns `present`, the row's mask, with the columns written. ip_bytes[0] becomes the IP total length
+# where there is one.
+cdef uint64_t read_packet(
+    Rows flows, int64_t row, uint64_t present, uint32_t protocol, const uint8_t* bytes, int64_t size, uint32_t* ip_bytes,
 ) noexcept nogil

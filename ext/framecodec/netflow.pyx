@@ -20,12 +20,11 @@ in netflow_elements.py.
 from cpython.bytes cimport PyBytes_AS_STRING
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from framecodec.elements cimport Elements
 from framecodec.netflow_elements import COLUMN
 from framecodec.netflow5 cimport V5_RECORD_BYTES, read_v5_records
-from framecodec.netflow_fields cimport fill32, is_zero
+from framecodec.netflow_fields cimport add_mask, fill32, is_zero
 from framecodec.netflow_sets cimport NetflowSets
 from framecodec.rack cimport (
     BAD_LENGTH, CODEC_IPFIX, CODEC_NETFLOW5, CODEC_NETFLOW9, METRIC_DATAGRAMS_LOST, METRIC_FLOWS_LOST, ROWS_LIMIT,
@@ -150,6 +149,7 @@ cdef class NetflowDecoder(NetflowSets):
         cdef int64_t left = self.size_bytes - at
         cdef uint32_t count, interval
         cdef int64_t first_row
+        cdef uint64_t present
         cdef char detail[96]
         if left < V5_HEADER_BYTES:
             if self.reject(TRUNCATED, at, left, b"NetFlow v5 header is cut") < 0:
@@ -181,12 +181,13 @@ cdef class NetflowDecoder(NetflowSets):
         first_row = self.open_rows(count, CODEC_NETFLOW5)
         if first_row < 0:
             return -1
-        read_v5_records(
+        present = read_v5_records(
             self.flows.columns, first_row, p + V5_HEADER_BYTES, count, self.message.export_ns, self.message.uptime_ms,
         )
         if interval:
             fill32(<uint32_t*> self.flows.columns[FLOW_SAMPLING_RATE].values + first_row, interval, count)
-            memset(self.flows.columns[FLOW_SAMPLING_RATE].valid + first_row, 1, count)
+            present |= <uint64_t> 1 << FLOW_SAMPLING_RATE
+        add_mask(self.flows.masks + first_row, present, count)
         self.close_rows(count)
         if self.contribute_rows(first_row, count) < 0:
             return -1

@@ -9,7 +9,6 @@ Source: Cisco, "NetFlow Export Datagram Format", table B-4 (from memory).
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from framecodec.columns cimport Column
-from framecodec.netflow_fields cimport mark_valid
 from framecodec.rack cimport be16, be32, be64
 from framecodec.records cimport (
     FLOW_BYTES, FLOW_DST_ADDR, FLOW_DST_AS, FLOW_DST_MASK, FLOW_DST_PORT, FLOW_ETHERTYPE, FLOW_IN_IF, FLOW_NEXT_HOP, FLOW_OUT_IF,
@@ -87,17 +86,18 @@ cdef extern from *:
         const uint8_t* p, int64_t count, uint32_t* src_as, uint32_t* dst_as, uint8_t* src_mask, uint8_t* dst_mask,
         uint16_t* ethertype) noexcept nogil
 
-cdef int[19] WRITTEN = [
-    FLOW_SRC_ADDR, FLOW_DST_ADDR, FLOW_NEXT_HOP, FLOW_IN_IF, FLOW_OUT_IF, FLOW_PACKETS, FLOW_BYTES, FLOW_TIME_START, FLOW_TIME_END,
-    FLOW_SRC_PORT, FLOW_DST_PORT, FLOW_TCP_FLAGS, FLOW_PROTOCOL, FLOW_TOS, FLOW_SRC_AS, FLOW_DST_AS, FLOW_SRC_MASK, FLOW_DST_MASK,
-    FLOW_ETHERTYPE,
-]
+cdef uint64_t ONE = 1
+cdef uint64_t WRITTEN = (
+    ONE << FLOW_SRC_ADDR | ONE << FLOW_DST_ADDR | ONE << FLOW_NEXT_HOP | ONE << FLOW_IN_IF | ONE << FLOW_OUT_IF
+    | ONE << FLOW_PACKETS | ONE << FLOW_BYTES | ONE << FLOW_TIME_START | ONE << FLOW_TIME_END | ONE << FLOW_SRC_PORT
+    | ONE << FLOW_DST_PORT | ONE << FLOW_TCP_FLAGS | ONE << FLOW_PROTOCOL | ONE << FLOW_TOS | ONE << FLOW_SRC_AS
+    | ONE << FLOW_DST_AS | ONE << FLOW_SRC_MASK | ONE << FLOW_DST_MASK | ONE << FLOW_ETHERTYPE
+)
 
 
-cdef void read_v5_records(
+cdef uint64_t read_v5_records(
     Column* columns, int64_t row, const uint8_t* p, int64_t count, int64_t export_ns, uint32_t uptime_ms,
 ) noexcept nogil:
-    cdef int index
     v5_addresses(
         p, count, <uint64_t*> columns[FLOW_SRC_ADDR].values + 2 * row, <uint64_t*> columns[FLOW_DST_ADDR].values + 2 * row,
         <uint64_t*> columns[FLOW_NEXT_HOP].values + 2 * row,
@@ -118,5 +118,4 @@ cdef void read_v5_records(
         p, count, <uint32_t*> columns[FLOW_SRC_AS].values + row, <uint32_t*> columns[FLOW_DST_AS].values + row,
         columns[FLOW_SRC_MASK].values + row, columns[FLOW_DST_MASK].values + row, <uint16_t*> columns[FLOW_ETHERTYPE].values + row,
     )
-    for index in range(19):
-        mark_valid(columns[WRITTEN[index]].valid + row, count)
+    return WRITTEN

@@ -8,5 +8,3 @@ cdef void copy_reversed(Rows flows, int64_t row) noexcept nogil
 
 # Whether packets went in this direction, too: a biflow of which the other direction had none is one flow.
 cdef bint is_reverse_seen(Rows flows, int64_t row) noexcept nogil
-
-cdef void clear_row(Rows flows, int64_t row) noexcept nogil

@@ -1,9 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """Biflows (RFC 5103): one record that tells of both directions becomes two rows, each seen from its own sender."""
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from framecodec.columns cimport Column, Rows
+from framecodec.rack cimport is_set
 from framecodec.records cimport (
     FLOW_BGP_NEXT_HOP, FLOW_BYTES, FLOW_DIRECTION, FLOW_DROPPED, FLOW_DST_ADDR, FLOW_DST_AS, FLOW_DST_MAC, FLOW_DST_MASK,
     FLOW_DST_PORT, FLOW_DST_VLAN, FLOW_FLOW_LABEL, FLOW_FRAGMENT_ID, FLOW_FRAGMENT_OFFSET, FLOW_ICMP_CODE, FLOW_ICMP_TYPE,
@@ -16,22 +17,12 @@ __all__: list[str] = []
 
 cdef bint is_reverse_seen(Rows flows, int64_t row) noexcept nogil:
     cdef Column* columns = flows.columns
+    cdef uint64_t present = flows.masks[row]
     return (
-        (columns[FLOW_PACKETS].valid[row] and (<uint64_t*> columns[FLOW_PACKETS].values)[row] != 0)
-        or (columns[FLOW_BYTES].valid[row] and (<uint64_t*> columns[FLOW_BYTES].values)[row] != 0)
-        or not (columns[FLOW_PACKETS].valid[row] or columns[FLOW_BYTES].valid[row])
+        (is_set(present, FLOW_PACKETS) and (<uint64_t*> columns[FLOW_PACKETS].values)[row] != 0)
+        or (is_set(present, FLOW_BYTES) and (<uint64_t*> columns[FLOW_BYTES].values)[row] != 0)
+        or not (is_set(present, FLOW_PACKETS) or is_set(present, FLOW_BYTES))
     )
-
-
-cdef void clear_row(Rows flows, int64_t row) noexcept nogil:
-    cdef int index
-    cdef Column* column
-    for index in range(flows.column_count):
-        column = &flows.columns[index]
-        if column.nullable:
-            column.valid[row] = 0
-        if column.values != NULL:
-            memset(column.values + row * column.item_bytes, 0, column.item_bytes)
 
 
 cdef void copy_reversed(Rows flows, int64_t row) noexcept nogil:
@@ -66,8 +57,8 @@ cdef inline void copy_cell(Rows rows, int source, int64_t source_row, int target
         to_column.values + target_row * to_column.item_bytes, from_column.values + source_row * from_column.item_bytes,
         to_column.item_bytes,
     )
-    if to_column.nullable:
-        to_column.valid[target_row] = from_column.valid[source_row]
+    rows.masks[target_row] &= ~(<uint64_t> 1 << target)
+    rows.masks[target_row] |= (rows.masks[source_row] >> source & 1) << target
 
 
 cdef inline void swap(Rows rows, int one, int other, int64_t row) noexcept nogil:

@@ -8,9 +8,12 @@ from framecodec.elements cimport OP_DELTA, OP_MICROS, OP_MILLISECONDS, OP_SECOND
 cdef enum:
     NTP_EPOCH_S = 2_208_988_800ULL         # 1900-01-01 to 1970-01-01
 
+# Functions that may leave cells as they are add the `bit` of their column to the masks of the rows where they did not, and say
+# for which columns all rows are still to be marked: `bit`, or 0.
+
 # Unsigned numbers of `length` octets into a column of `width`; one too large for it leaves its cell null.
-cdef void read_numbers(
-    Column* column, int64_t row, uint8_t width, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
+cdef uint64_t read_numbers(
+    Column* column, uint64_t* masks, uint64_t bit, int64_t row, uint8_t width, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
 ) noexcept nogil
 
 # IPv4 addresses into cells that nothing was written to.
@@ -18,7 +21,7 @@ cdef void read_ipv4_addresses(Column* column, int64_t row, const uint8_t* p, int
 
 # Addresses of 4 or 16 octets; one of all zeros gives way to what the cell has, and the other way round.
 cdef void read_addresses(
-    Column* column, int64_t row, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
+    Column* column, uint64_t* masks, uint64_t bit, int64_t row, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
 ) noexcept nogil
 
 # Milliseconds since the exporter's start, which was `uptime_ms` before `export_ns`; both wrap at 2^32 ms, 49.7 days.
@@ -27,22 +30,11 @@ cdef void read_uptimes(
 ) noexcept nogil
 
 
-# Marks `count` cells as present: often thirty of them, for which memset is a long way round.
-cdef extern from *:
-    """
-    #ifndef FRAMECODEC_MARK_VALID
-    #define FRAMECODEC_MARK_VALID
-    #include <string.h>
-    static inline void fc_mark_valid(uint8_t* valid, int64_t count) {
-        const uint64_t ones = 0x0101010101010101ULL;
-        int64_t i = 0;
-        if (count < 8 || count > 64) { memset(valid, 1, (size_t)count); return; }
-        for (; i + 8 < count; i += 8) memcpy(valid + i, &ones, 8);
-        memcpy(valid + count - 8, &ones, 8);
-    }
-    #endif
-    """
-    void mark_valid "fc_mark_valid"(uint8_t* valid, int64_t count) noexcept nogil
+# The columns of `present` are there in `count` rows.
+cdef inline void add_mask(uint64_t* masks, uint64_t present, int64_t count) noexcept nogil:
+    cdef int64_t index
+    for index in range(count):
+        masks[index] |= present
 
 
 cdef inline void fill32(uint32_t* cells, uint32_t value, int64_t count) noexcept nogil:

@@ -37,8 +37,8 @@ cdef extern from *:
     void read_64_64 "fc_read_64_64"(uint8_t* cells, const uint8_t* p, int64_t stride, int64_t count) noexcept nogil
 
 
-cdef void read_numbers(
-    Column* column, int64_t row, uint8_t width, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
+cdef uint64_t read_numbers(
+    Column* column, uint64_t* masks, uint64_t bit, int64_t row, uint8_t width, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
 ) noexcept nogil:
     cdef uint8_t* cells = column.values + row * width
     if length == width:
@@ -57,13 +57,14 @@ cdef void read_numbers(
     elif length == 1 and width == 2:
         read_8_16(cells, p, stride, count)
     else:
-        read_other_numbers(column, row, width, p, stride, length, count)
-        return
-    mark_valid(column.valid + row, count)
+        read_other_numbers(column, masks, bit, row, width, p, stride, length, count)
+        return 0
+    return bit
 
 
 cdef void read_other_numbers(
-    Column* column, int64_t row, uint8_t width, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
+    Column* column, uint64_t* masks, uint64_t bit, int64_t row, uint8_t width, const uint8_t* p, int64_t stride, uint32_t length,
+    int64_t count,
 ) noexcept nogil:
     cdef uint64_t limit = <uint64_t> 0xFFFFFFFFFFFFFFFFULL >> (64 - 8 * width)
     cdef int64_t index
@@ -83,7 +84,7 @@ cdef void read_other_numbers(
             (<uint32_t*> column.values)[index] = <uint32_t> value
         else:
             (<uint64_t*> column.values)[index] = value
-        column.valid[index] = 1
+        masks[index] |= bit
 
 
 cdef void read_ipv4_addresses(Column* column, int64_t row, const uint8_t* p, int64_t stride, int64_t count) noexcept nogil:
@@ -91,22 +92,20 @@ cdef void read_ipv4_addresses(Column* column, int64_t row, const uint8_t* p, int
     cdef int64_t index
     for index in range(count):
         write_ipv4(cells + 16 * index, p + stride * index)
-    mark_valid(column.valid + row, count)
 
 
 cdef void read_addresses(
-    Column* column, int64_t row, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
+    Column* column, uint64_t* masks, uint64_t bit, int64_t row, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
 ) noexcept nogil:
     cdef uint8_t* cell = column.values + 16 * row
-    cdef uint8_t* valid = column.valid + row
     cdef int64_t index
-    for index in range(count):
-        if length == 4 and not (valid[index] and (be32(p) == 0 or not is_zero_address(cell))):
+    for index in range(row, row + count):
+        if length == 4 and not (masks[index] & bit and (be32(p) == 0 or not is_zero_address(cell))):
             write_ipv4(cell, p)
-            valid[index] = 1
-        elif length == 16 and (not valid[index] or (is_zero_address(cell) and not is_zero(p, 16))):
+            masks[index] |= bit
+        elif length == 16 and (not masks[index] & bit or (is_zero_address(cell) and not is_zero(p, 16))):
             memcpy(cell, p, 16)
-            valid[index] = 1
+            masks[index] |= bit
         p += stride
         cell += 16
 
@@ -123,4 +122,3 @@ cdef void read_uptimes(
     cdef int64_t index
     for index in range(count):
         cells[index] = uptime_time(export_ns, uptime_ms, be32(p + stride * index))
-    mark_valid(column.valid + row, count)

@@ -13,13 +13,15 @@ from framecodec.elements cimport (
     OP_SECONDS, OP_SPACE, OP_SYSTEM_INIT, OP_UNKNOWN, OP_UPTIME, Op, Template, VARIABLE,
 )
 from framecodec.headers cimport HEADER_ETHERNET, HEADER_IPV4, HEADER_IPV6, read_packet
-from framecodec.netflow_biflow cimport clear_row, copy_reversed, is_reverse_seen
+from framecodec.netflow_biflow cimport copy_reversed, is_reverse_seen
 from framecodec.netflow_fields cimport (
-    number_of, ratio, read_addresses, read_ipv4_addresses, read_numbers, read_uptimes, time_of, uptime_time,
+    add_mask, number_of, ratio, read_addresses, read_ipv4_addresses, read_numbers, read_uptimes, time_of, uptime_time,
 )
 from framecodec.netflow_named cimport sample_named
 from framecodec.netflow_rows cimport NetflowRows
-from framecodec.rack cimport CODEC_IPFIX, CODEC_NETFLOW9, ENTITY_DOMAIN, ENTITY_INTERFACE, be16, be32, be64, put8, put16, put32, put64
+from framecodec.rack cimport (
+    CODEC_IPFIX, CODEC_NETFLOW9, ENTITY_DOMAIN, ENTITY_INTERFACE, be16, be32, be64, is_set, put8, put16, put32, put64,
+)
 from framecodec.records cimport (
     FLOW_BYTES, FLOW_DST_ADDR, FLOW_ETHERTYPE, FLOW_ICMP_CODE, FLOW_ICMP_TYPE, FLOW_IN_IF, FLOW_MPLS_LABELS, FLOW_PACKETS,
     FLOW_SAMPLING_RATE, FLOW_SRC_ADDR,
@@ -66,15 +68,17 @@ cdef class NetflowRecords(NetflowRows):
     cdef int read_records(self, Domain* domain, Template* template, const uint8_t* p, int64_t count) noexcept nogil:
         cdef int index
         cdef int64_t record
+        cdef uint64_t present = 0
         cdef int64_t row = self.open_rows(count, CODEC_NETFLOW9 if self.message.version == 9 else CODEC_IPFIX)
         if row < 0:
             return -1
         self.system_init_ms = domain.system_init_ms
         for index in range(template.op_count):
-            self.apply(
+            present |= self.apply(
                 domain, &template.ops[index], p + template.ops[index].offset, template.min_bytes, template.ops[index].length,
-                row, count,
+                row, count, present,
             )
+        add_mask(self.flows.masks + row, present, count)
         self.complete_rows(domain, template, row, count)
         if template.has_mpls:
             for record in range(count):
@@ -88,13 +92,15 @@ cdef class NetflowRecords(NetflowRows):
         cdef int index
         cdef int32_t codec = CODEC_NETFLOW9 if self.message.version == 9 else CODEC_IPFIX
         cdef int64_t row = self.open_rows(1, codec)
+        cdef uint64_t present
         cdef const Op* op
         if row < 0:
             return -1
         self.system_init_ms = domain.system_init_ms
         for index in range(template.op_count):
             op = &template.ops[index]
-            self.apply(domain, op, self.at[op.field], 0, self.length[op.field], row, 1)
+            present = self.apply(domain, op, self.at[op.field], 0, self.length[op.field], row, 1, 0)
+            add_mask(self.flows.masks + row, present, 1)
         self.complete_rows(domain, template, row, 1)
         if template.has_mpls:
             self.read_labels(template, NULL)
@@ -109,82 +115,91 @@ cdef class NetflowRecords(NetflowRows):
         row += 1
         for index in range(template.reverse_count):
             op = &template.reverse[index]
-            self.apply(domain, op, self.at[op.field], 0, self.length[op.field], row, 1)
+            present = self.apply(domain, op, self.at[op.field], 0, self.length[op.field], row, 1, 0)
+            add_mask(self.flows.masks + row, present, 1)
         if not is_reverse_seen(self.flows, row):
-            clear_row(self.flows, row)
-            return 0
+            return 0                         # and the row is not closed
         self.close_rows(1)
         return self.contribute_rows(row, 1)
 
     cdef void complete_rows(self, const Domain* domain, const Template* template, int64_t row, int64_t count) noexcept nogil:
         cdef Column* columns = self.flows.columns
+        cdef uint64_t* masks = self.flows.masks
         cdef int64_t index
         cdef uint32_t rate
         cdef uint16_t ethertype
         cdef const uint8_t* address
         if not template.has_ethertype and not template.is_row_wise and template.has_ipv4 != template.has_ipv6:
-            self.fill_ethertype(row, 0x0800 if template.has_ipv4 else 0x86DD, count)
+            add_mask(masks + row, self.fill_ethertype(row, 0x0800 if template.has_ipv4 else 0x86DD, count), count)
         elif not template.has_ethertype and (template.has_ipv4 or template.has_ipv6):
             for index in range(row, row + count):
-                if columns[FLOW_ETHERTYPE].valid[index]:
+                if is_set(masks[index], FLOW_ETHERTYPE):
                     continue
                 ethertype = 0x0800 if template.has_ipv4 else 0x86DD
                 if template.has_ipv4 and template.has_ipv6:
                     address = columns[FLOW_SRC_ADDR].values + 16 * index
-                    if not columns[FLOW_SRC_ADDR].valid[index]:
+                    if not is_set(masks[index], FLOW_SRC_ADDR):
+                        if not is_set(masks[index], FLOW_DST_ADDR):
+                            continue
                         address = columns[FLOW_DST_ADDR].values + 16 * index
                     ethertype = 0x0800 if be64(address) == 0 and be32(address + 8) == 0xFFFF else 0x86DD
-                put16(columns, FLOW_ETHERTYPE, index, ethertype)
+                masks[index] |= put16(columns, FLOW_ETHERTYPE, index, ethertype)
         if domain.has_interface_rates:
             for index in range(row, row + count):
-                if columns[FLOW_SAMPLING_RATE].valid[index] or not columns[FLOW_IN_IF].valid[index]:
+                if is_set(masks[index], FLOW_SAMPLING_RATE) or not is_set(masks[index], FLOW_IN_IF):
                     continue
                 rate = self.rate(domain, INTERFACE_RATE, (<uint32_t*> columns[FLOW_IN_IF].values)[index])
                 if rate:
-                    put32(columns, FLOW_SAMPLING_RATE, index, rate)
+                    masks[index] |= put32(columns, FLOW_SAMPLING_RATE, index, rate)
         rate = domain.default_rate if domain.default_rate else domain.lone_rate
         if rate:
             for index in range(row, row + count):
-                if not columns[FLOW_SAMPLING_RATE].valid[index]:
-                    put32(columns, FLOW_SAMPLING_RATE, index, rate)
+                if not is_set(masks[index], FLOW_SAMPLING_RATE):
+                    masks[index] |= put32(columns, FLOW_SAMPLING_RATE, index, rate)
 
     cdef uint32_t rate(self, const Domain* domain, uint64_t kind, uint64_t number) noexcept nogil:
         cdef bint is_new
         cdef Slot* slot = self.rates.find(domain.key[0], domain.key[1], domain.key[2], kind << 56 | number, &is_new)
         return slot.number if slot != NULL else 0
 
-    cdef void apply(
+    cdef uint64_t apply(
         self, const Domain* domain, const Op* op, const uint8_t* p, int64_t stride, uint32_t length, int64_t row, int64_t count,
+        uint64_t present,
     ) noexcept nogil:
         cdef Column* column = &self.flows.columns[op.column]
-        cdef uint8_t* valid = column.valid + row
+        cdef uint64_t* masks = self.flows.masks + row
+        cdef uint64_t bit = <uint64_t> 1 << op.column
         cdef int64_t index
         cdef uint64_t value
         cdef int64_t* times = <int64_t*> column.values + row
+        cdef uint32_t kind, ip_bytes = 0
         if op.operation == OP_NUMBER:
-            read_numbers(column, row, op.width, p, stride, length, count)
-        elif op.operation == OP_ADDRESS and op.number and length == 4:
+            return read_numbers(column, self.flows.masks, bit, row, op.width, p, stride, length, count)
+        if op.operation == OP_ADDRESS and op.number and length == 4:
             read_ipv4_addresses(column, row, p, stride, count)
-        elif op.operation == OP_ADDRESS:
-            read_addresses(column, row, p, stride, length, count)
+            return bit
+        if op.operation == OP_UPTIME and length == 4 and self.message.version == 9:
+            read_uptimes(column, row, p, stride, count, self.message.export_ns, self.message.uptime_ms)
+            return bit
+        add_mask(masks, present, count)      # what follows looks at each cell
+        if op.operation == OP_ADDRESS:
+            read_addresses(column, self.flows.masks, bit, row, p, stride, length, count)
         elif op.operation == OP_EITHER:
             for index in range(count):
                 value = number_of(p, length)
-                if value <= 255 and (not valid[index] or (value != 0 and column.values[row + index] == 0)):
+                if value <= 255 and (not masks[index] & bit or (value != 0 and column.values[row + index] == 0)):
                     column.values[row + index] = <uint8_t> value
-                    valid[index] = 1
+                    masks[index] |= bit
                 p += stride
         elif op.operation == OP_MAC:
             if length == 6:
                 for index in range(count):
                     memcpy(column.values + 6 * (row + index), p, 6)
                     p += stride
-                memset(valid, 1, count)
-        elif op.operation == OP_UPTIME and length == 4 and self.message.version == 9:
-            read_uptimes(column, row, p, stride, count, self.message.export_ns, self.message.uptime_ms)
+                return bit
         elif op.operation == OP_UPTIME:
             if self.message.version == 10 and self.system_init_ms < 0:
-                return                       # IPFIX headers have no uptime; systemInitTimeMilliseconds did not come
+                return 0                     # IPFIX headers have no uptime; systemInitTimeMilliseconds did not come
             for index in range(count):
                 value = number_of(p, length)
                 if self.message.version == 10:
@@ -192,40 +207,39 @@ cdef class NetflowRecords(NetflowRows):
                 else:
                     times[index] = uptime_time(self.message.export_ns, self.message.uptime_ms, <uint32_t> value)
                 p += stride
-            memset(valid, 1, count)
+            return bit
         elif OP_SECONDS <= op.operation <= OP_DELTA:
             for index in range(count):
                 if length <= 8 and time_of(op.operation, number_of(p, length), self.message.export_ns, &times[index]):
-                    valid[index] = 1
+                    masks[index] |= bit
                 p += stride
         elif op.operation == OP_ICMP:
             for index in range(count):
                 # Where both families have one, that of the other is 0.
                 value = number_of(p, length)
-                if value or not valid[index]:
-                    put8(self.flows.columns, FLOW_ICMP_TYPE, row + index, <uint8_t> (value >> 8))
-                    put8(self.flows.columns, FLOW_ICMP_CODE, row + index, <uint8_t> value)
+                if value or not masks[index] & bit:
+                    masks[index] |= put8(self.flows.columns, FLOW_ICMP_TYPE, row + index, <uint8_t> (value >> 8))
+                    masks[index] |= put8(self.flows.columns, FLOW_ICMP_CODE, row + index, <uint8_t> value)
                 p += stride
         elif op.operation == OP_SYSTEM_INIT:
             if length == 8 and be64(p) < 9_000_000_000_000LL:
                 self.system_init_ms = <int64_t> be64(p)
         elif op.operation == OP_FRAME or op.operation == OP_PACKET:
             # One record at a time: labels go to the end of their column.
-            if op.operation == OP_FRAME:
-                value = read_packet(self.flows, row, HEADER_ETHERNET, p, length)
-            else:
-                value = read_packet(self.flows, row, HEADER_IPV6 if length and p[0] >> 4 == 6 else HEADER_IPV4, p, length)
-            if value:
-                put64(self.flows.columns, FLOW_BYTES, row, value)
-            put64(self.flows.columns, FLOW_PACKETS, row, 1)
+            kind = HEADER_ETHERNET if op.operation == OP_FRAME else HEADER_IPV6 if length and p[0] >> 4 == 6 else HEADER_IPV4
+            masks[0] = read_packet(self.flows, row, masks[0], kind, p, length, &ip_bytes)
+            if ip_bytes:
+                masks[0] |= put64(self.flows.columns, FLOW_BYTES, row, ip_bytes)
+            masks[0] |= put64(self.flows.columns, FLOW_PACKETS, row, 1)
         elif OP_RATE <= op.operation <= OP_SAMPLER:
             self.apply_rate(domain, op, p, stride, length, row, count)
+        return 0
 
     cdef void apply_rate(
         self, const Domain* domain, const Op* op, const uint8_t* p, int64_t stride, uint32_t length, int64_t row, int64_t count,
     ) noexcept nogil:
         cdef Column* columns = self.flows.columns
-        cdef uint8_t* valid = columns[FLOW_SAMPLING_RATE].valid
+        cdef uint64_t* masks = self.flows.masks
         cdef int64_t index
         cdef uint64_t value
         cdef uint32_t rate
@@ -233,16 +247,16 @@ cdef class NetflowRecords(NetflowRows):
             value = number_of(p, length)
             p += stride
             if op.operation == OP_RATE:
-                if 0 < value <= 0xFFFFFFFFU and not valid[index]:
-                    put32(columns, FLOW_SAMPLING_RATE, index, <uint32_t> value)
+                if 0 < value <= 0xFFFFFFFFU and not is_set(masks[index], FLOW_SAMPLING_RATE):
+                    masks[index] |= put32(columns, FLOW_SAMPLING_RATE, index, <uint32_t> value)
             elif op.operation == OP_SPACE:
-                if valid[index]:
+                if is_set(masks[index], FLOW_SAMPLING_RATE):
                     rate = (<uint32_t*> columns[FLOW_SAMPLING_RATE].values)[index]
-                    put32(columns, FLOW_SAMPLING_RATE, index, ratio(value + rate, rate))
-            elif domain.has_samplers and not valid[index]:
+                    masks[index] |= put32(columns, FLOW_SAMPLING_RATE, index, ratio(value + rate, rate))
+            elif domain.has_samplers and not is_set(masks[index], FLOW_SAMPLING_RATE):
                 rate = self.rate(domain, SAMPLER_RATE, value)
                 if rate:
-                    put32(columns, FLOW_SAMPLING_RATE, index, rate)
+                    masks[index] |= put32(columns, FLOW_SAMPLING_RATE, index, rate)
 
     cdef void read_labels(self, const Template* template, const uint8_t* p) noexcept nogil:
         cdef uint32_t labels[LABELS_MAX]
@@ -269,13 +283,15 @@ cdef class NetflowRecords(NetflowRows):
             count += 1
             if word & 1:
                 break
-        if count and not self.flows.columns[FLOW_MPLS_LABELS].valid[self.flows.length]:
+        if count and not is_set(self.flows.masks[self.flows.length], FLOW_MPLS_LABELS):
             if self.flows.put_list(FLOW_MPLS_LABELS, labels, count) < 0:
                 self.out_of_memory = True
+            else:
+                add_mask(self.flows.masks + self.flows.length, <uint64_t> 1 << FLOW_MPLS_LABELS, 1)
 
     cdef int read_named(self, const Template* template, int64_t row) noexcept nogil:
         cdef Column* input = &self.flows.columns[FLOW_IN_IF]
-        cdef uint32_t interface = (<uint32_t*> input.values)[row] if input.valid[row] else 0
+        cdef uint32_t interface = (<uint32_t*> input.values)[row] if is_set(self.flows.masks[row], FLOW_IN_IF) else 0
         cdef int32_t entity
         cdef int index
         cdef const Op* op

@@ -1,5 +1,5 @@
 # Rows of flows of NetFlow and IPFIX messages. See netflow_rows.pyx.
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from framecodec.rack cimport RackDecoder
 from framecodec.templates cimport Message
@@ -15,7 +15,8 @@ cdef class NetflowRows(RackDecoder):
     cdef void set_time(self) noexcept nogil
     # `count` rows with what the message says of all of them; the index of the first, or -1: out of memory or rows.
     cdef int64_t open_rows(self, int64_t count, int32_t codec) noexcept nogil
-    cdef void fill_ethertype(self, int64_t row, uint16_t ethertype, int64_t count) noexcept nogil
+    # Gives the bit of the column.
+    cdef uint64_t fill_ethertype(self, int64_t row, uint16_t ethertype, int64_t count) noexcept nogil
     cdef void close_rows(self, int64_t count) noexcept nogil
     # Window-only rows for the interfaces that each flow names.
     cdef int contribute_rows(self, int64_t row, int64_t count) noexcept nogil

@@ -4,13 +4,12 @@
 The first storey of the NetFlow decoder (netflow.pyx has the plan): it knows the message, no records and no templates.
 """
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from framecodec.columns cimport Column
 from framecodec.netflow_fields cimport fill16, fill32
 from framecodec.rack cimport (
     ENTITY_INTERFACE, METRIC_FLOW_DROPPED_PACKETS, METRIC_FLOW_IN_BYTES, METRIC_FLOW_IN_PACKETS, METRIC_FLOW_OUT_BYTES,
-    METRIC_FLOW_OUT_PACKETS, RackDecoder, UNIT_BYTES, UNIT_PACKETS,
+    METRIC_FLOW_OUT_PACKETS, RackDecoder, UNIT_BYTES, UNIT_PACKETS, is_set,
 )
 from framecodec.records cimport (
     FLOW_BYTES, FLOW_CODEC, FLOW_DOMAIN, FLOW_DROPPED, FLOW_ETHERTYPE, FLOW_EXPORTER, FLOW_IN_IF, FLOW_MPLS_LABELS, FLOW_OUT_IF,
@@ -47,6 +46,8 @@ cdef class NetflowRows(RackDecoder):
         cdef int64_t received_ns = self.received_ns
         cdef int64_t index
         cdef int64_t* times
+        cdef uint64_t* masks
+        cdef uint64_t present = 0
         cdef Column* columns
         if count > self.rows_left:
             return -1
@@ -62,12 +63,15 @@ cdef class NetflowRows(RackDecoder):
             times = <int64_t*> columns[FLOW_RECEIVED].values + row
             for index in range(count):
                 times[index] = received_ns
-            memset(columns[FLOW_RECEIVED].valid + row, 1, count)
+            present = <uint64_t> 1 << FLOW_RECEIVED
+        masks = self.flows.masks + row
+        for index in range(count):
+            masks[index] = present
         return row
 
-    cdef void fill_ethertype(self, int64_t row, uint16_t ethertype, int64_t count) noexcept nogil:
+    cdef uint64_t fill_ethertype(self, int64_t row, uint16_t ethertype, int64_t count) noexcept nogil:
         fill16(<uint16_t*> self.flows.columns[FLOW_ETHERTYPE].values + row, ethertype, count)
-        memset(self.flows.columns[FLOW_ETHERTYPE].valid + row, 1, count)
+        return <uint64_t> 1 << FLOW_ETHERTYPE
 
     cdef void close_rows(self, int64_t count) noexcept nogil:
         cdef Column* labels = &self.flows.columns[FLOW_MPLS_LABELS]
@@ -77,6 +81,7 @@ cdef class NetflowRows(RackDecoder):
 
     cdef int contribute_rows(self, int64_t row, int64_t count) noexcept nogil:
         cdef Column* columns = self.flows.columns
+        cdef const uint64_t* masks = self.flows.masks
         cdef const uint32_t* rates = <const uint32_t*> columns[FLOW_SAMPLING_RATE].values
         cdef const uint32_t* inputs = <const uint32_t*> columns[FLOW_IN_IF].values
         cdef const uint32_t* outputs = <const uint32_t*> columns[FLOW_OUT_IF].values
@@ -87,13 +92,13 @@ cdef class NetflowRows(RackDecoder):
             return 0
         for index in range(row, row + count):
             scale, quality = 1, QUALITY_SAMPLING_UNKNOWN
-            if columns[FLOW_SAMPLING_RATE].valid[index]:
+            if is_set(masks[index], FLOW_SAMPLING_RATE):
                 scale, quality = rates[index], 0
-            if columns[FLOW_IN_IF].valid[index] and inputs[index] and contribute_side(
+            if is_set(masks[index], FLOW_IN_IF) and inputs[index] and contribute_side(
                 self, index, inputs[index], METRIC_FLOW_IN_BYTES, METRIC_FLOW_IN_PACKETS, True, scale, quality,
             ) < 0:
                 return -1
-            if columns[FLOW_OUT_IF].valid[index] and outputs[index] and contribute_side(
+            if is_set(masks[index], FLOW_OUT_IF) and outputs[index] and contribute_side(
                 self, index, outputs[index], METRIC_FLOW_OUT_BYTES, METRIC_FLOW_OUT_PACKETS, False, scale, quality,
             ) < 0:
                 return -1
@@ -106,18 +111,19 @@ cdef inline int contribute_side(
     uint16_t quality,
 ) noexcept nogil:
     cdef Column* columns = self.flows.columns
+    cdef uint64_t present = self.flows.masks[row]
     cdef int32_t entity = self.entity(ENTITY_INTERFACE, interface, 0)
     if entity < 0:
         return -1
-    if columns[FLOW_BYTES].valid[row] and self.contribute(
+    if is_set(present, FLOW_BYTES) and self.contribute(
         entity, bytes_metric, scale * <double> (<uint64_t*> columns[FLOW_BYTES].values)[row], UNIT_BYTES, quality,
     ) < 0:
         return -1
-    if columns[FLOW_PACKETS].valid[row] and self.contribute(
+    if is_set(present, FLOW_PACKETS) and self.contribute(
         entity, packets_metric, scale * <double> (<uint64_t*> columns[FLOW_PACKETS].values)[row], UNIT_PACKETS, quality,
     ) < 0:
         return -1
-    if is_input and columns[FLOW_DROPPED].valid[row]:
+    if is_input and is_set(present, FLOW_DROPPED):
         return self.contribute(
             entity, METRIC_FLOW_DROPPED_PACKETS, scale * <double> (<uint64_t*> columns[FLOW_DROPPED].values)[row], UNIT_PACKETS,
             quality,

@@ -4,9 +4,6 @@ from libc.string cimport memcpy, memset
 
 from framecodec.arrow cimport ArrowArray
 from framecodec.columns cimport Column, Names, Rows
-from framecodec.records cimport (
-    FLOW_CODEC, FLOW_DOMAIN, FLOW_EXPORTER, FLOW_MPLS_LABELS, FLOW_RECEIVED, FLOW_SEQUENCE,
-)
 from framecodec.state_table cimport Slot, Table
 
 cdef extern from *:
@@ -162,7 +159,7 @@ cdef class RackDecoder:
     cdef int datagram(self) noexcept nogil
     # Set address, exporter: the datagram's sender, or an address inside the datagram.
     cdef void speak_as_sender(self) noexcept nogil
-    cdef void speak_as_address(self, const uint8_t* address16) noexcept nogil
+    cdef void speak_as_address(self, uint64_t high, uint64_t low) noexcept nogil
     cdef int32_t entity(self, EntityClass kind, uint32_t index, uint32_t sub_index) noexcept nogil
     cdef int sample(self, int32_t entity, int32_t metric, double value, Kind kind, int32_t unit) noexcept nogil
     cdef int text_sample(self, int32_t entity, int32_t metric, const uint8_t* text, int64_t size) noexcept nogil
@@ -179,66 +176,41 @@ cdef class RackDecoder:
     ) noexcept nogil
 
 
-# Opens a flow row with what the datagram says of all its rows; its index, or -1: out of memory or over the limit.
-cdef inline int64_t open_flow(RackDecoder self, int32_t codec, uint32_t domain, uint32_t sequence) noexcept nogil:
-    cdef int64_t row = self.flows.length
-    cdef Column* columns
-    if self.rows_left <= 0:
-        return -1
-    if row == self.flows.capacity and self.flows.reserve(1) < 0:
-        self.out_of_memory = True
-        return -1
-    columns = self.flows.columns
-    if self.has_received:
-        put64(columns, FLOW_RECEIVED, row, <uint64_t> self.received_ns)
-    (<int32_t*> columns[FLOW_EXPORTER].values)[row] = self.exporter
-    (<uint32_t*> columns[FLOW_DOMAIN].values)[row] = domain
-    (<int32_t*> columns[FLOW_CODEC].values)[row] = codec
-    (<uint32_t*> columns[FLOW_SEQUENCE].values)[row] = sequence
-    return row
-
-
-cdef inline void close_flow(RackDecoder self, int64_t row) noexcept nogil:
-    # The only column with ends, so next_row() need not look at all 48.
-    self.flows.columns[FLOW_MPLS_LABELS].ends[row + 1] = <int32_t> (self.flows.columns[FLOW_MPLS_LABELS].data_used // 4)
-    self.flows.length = row + 1
-    self.rows_left -= 1
-
-
-cdef inline void put8(Column* columns, int column, int64_t row, uint8_t value) noexcept nogil:
+# Each gives the bit of its column, for Rows.masks.
+cdef inline uint64_t put8(Column* columns, int column, int64_t row, uint8_t value) noexcept nogil:
     columns[column].values[row] = value
-    columns[column].valid[row] = 1
+    return <uint64_t> 1 << column
 
 
-cdef inline void put16(Column* columns, int column, int64_t row, uint16_t value) noexcept nogil:
+cdef inline uint64_t put16(Column* columns, int column, int64_t row, uint16_t value) noexcept nogil:
     (<uint16_t*> columns[column].values)[row] = value
-    columns[column].valid[row] = 1
+    return <uint64_t> 1 << column
 
 
-cdef inline void put32(Column* columns, int column, int64_t row, uint32_t value) noexcept nogil:
+cdef inline uint64_t put32(Column* columns, int column, int64_t row, uint32_t value) noexcept nogil:
     (<uint32_t*> columns[column].values)[row] = value
-    columns[column].valid[row] = 1
+    return <uint64_t> 1 << column
 
 
-cdef inline void put64(Column* columns, int column, int64_t row, uint64_t value) noexcept nogil:
+cdef inline uint64_t put64(Column* columns, int column, int64_t row, uint64_t value) noexcept nogil:
     (<uint64_t*> columns[column].values)[row] = value
-    columns[column].valid[row] = 1
+    return <uint64_t> 1 << column
 
 
-cdef inline bint is_set(Column* columns, int column, int64_t row) noexcept nogil:
-    return columns[column].valid[row]
+cdef inline bint is_set(uint64_t mask, int column) noexcept nogil:
+    return mask >> column & 1
 
 
-cdef inline void put_ipv4(Column* columns, int column, int64_t row, const uint8_t* address) noexcept nogil:
+cdef inline uint64_t put_ipv4(Column* columns, int column, int64_t row, const uint8_t* address) noexcept nogil:
     write_ipv4(columns[column].values + 16 * row, address)
-    columns[column].valid[row] = 1
+    return <uint64_t> 1 << column
 
 
-cdef inline void put_ipv6(Column* columns, int column, int64_t row, const uint8_t* address) noexcept nogil:
+cdef inline uint64_t put_ipv6(Column* columns, int column, int64_t row, const uint8_t* address) noexcept nogil:
     memcpy(columns[column].values + 16 * row, address, 16)
-    columns[column].valid[row] = 1
+    return <uint64_t> 1 << column
 
 
-cdef inline void put_mac(Column* columns, int column, int64_t row, const uint8_t* address) noexcept nogil:
+cdef inline uint64_t put_mac(Column* columns, int column, int64_t row, const uint8_t* address) noexcept nogil:
     memcpy(columns[column].values + 6 * row, address, 6)
-    columns[column].valid[row] = 1
+    return <uint64_t> 1 << column

@@ -85,9 +85,9 @@ cdef class RackDecoder:
             "entity": self.entities, "metric": self.metrics, "text": self.texts, "kind": kinds, "unit": self.units,
             "source": self.exporters, "exporter": self.exporters, "codec": codecs, "reason": reasons,
         }
-        self.samples = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS], clears_late=True)
-        self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS], clears_late=True)
-        self.flows = Rows([(*field, shared.get(field[0])) for field in FLOWS_FIELDS], clears_late=True)
+        self.samples = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS], clears_late=True, has_masks=True)
+        self.derived = Rows([(*field, shared.get(field[0])) for field in SAMPLES_FIELDS], clears_late=True, has_masks=True)
+        self.flows = Rows([(*field, shared.get(field[0])) for field in FLOWS_FIELDS], clears_late=True, has_masks=True)
         self.rejects = Rows([(*field, shared.get(field[0])) for field in REJECTS_FIELDS])
         self.entity_ids = Table(NAMES_MAX)
         self.sequences = Table()
@@ -222,11 +222,10 @@ cdef class RackDecoder:
         self.address_high, self.address_low = be64(address), be64(address + 8)
         self.exporter = self.exporters.intern(self.source_text, self.source_size)
 
-    cdef void speak_as_address(self, const uint8_t* address) noexcept nogil:
-        cdef uint64_t high = be64(address)
-        cdef uint64_t low = be64(address + 8)
+    cdef void speak_as_address(self, uint64_t high, uint64_t low) noexcept nogil:
         cdef bint is_new
         cdef Slot* slot
+        cdef uint8_t address[16]
         cdef char text[64]
         if high == self.address_high and low == self.address_low and self.exporter >= 0:
             return
@@ -235,6 +234,8 @@ cdef class RackDecoder:
         if slot != NULL and not is_new:
             self.exporter = <int32_t> slot.number
             return
+        write_be64(address, high)
+        write_be64(address + 8, low)
         write_address(address, text)
         self.exporter = self.exporters.intern(<const uint8_t*> text, strlen(text))
         if slot != NULL:
@@ -276,6 +277,7 @@ cdef class RackDecoder:
     cdef int text_sample(self, int32_t entity, int32_t metric, const uint8_t* text, int64_t size) noexcept nogil:
         cdef int64_t row = self.samples.length
         cdef int32_t name = self.texts.intern(text, size)
+        cdef uint64_t* mask
         if self.rows_left <= 0:
             return -1
         if name < 0:
@@ -283,8 +285,8 @@ cdef class RackDecoder:
             return -1
         if write_sample(self, self.samples, entity, metric, 0, TEXT, NO_UNIT, self.time_quality) < 0:
             return -1
-        self.samples.columns[SAMPLE_VALUE].valid[row] = 0
-        put32(self.samples.columns, SAMPLE_TEXT, row, <uint32_t> name)
+        mask = &self.samples.masks[row]
+        mask[0] = (mask[0] & ~(<uint64_t> 1 << SAMPLE_VALUE)) | put32(self.samples.columns, SAMPLE_TEXT, row, <uint32_t> name)
         self.rows_left -= 1
         return 0
 
@@ -300,6 +302,7 @@ cdef class RackDecoder:
             return -1
         if self.has_received:
             put64(self.rejects.columns, REJECT_TIME, row, <uint64_t> self.received_ns)
+            self.rejects.columns[REJECT_TIME].valid[row] = 1
         (<int32_t*> self.rejects.columns[REJECT_SOURCE].values)[row] = self.exporter
         (<int32_t*> self.rejects.columns[REJECT_REASON].values)[row] = <int32_t> reason
         (<int64_t*> self.rejects.columns[REJECT_OFFSET].values)[row] = self.frame_offset + offset
@@ -349,6 +352,12 @@ cdef class RackDecoder:
             slot.extra = not is_known
 
 
+cdef inline void write_be64(uint8_t* cell, uint64_t value) noexcept nogil:
+    cdef int index
+    for index in range(8):
+        cell[index] = <uint8_t> (value >> (56 - 8 * index))
+
+
 # An eighth more than lately: follows a larger batch at once, smaller ones slowly.
 cdef inline int64_t usual(int64_t before, int64_t now) noexcept nogil:
     now += now >> 3
@@ -360,6 +369,7 @@ cdef inline int write_sample(
     RackDecoder self, Rows rows, int32_t entity, int32_t metric, double value, Kind kind, int32_t unit, uint16_t quality,
 ) noexcept nogil:
     cdef int64_t row = rows.length
+    cdef uint64_t present = 0
     cdef Column* columns
     if row == rows.capacity and rows.reserve(1) < 0:
         self.out_of_memory = True
@@ -367,16 +377,17 @@ cdef inline int write_sample(
     columns = rows.columns
     (<int64_t*> columns[SAMPLE_TIME].values)[row] = self.time_ns
     if self.has_received:
-        put64(columns, SAMPLE_RECEIVED, row, <uint64_t> self.received_ns)
+        present |= put64(columns, SAMPLE_RECEIVED, row, <uint64_t> self.received_ns)
     (<int32_t*> columns[SAMPLE_ENTITY].values)[row] = entity
     (<int32_t*> columns[SAMPLE_METRIC].values)[row] = metric
     (<double*> columns[SAMPLE_VALUE].values)[row] = value
-    columns[SAMPLE_VALUE].valid[row] = 1
+    present |= <uint64_t> 1 << SAMPLE_VALUE
     (<int32_t*> columns[SAMPLE_KIND].values)[row] = <int32_t> kind
     if unit >= 0:
-        put32(columns, SAMPLE_UNIT, row, <uint32_t> unit)
+        present |= put32(columns, SAMPLE_UNIT, row, <uint32_t> unit)
     (<int32_t*> columns[SAMPLE_SOURCE].values)[row] = self.exporter
     (<uint16_t*> columns[SAMPLE_QUALITY].values)[row] = quality
+    rows.masks[row] = present
     rows.length = row + 1
     return 0
 

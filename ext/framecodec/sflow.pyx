@@ -18,14 +18,14 @@ All numbers are big-endian 32-bit words (XDR, RFC 4506).
 """
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from framecodec.rack cimport (
     BAD_LENGTH, CODEC_SFLOW, METRIC_DATAGRAMS_LOST, ROWS_LIMIT, TRAILING_BYTES, TRUNCATED, UNIT_DATAGRAMS, UNKNOWN_VERSION,
-    be32,
+    be32, be64,
 )
 from framecodec.rack_text cimport put_detail
-from framecodec.records cimport QUALITY_TIME_SUBSTITUTED
+from framecodec.records cimport FLOW_PACKETS, FLOW_RECEIVED, QUALITY_TIME_SUBSTITUTED
 from framecodec.sflow_counter_records cimport SflowCounters
 from framecodec.sflow_samples cimport (
     COUNTER_SAMPLE, COUNTER_SAMPLE_EXPANDED, DISCARDED_PACKET, FLOW_SAMPLE, FLOW_SAMPLE_EXPANDED, Sample,
@@ -42,9 +42,8 @@ cdef class SflowDecoder(SflowCounters):
         cdef const uint8_t* p = self.start
         cdef int64_t size = self.size_bytes
         cdef int64_t at = 4
-        cdef int64_t end
-        cdef uint8_t agent[16]
-        cdef uint32_t kind, count, index, length
+        cdef int64_t first_row
+        cdef uint32_t kind, count
         cdef char detail[96]
         cdef int status
         if size < 4:
@@ -56,26 +55,21 @@ cdef class SflowDecoder(SflowCounters):
             return self.reject(UNKNOWN_VERSION, 0, size, detail)
         # The agent's address: 1 IPv4, 2 IPv6, 0 unknown and then without octets.
         kind = be32(p + 4) if size >= 8 else 0
-        memset(agent, 0, 16)
         if size < 8 or (kind == 1 and size < 12) or (kind == 2 and size < 24):
             self.speak_as_sender()
             return self.reject(TRUNCATED, 0, size, b"sFlow header is cut")
         at = 8
         if kind == 1:
-            agent[10] = agent[11] = 0xFF
-            memcpy(agent + 12, p + 8, 4)
+            self.speak_as_address(0, <uint64_t> 0xFFFF << 32 | be32(p + 8))
             at = 12
         elif kind == 2:
-            memcpy(agent, p + 8, 16)
+            self.speak_as_address(be64(p + 8), be64(p + 16))
             at = 24
-        elif kind != 0:
-            self.speak_as_sender()
-            put_detail(detail, sizeof(detail), b"agent address of type %llu", kind, 0)
-            return self.reject(BAD_LENGTH, 4, size, detail)
-        if kind:
-            self.speak_as_address(agent)
         else:
             self.speak_as_sender()
+        if kind > 2:
+            put_detail(detail, sizeof(detail), b"agent address of type %llu", kind, 0)
+            return self.reject(BAD_LENGTH, 4, size, detail)
         if self.exporter < 0:
             self.out_of_memory = True
             return -1
@@ -93,6 +87,19 @@ cdef class SflowDecoder(SflowCounters):
             CODEC_SFLOW, self.sub_agent, self.sequence, self.uptime_ms, 1, METRIC_DATAGRAMS_LOST, UNIT_DATAGRAMS,
         ) < 0:
             return -1
+        first_row = self.flows.length
+        self.mask = <uint64_t> 1 << FLOW_PACKETS | (<uint64_t> 1 << FLOW_RECEIVED if self.has_received else 0)
+        status = self.read_samples(at, count)
+        self.complete_rows(first_row)
+        return status
+
+    cdef int read_samples(self, int64_t at, uint32_t count) noexcept nogil:
+        cdef const uint8_t* p = self.start
+        cdef int64_t size = self.size_bytes
+        cdef int64_t end
+        cdef uint32_t index, length
+        cdef char detail[96]
+        cdef int status
         for index in range(count):
             if size - at < 8:
                 put_detail(detail, sizeof(detail), b"sample %llu of %llu is missing", index + 1, count)
@@ -118,52 +125,25 @@ cdef class SflowDecoder(SflowCounters):
         return 0
 
     # One sample in [at, end); records may reach to `reach`. 0, -1 out of memory or rows, 1 when it ran to `reach`.
-    cdef int read_sample(self, uint32_t tag, int64_t at, int64_t end, int64_t reach) noexcept nogil:
+    cdef inline int read_sample(self, uint32_t tag, int64_t at, int64_t end, int64_t reach) noexcept nogil:
+        if tag == FLOW_SAMPLE or tag == FLOW_SAMPLE_EXPANDED or tag == DISCARDED_PACKET:
+            return self.read_flow(tag, at, end, reach)
+        if tag == COUNTER_SAMPLE or tag == COUNTER_SAMPLE_EXPANDED:
+            return self.read_counter_sample(tag, at, end, reach)
+        self.unknown_samples += 1
+        return 0
+
+    cdef int read_counter_sample(self, uint32_t tag, int64_t at, int64_t end, int64_t reach) noexcept nogil:
         cdef Sample sample
-        cdef const uint8_t* p = self.start
-        cdef int64_t header_bytes
-        memset(&sample, 0, sizeof(Sample))
-        if tag == FLOW_SAMPLE:
-            header_bytes = 32
-        elif tag == FLOW_SAMPLE_EXPANDED:
-            header_bytes = 44
-        elif tag == DISCARDED_PACKET:
-            header_bytes = 32
-        elif tag == COUNTER_SAMPLE:
-            header_bytes = 12
-        elif tag == COUNTER_SAMPLE_EXPANDED:
-            header_bytes = 16
-        else:
-            self.unknown_samples += 1
-            return 0
+        cdef const uint8_t* p = self.start + at
+        cdef int64_t header_bytes = 12 if tag == COUNTER_SAMPLE else 16
         if end - at < header_bytes:
             return self.reject(BAD_LENGTH, at - 8, end - at + 8, b"sample is shorter than its header")
-        sample.sequence = be32(p + at)
+        memset(&sample, 0, sizeof(Sample))
+        sample.sequence, sample.records = be32(p), be32(p + header_bytes - 4)
         sample.at, sample.end, sample.reach = at + header_bytes, end, reach
-        if tag == FLOW_SAMPLE or tag == COUNTER_SAMPLE:
-            sample.source_class, sample.source_index = p[at + 4], be32(p + at + 4) & 0xFFFFFF
+        if tag == COUNTER_SAMPLE:
+            sample.source_class, sample.source_index = p[4], be32(p + 4) & 0xFFFFFF
         else:
-            sample.source_class, sample.source_index = be32(p + at + 4), be32(p + at + 8)
-        sample.records = be32(p + at + header_bytes - 4)
-        if tag == COUNTER_SAMPLE or tag == COUNTER_SAMPLE_EXPANDED:
-            return self.read_counters(&sample)
-        if tag == DISCARDED_PACKET:
-            sample.drops = be32(p + at + 12)
-            split_interface(be32(p + at + 16), &sample.in_form, &sample.in_value)
-            split_interface(be32(p + at + 20), &sample.out_form, &sample.out_value)
-            sample.reason = be32(p + at + 24)
-        elif tag == FLOW_SAMPLE:
-            sample.rate, sample.drops = be32(p + at + 8), be32(p + at + 16)
-            split_interface(be32(p + at + 20), &sample.in_form, &sample.in_value)
-            split_interface(be32(p + at + 24), &sample.out_form, &sample.out_value)
-        else:
-            sample.rate, sample.drops = be32(p + at + 12), be32(p + at + 20)
-            sample.in_form, sample.in_value = be32(p + at + 24), be32(p + at + 28)
-            sample.out_form, sample.out_value = be32(p + at + 32), be32(p + at + 36)
-        return self.read_flow(&sample, tag == DISCARDED_PACKET)
-
-
-# Compact interface: the two top bits are the format [5].
-cdef inline void split_interface(uint32_t word, uint32_t* form, uint32_t* value) noexcept nogil:
-    form[0] = word >> 30
-    value[0] = word & 0x3FFFFFFF
+            sample.source_class, sample.source_index = be32(p + 4), be32(p + 8)
+        return self.read_counters(&sample)

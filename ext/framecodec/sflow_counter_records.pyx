@@ -15,7 +15,9 @@ from framecodec.rack cimport (
 )
 from framecodec.rack_text cimport utf8_prefix, write_mac
 from framecodec.sflow_flows cimport SflowFlows
-from framecodec.sflow_samples cimport COUNTER_SAMPLE, Records, Sample, close_records, entity_class, next_record, open_records
+from framecodec.sflow_samples cimport (
+    COUNTER_SAMPLE, Records, Sample, close_records, entity_class, follow_source, next_record, open_records,
+)
 
 from framecodec.sflow_counters import LANE, RECORDS
 
@@ -73,7 +75,7 @@ cdef class SflowCounters(SflowFlows):
 
     cdef int read_counters(self, const Sample* sample) noexcept nogil:
         cdef Records records
-        if self.follow_source(sample, COUNTER_SAMPLE) < 0:
+        if follow_source(self, sample, COUNTER_SAMPLE) < 0:
             return -1
         open_records(sample, &records)
         while next_record(self.start, sample, &records):

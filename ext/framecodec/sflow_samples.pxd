@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from framecodec.rack cimport ENTITY_INTERFACE, ENTITY_LOGICAL, ENTITY_PHYSICAL, ENTITY_VLAN, EntityClass, RackDecoder, be32
+from framecodec.state_table cimport Slot, follow, look
 
 # Sample formats of enterprise 0 [5].
 cdef enum SampleFormat:
@@ -45,12 +46,30 @@ cdef class SflowSamples(RackDecoder):
     cdef uint32_t sequence
     cdef uint32_t uptime_ms
 
-    # Sequence and drops of a data source. `stream` tells its flow, counter and discard samples apart. 0, or -1.
-    cdef int follow_source(self, const Sample* sample, uint64_t stream) noexcept nogil
-    # Tells a walk that ended before the sample's count. 0, or -1 out of memory.
-    cdef int reject_short(self, const Sample* sample, const Records* records) noexcept nogil
-    # Tells a sample that was longer than it said. 1: nothing is behind it; -1 out of memory.
-    cdef int reject_long(self, const Sample* sample, const Records* records) noexcept nogil
+    # Tells gaps in a data source's sequence (`lost` as `follow` gives it), and its drops where they changed. 0, or -1.
+    cdef int tell_source(self, const Sample* sample, int64_t lost, bint drops_changed) noexcept nogil
+    # Tells a walk that ended `left` octets before the end, and before the sample's count. 0, or -1 out of memory.
+    cdef int reject_short(self, const Sample* sample, int64_t at, int64_t left, uint32_t index) noexcept nogil
+    # Tells a sample that was longer than it said: to `at`. 1: nothing is behind it; -1 out of memory.
+    cdef int reject_long(self, const Sample* sample, int64_t at) noexcept nogil
+
+
+# Follows sequence and drops of a data source. `stream` tells its flow, counter and discard samples apart. 0, or -1.
+cdef inline int follow_source(SflowSamples self, const Sample* sample, uint64_t stream) noexcept nogil:
+    cdef bint is_new, drops_changed
+    cdef int64_t lost
+    cdef Slot* slot = look(
+        self.sequences, self.address_high, self.address_low, (stream << 40) | (<uint64_t> (sample.source_class & 0xFF) << 32)
+        | sample.source_index, self.sub_agent, &is_new,
+    )
+    if slot == NULL:
+        self.out_of_memory = True
+        return -1
+    lost = follow(slot, is_new, sample.sequence, self.uptime_ms, 1)
+    drops_changed = stream != COUNTER_SAMPLE and (is_new or slot.extra != sample.drops) and lost != -1
+    if drops_changed:
+        slot.extra = sample.drops
+    return self.tell_source(sample, lost, drops_changed) if lost > 0 or drops_changed else 0
 
 
 cdef inline void open_records(const Sample* sample, Records* records) noexcept nogil:
@@ -78,8 +97,8 @@ cdef inline bint next_record(const uint8_t* datagram, const Sample* sample, Reco
 # After the walk: 0 as it should be; 1 when it ran to `reach`, beyond the sample's end; -1 out of memory.
 cdef inline int close_records(SflowSamples self, const Sample* sample, const Records* records) noexcept nogil:
     if records.index != sample.records:
-        return self.reject_short(sample, records)
-    return 0 if records.limit == sample.end else self.reject_long(sample, records)
+        return self.reject_short(sample, records.at, records.limit - records.at, records.index)
+    return 0 if records.limit == sample.end else self.reject_long(sample, records.at)
 
 
 cdef inline EntityClass entity_class(uint32_t source_class) noexcept nogil:

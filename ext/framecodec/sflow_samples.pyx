@@ -4,14 +4,13 @@
 The first storey of the sFlow decoder (sflow.pyx has the plan). Where the length of a datagram's last sample is too short,
 its records are what follows: sflowtool reads them so too.
 """
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from framecodec.rack cimport (
     BAD_LENGTH, COUNTER, GAUGE, METRIC_DROPS, METRIC_SAMPLE_GAPS, RackDecoder, TRAILING_BYTES, UNIT_PACKETS, UNIT_SAMPLES,
     be32,
 )
 from framecodec.rack_text cimport put_detail
-from framecodec.state_table cimport Slot, follow, look
 
 __all__ = ["SflowSamples"]
 
@@ -19,25 +18,8 @@ __all__ = ["SflowSamples"]
 cdef class SflowSamples(RackDecoder):
     """Base of the sFlow decoder: data sources and records."""
 
-    cdef int follow_source(self, const Sample* sample, uint64_t stream) noexcept nogil:
-        cdef bint is_new
-        cdef int64_t lost
-        cdef int32_t entity
-        cdef Slot* slot = look(
-            self.sequences, self.address_high, self.address_low, (stream << 40) | (<uint64_t> (sample.source_class & 0xFF) << 32)
-            | sample.source_index, self.sub_agent, &is_new,
-        )
-        cdef bint drops_changed
-        if slot == NULL:
-            self.out_of_memory = True
-            return -1
-        lost = follow(slot, is_new, sample.sequence, self.uptime_ms, 1)
-        drops_changed = stream != COUNTER_SAMPLE and (is_new or slot.extra != sample.drops) and lost != -1
-        if drops_changed:
-            slot.extra = sample.drops
-        if lost <= 0 and not drops_changed:
-            return 0
-        entity = self.entity(entity_class(sample.source_class), sample.source_index, 0)
+    cdef int tell_source(self, const Sample* sample, int64_t lost, bint drops_changed) noexcept nogil:
+        cdef int32_t entity = self.entity(entity_class(sample.source_class), sample.source_index, 0)
         if entity < 0:
             return -1
         if lost > 0 and self.sample(entity, METRIC_SAMPLE_GAPS, <double> lost, GAUGE, UNIT_SAMPLES) < 0:
@@ -46,23 +28,22 @@ cdef class SflowSamples(RackDecoder):
             return -1
         return 0
 
-    cdef int reject_short(self, const Sample* sample, const Records* records) noexcept nogil:
-        cdef int64_t left = records.limit - records.at
+    cdef int reject_short(self, const Sample* sample, int64_t at, int64_t left, uint32_t index) noexcept nogil:
         cdef char detail[96]
         if left < 8:
-            put_detail(detail, sizeof(detail), b"record %llu of %llu is missing", records.index + 1, sample.records)
+            put_detail(detail, sizeof(detail), b"record %llu of %llu is missing", index + 1, sample.records)
         else:
             put_detail(
-                detail, sizeof(detail), b"record of %llu bytes, %llu are left", be32(self.start + records.at + 4),
+                detail, sizeof(detail), b"record of %llu bytes, %llu are left", be32(self.start + at + 4),
                 <uint64_t> (left - 8),
             )
-        return self.reject(BAD_LENGTH, records.at, left, detail)
+        return self.reject(BAD_LENGTH, at, left, detail)
 
-    cdef int reject_long(self, const Sample* sample, const Records* records) noexcept nogil:
+    cdef int reject_long(self, const Sample* sample, int64_t at) noexcept nogil:
         if self.reject(BAD_LENGTH, sample.at, 0, b"sample is longer than it says") < 0:
             return -1
-        if records.at == sample.reach:
+        if at == sample.reach:
             return 1
-        if self.reject(TRAILING_BYTES, records.at, sample.reach - records.at, b"bytes after the last sample") < 0:
+        if self.reject(TRAILING_BYTES, at, sample.reach - at, b"bytes after the last sample") < 0:
             return -1
         return 1
