@@ -1,7 +1,8 @@
 """Fuzzer of the sFlow and NetFlow decoders.
 
 Invariant: whatever the octets are, decode returns; its batches are valid and of their schemas; no more than 16,384 rows
-and, one by one or all together, the same rows come out of the same datagrams; held sets stay within their bound.
+and, one by one or all together, the same rows come out of the same datagrams; held sets stay within their bound. What the
+collector gives up last (framecodec.priorities) is a byte a datagram, and the same for each as for all.
 
     python -m tests.fuzz.rack --seconds 60 [--seed N]          what it prints on failure runs the same again
     python -m tests.fuzz.sanitized rack --seconds 60           the same, with the decoders built for ASan and UBSan
@@ -16,17 +17,22 @@ import os
 import random
 import struct
 import sys
+from array import array
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framecodec.messages import MessageCutter
 from framecodec.netflow import NetflowDecoder
+from framecodec.priorities import Priorities
 from framecodec.sflow import SflowDecoder
 from tests.fuzz.harness import main, mutate
 from tests.racks import counter_sample, datagrams, flow_sample, frames, raw_header, record, sample, sflow, taken, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.racks import Datagram
 
 REPOSITORY = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus" / "rack"
@@ -94,11 +100,29 @@ def check_stream(stream: bytes) -> None:
     assert apart.is_lost == whole.is_lost
 
 
+def vital(priorities: Priorities, rows: list[Datagram]) -> bytes:
+    """A byte a row, of buffers that end where the last datagram does."""
+    senders = sorted({sender for _, sender, _ in rows})
+    ids = array("i", [senders.index(sender) for _, sender, _ in rows])
+    ends = array("i", accumulate((len(body) for _, _, body in rows), initial=0))
+    return bytes(priorities.vital(senders, ids, ends, b"".join(body for _, _, body in rows)))
+
+
+def check_priorities(codec: str, rows: list[Datagram]) -> None:
+    """Whether a datagram is vital hangs on its octets and the options templates that were noted, not on its neighbours."""
+    priorities = Priorities(codec)
+    for _, sender, body in rows:
+        priorities.note_frame(sender, body)
+    assert vital(priorities, rows) == b"".join(vital(priorities, [row]) for row in rows)
+
+
 def check(codec: str, bodies: list[bytes]) -> None:
     """The invariant, for datagrams that come one after another."""
     if codec == "netflow":
         check_stream(b"".join(bodies))
-    rows = [(1_700_000_000 * 10**9 + index, f"192.0.2.{index % 3}", body) for index, body in enumerate(bodies)]
+    rows: list[Datagram] = [(1_700_000_000 * 10**9 + index, f"192.0.2.{index % 3}", body) for index, body in enumerate(bodies)]
+    check_priorities(codec, rows)
+    check_priorities("rack", rows)
     decoder = new_decoder(codec)
     together = taken(decoder.decode(frames(rows, codec)))
     for name, found in taken(decoder.finish()).items():

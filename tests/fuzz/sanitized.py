@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 # The modules that a fuzzer imports itself; those that they need are found.
 FUZZED = {
-    "rack": {"sflow", "netflow", "messages"},
+    "rack": {"sflow", "netflow", "messages", "priorities"},
     "frames": {"coding", "frames"},
     "packets": {"packets", "plan"},
     "definitions": {"plan", "timecodes"},
