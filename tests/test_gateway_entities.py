@@ -325,6 +325,12 @@ def test_password_of_a_user_is_asked_for_and_not_logged(guest: Database) -> None
     assert guest.value(logged) == "0"
 
 
+def test_access_statement_that_is_no_text_is_refused(database: Database) -> None:
+    assert database.ask(b"CREATE USER x IDENTIFIED BY '\xff'").code == 36
+    assert database.ask(b"CREATE ROLE a\0b").code in (36, 48, 62)
+    assert "a" not in database.value("SHOW ROLES").split()
+
+
 def test_random_access_statements_are_answered_with_errors_of_their_own(database: Database) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)

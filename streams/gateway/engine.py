@@ -203,7 +203,11 @@ class Connection:
 
     def canonical(self, statement: bytes) -> str:
         """The statement as the engine writes it; its SYNTAX_ERROR if it cannot parse it. Nothing is executed or logged."""
-        return self.value(f"{OURS}SELECT formatQuerySingleLine({quoted(statement.decode(errors='surrogateescape'))})")
+        try:
+            text = statement.decode()
+        except UnicodeDecodeError as error:
+            raise GatewayError(36, "BAD_ARGUMENTS", "the statement is not UTF-8") from error
+        return self.value(f"{OURS}SELECT formatQuerySingleLine({quoted(text)})")
 
     def value(self, query: str) -> str:
         with self.translated_errors():
