@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,8 @@ MESSAGE_BYTES_MAX = 4 << 20
 # A consumer of aiokafka 0.14 that looks for the start of a partition asks the leader it knows until it hears of another
 # (fetcher.py, _update_fetch_positions): after the death of a broker that took the five minutes of the default.
 METADATA_MAX_AGE_MS = 10_000
+# Over TLS a broker does not answer our goodbye while a fetch waits at it, and asyncio would await that answer for 30 s.
+LEAVE_S = 0.5
 FETCH_BYTES_MAX = 8 << 20
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5)
 
@@ -238,6 +241,12 @@ def partition_consumer(kafka: Kafka, group: str | None = None) -> AIOKafkaConsum
     )
 
 
+async def leave(consumer: AIOKafkaConsumer) -> None:
+    """Ends a consumer that has nothing to commit."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(consumer.stop(), LEAVE_S)
+
+
 async def read_partition(kafka: Kafka, topic: str, partition: int) -> AsyncIterator[Any]:
     """Every committed record of a partition from its start to its present end, in order."""
     consumer = partition_consumer(kafka)
@@ -252,7 +261,7 @@ async def read_partition(kafka: Kafka, topic: str, partition: int) -> AsyncItera
                 for record in records:
                     yield record
     finally:
-        await consumer.stop()
+        await leave(consumer)
 
 
 async def committed_offsets(kafka: Kafka, group: str, topic: str) -> list[tuple[int, int]]:
@@ -266,7 +275,7 @@ async def committed_offsets(kafka: Kafka, group: str, topic: str) -> list[tuple[
         committed = [await consumer.committed(place) for place in places]
         return [(-1 if offset is None else offset, ends[place]) for offset, place in zip(committed, places, strict=True)]
     finally:
-        await consumer.stop()
+        await leave(consumer)
 
 
 async def log_start(kafka: Kafka, topic: str, partition: int) -> int:
@@ -278,7 +287,7 @@ async def log_start(kafka: Kafka, topic: str, partition: int) -> int:
         offsets: dict[TopicPartition, int] = await consumer.beginning_offsets([place])
         return offsets[place]
     finally:
-        await consumer.stop()
+        await leave(consumer)
 
 
 async def create_topics(kafka: Kafka) -> None:

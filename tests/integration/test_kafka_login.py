@@ -108,7 +108,9 @@ def test_worker_reads_and_writes_through_tls_and_scram(broker: SecureBroker, top
             await (await producer.send(Topics(topic_prefix).frames_rack, 0, pa.RecordBatch.from_pylist([row], schema=FRAMES)))
 
     async def samples() -> int:
-        return len([each async for each in read_partition(kafka, Topics(topic_prefix).samples, 0)])
+        # Far below the 30 s that asyncio gives the end of a TLS connection: nobody waits for the broker's goodbye.
+        async with asyncio.timeout(20):
+            return len([each async for each in read_partition(kafka, Topics(topic_prefix).samples, 0)])
 
     asyncio.run(send())
     file = tmp_path / "orbitrack.toml"
