@@ -12,6 +12,7 @@ from framecodec.batches import Batches
 from framecodec.priorities import Priorities
 from streams.collectors.batches import Intake, Lane, Parcel, vital_rows
 from streams.collectors.losses import Losses
+from streams.model import FRAMES
 from streams.telemetry import Telemetry
 from tests.racks import counter_sample, flow_sample, raw_header, record, sflow, words
 
@@ -114,3 +115,17 @@ def test_flows_are_shed_before_counters_and_counters_before_memory() -> None:
     assert taken[first_shed][1] == 30                       # the flows of that batch, and not its counters
     assert losses.total("buffer_full") + sum(parcel.batch.num_rows for parcel in parcels) == 200 * 32
     assert {parcel.batch.num_rows for parcel in parcels} == {32, 2}
+
+
+def test_what_is_kept_of_a_batch_does_not_keep_the_rest_of_it_in_memory() -> None:
+    losses, parcels = Losses(Telemetry("collect")), list[Parcel]()
+    losses.add_link("racks")
+    batches = Batches("racks", "sflow", 1)
+    batches.add([sflow(FLOW)] * 300, "10.0.0.1", 1, 0)
+    batches.add([sflow(COUNTERS)], "10.0.0.2", 1, 0)
+    Intake(40_000, parcels.append, losses).offer(Lane("racks", "t", Priorities("sflow")), batches.seal(0, everything=True))
+    [kept] = parcels
+    assert kept.batch.schema == FRAMES
+    assert kept.batch["frame"].to_pylist() == [sflow(COUNTERS)]
+    # A dictionary of the whole batch would hold all of its memory, as Arrow frees what it was handed at once.
+    assert kept.batch["source"].dictionary.to_pylist() == ["10.0.0.2"]

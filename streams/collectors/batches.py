@@ -69,6 +69,15 @@ def vital_rows(frames: pa.RecordBatch, priorities: Priorities) -> pa.Array:
     return pc.equal(pa.Array.from_buffers(pa.uint8(), frames.num_rows, [None, mask]), 1)
 
 
+def own_copy(filtered: pa.RecordBatch) -> pa.RecordBatch:
+    """Without the dictionaries of the batch that it was filtered from: they would keep all of that batch in memory."""
+    columns = [
+        column.dictionary_decode().dictionary_encode() if pa.types.is_dictionary(column.type) else column
+        for column in filtered.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=filtered.schema)
+
+
 def frame_buffers(frames: pa.RecordBatch) -> tuple[list[str], pa.Buffer, pa.Buffer, pa.Buffer | bytes]:
     """(senders, their numbers by row, offsets, octets) of a batch of FRAMES, for the core."""
     source, frame = frames.column("source"), frames.column("frame")
@@ -150,7 +159,7 @@ class Intake:
         if parcel.lane.priorities is None:
             return parcel
         is_vital = vital_rows(parcel.batch, parcel.lane.priorities)
-        flows, vital = parcel.batch.filter(pc.invert(is_vital)), parcel.batch.filter(is_vital)
+        flows, vital = parcel.batch.filter(pc.invert(is_vital)), own_copy(parcel.batch.filter(is_vital))
         if not flows.num_rows:
             return parcel
         self.losses.shed(parcel.lane.link, flows, "buffer_full")
