@@ -8,7 +8,7 @@ Three layers, because no single one holds (each was tried against chDB 4.4):
 3. The guard, on the statement as the engine parses it (EXPLAIN AST): the scalar function file() reads any file in spite
    of 1 and 2, Python() reaches into this process, and SET ROLE would undo 1. One statement, of a kind that only reads.
 
-This module does no I/O; the engine runs the statements that `Guard` asks for.
+This module does no I/O. Users, roles and row policies made in SQL: entities.py.
 """
 
 from __future__ import annotations
