@@ -11,10 +11,11 @@ came, as do those of the other ways; ours are put in the order of the table's ke
 itself and at greater cost. The last line is the engine without that work: what sending rows costs at all.
 
 Floors: 0.8 of INSERT SELECT at a million samples (0.7 at 100 k rows), ambition 1.0; 2x insert_arrow; 15x tuples, 3.5x for
-windows. Two cores shared with eight other jobs gave, at a million samples and at 100 k, 0.95 and 0.89 of INSERT SELECT, 2.4x
-and 1.8x insert_arrow, 10.6x and 7.7x tuples; 200 k windows 0.87 and 4.2x. The 15x are not reached: the driver makes columns of
-tuples three times as fast as when that floor was set; nor the 2x at 100 k rows, of which the request itself costs 4 ms.
-Below 100 k rows no floor is judged.
+windows. Where a floor is about a way of the driver, `engine` says how much faster the engine alone is than that way: INSERT
+SELECT, and the same of rows in order. Nothing that sends rows can pass the second. Below 100 k rows no floor is judged.
+One run on two cores shared with seven other jobs: a million samples at 0.97 of INSERT SELECT, 2.3x insert_arrow (engine 2.3x,
+4.9x) and 10.5x tuples (10.8x, 23x); 100 k at 0.85, 1.9x (2.2x, 2.7x) and 7.7x (9.1x, 11x); 200 k windows at 0.78 and 4.2x
+tuples. More in docs/storage.md.
 
 Two kinds of rows: samples of 200 agents with 8 interfaces each (5 metrics), and windows with sketches of 10 to 40 buckets.
 
@@ -201,7 +202,7 @@ class Bench:
         encode_s = min(self.time_encoding() for _ in range(rounds))
         floors = FLOORS[self.table.name]
         print(f"\n{self.table.name}, {self.rows.num_rows:,} rows, {rounds} rounds, contents equal")
-        print(f"  {'':<24}{'k rows/CPU-s':>14}{'k rows/s':>12}{'native is':>12}{'(wall)':>10}{'floor':>8}")
+        print(f"  {'':<24}{'k rows/CPU-s':>14}{'k rows/s':>12}{'native is':>12}{'(wall)':>10}{'floor':>8}{'engine':>16}")
         labels = {
             "ceiling": "INSERT SELECT, Memory", "ceiling_in_order": "  the same, sorted", "native": "Native blocks",
             "tuples": f"tuples ({few:,})",
@@ -209,9 +210,11 @@ class Bench:
         for name, (per_cpu, per_wall) in best.items():
             cpu_ratio, wall_ratio = best["native"][0] / per_cpu, best["native"][1] / per_wall
             floor = f"{floors[name]:.1f}x" if name in floors and self.rows.num_rows >= FLOOR_ROWS else ""
+            bounds = [best[way][0] / per_cpu for way in ("ceiling", "ceiling_in_order")]
+            engine = " ".join(f"{bound:.1f}x" for bound in bounds) if floor and name not in ("native", "ceiling") else ""
             print(
                 f"  {labels.get(name, name):<24}{per_cpu / 1e3:>14,.0f}{per_wall / 1e3:>12,.0f}"
-                f"{cpu_ratio:>11.2f}x{wall_ratio:>9.2f}x{floor:>8}"
+                f"{cpu_ratio:>11.2f}x{wall_ratio:>9.2f}x{floor:>8}{engine:>16}"
             )
         rate = self.rows.num_rows / encode_s / 1e6
         size_bytes, verdict = self.disk_bytes(), ""
