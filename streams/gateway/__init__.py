@@ -5,9 +5,8 @@
     web.AppRunner(gateway.application(), auto_decompress=False, handler_cancellation=True)
 
 The rest of orbitrack knows this package only by what it speaks: streams/clickhouse is the same against a server.
-Users made in SQL: access_sql (statements) > access_changes, access_reader > entities (what is kept of them).
 Map: server (handlers) > request, sessions, access (users and the guard) > engine (chDB) > sql, formats, blocks, compression,
-errors.
+errors. Users made in SQL: access_sql (statements) > access_changes, access_reader > entities (what is kept of them).
 """
 
 from streams.gateway.access import User
