@@ -6,10 +6,12 @@ import datetime
 import random
 from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from framecodec.native import BlockEncoder
+from framecodec.order import RowOrder
 from streams.clickhouse.client import ClickHouseError, connect
 from streams.clickhouse.native import TABLES, Piece, clickhouse_type
 from tests.random_batches import random_batch
@@ -150,6 +152,21 @@ def test_null_in_a_dictionary_is_a_null_row(database: str, records: int) -> None
         found = client.query("SELECT text FROM copy ORDER BY offset, position").result_columns
 
     assert found == [["a", None, None] * records]
+
+
+def test_block_of_many_pages_is_the_rows_in_order() -> None:
+    """Large ones lie in huge pages."""
+    print(f"seed {SEED}")
+    generator = np.random.default_rng(SEED)
+    times, values = generator.integers(-1 << 40, 1 << 40, 700_000), generator.random(700_000)
+    batch = pa.record_batch({"time": pa.array(times), "value": pa.array(values)})
+    order = RowOrder(["time", "value"], [(("time",), 1)])
+
+    block = BlockEncoder([("time", "Int64"), ("value", "Float64")], order=order).encode(batch)
+
+    rows = np.argsort(times, kind="stable")
+    head = b"\x02" + bytes([700_000 & 127 | 128, 700_000 >> 7 & 127 | 128, 700_000 >> 14])
+    assert block == head + b"\x04time\x05Int64" + times[rows].tobytes() + b"\x05value\x07Float64" + values[rows].tobytes()
 
 
 def test_no_rows_are_no_block() -> None:
