@@ -268,6 +268,8 @@ def test_policy_holds_at_once_for_those_it_names_and_not_for_writers(guest: Data
     guest.value("ALTER ROW POLICY p ON shop.t USING a > 1 TO guest")
     assert ask(guest, "SELECT sum(a) FROM shop.t").text == "6\n"
     assert guest.value("SELECT sum(a) FROM shop.t", user="analyst") == "7"
+    guest.value("ALTER ROW POLICY p ON shop.t USING owner IN ('guest', 'it\\'s', '\\\\', 'x\ny') OR match(owner, '^o\\\\w+')")
+    assert ask(guest, "SELECT sum(a) FROM shop.t").text == "5\n"
     guest.value("DROP ROW POLICY p ON shop.t")
     assert ask(guest, "SELECT sum(a) FROM shop.t").text == "7\n"
 
