@@ -244,7 +244,8 @@ class LayoutBuilder(Positions):
     def read_scalar(self, scalar: int) -> None:
         number, domain, _ = self.scalars[scalar]
         field = self.tables.fields[number]
-        self.check_operands(field)
+        if field.calibrators:
+            self.check_operands(field)
         size = field_size(field)
         at = self.known_bit()
         self.full.append(("read", number, scalar, at))

@@ -125,8 +125,10 @@ class Field(NamedTuple):  # and no dataclass: definitions have thousands, and a 
     @property
     def needs_others(self) -> bool:
         """Whether its value depends on that of other parameters."""
-        is_contextual = any(condition for condition, _ in self.calibrators) or bool(self.operands)
-        return is_contextual or (self.time is not None and self.time.offset_from >= 0)
+        # Most have no calibrator, and this is asked of each entry of each container.
+        if self.calibrators and (any(condition for condition, _ in self.calibrators) or self.operands):
+            return True
+        return self.time is not None and self.time.offset_from >= 0
 
     @property
     def raw_format(self) -> str:
