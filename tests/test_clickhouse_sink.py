@@ -86,6 +86,33 @@ def test_repeated_inserts_with_other_cuts_are_the_same_rows(database: str, sink:
     assert count(database, view) == expected
 
 
+def test_repetitions_inside_one_insert_are_one_row_before_and_after_a_merge(database: str, sink: Sink) -> None:
+    """The engine is told not to merge a block with itself (optimize_on_insert): one part then holds a row twice."""
+    drawn = random_batch(model.WINDOWS, 50, SEED)
+
+    def windows(rev: int) -> pa.RecordBatch:
+        own = {"rev": pa.array([rev] * 50, pa.uint64()), "cnt": pa.array(range(rev, rev + 50), pa.uint64())}
+        return pa.RecordBatch.from_pydict({name: drawn.column(name) for name in drawn.schema.names} | own, schema=model.WINDOWS)
+
+    for table, batches in {
+        "samples": [samples([1.0, 2.0]), samples([1.0, 2.0])],
+        "windows_10s": [windows(1), windows(9), windows(1)],
+    }.items():
+        for batch in batches:
+            sink.put(table, batch, Place(table, 0, 7), 0)
+        sink.insert(table, sink.drain(table))
+    print(f"seed {SEED}")
+
+    with connect(database) as client:
+        parts = "SELECT rows FROM system.parts WHERE active AND database = currentDatabase() AND table = 'samples'"
+        assert client.query(parts).result_rows == [(4,)]
+        for _ in range(2):
+            assert client.command("SELECT count() FROM v_samples") == 2
+            assert client.query("SELECT count(), min(rev), sum(cnt) FROM v_10s").result_rows == [(50, 9, sum(range(9, 59)))]
+            client.command("OPTIMIZE TABLE samples FINAL")
+            client.command("OPTIMIZE TABLE windows_10s FINAL")
+
+
 def test_repeated_request_is_recognised_by_its_token(database: str, sink: Sink) -> None:
     sink.put("samples", samples([1.0, 2.0]), Place("samples", 0, 1), 0)
     sink.put("samples", samples([3.0], 2), Place("samples", 0, 2), 0)
