@@ -7,7 +7,7 @@
     losses.py        what was received and lost, as samples
     collector.py     all of it together: the role `collect`
 
-Nothing here knows a format beyond its headers: whose a datagram is, whether it is worth more than flows (framecodec.batches,
+Nothing here knows a format beyond its headers: whose a datagram is, whether it is worth more than flows (framecodec.partitions,
 framecodec.priorities), and where one packet ends and the next begins. Every frame that reached us is delivered or counted
 with a reason.
 """

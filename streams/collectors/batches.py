@@ -5,7 +5,7 @@
     intake = Intake(buffer_bytes, deliver, losses)
     intake.offer(lane, batches.seal(now_ns))                    # from any thread; sheds when the buffer is full
 
-`partition_of` and `source_key`, which decide the partition, are in framecodec.batches.
+`partition_of` and `source_key`, which decide the partition, are in framecodec.partitions.
 """
 
 from __future__ import annotations
