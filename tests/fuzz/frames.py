@@ -47,7 +47,7 @@ def made(chance: random.Random, kinds: tuple[str, ...] = KINDS) -> Made:
     """A decoder's kind, its options, and well-formed frames for it."""
     kind = chance.choice(kinds)
     fecf = chance.choice((0, 2))
-    ocf = chance.choice((b"", b"\1\2\3\4"))
+    ocf = chance.choice((b"", b"\1" + chance.randbytes(3)))          # which is a CLCW
     length = chance.choice((20, 40, 120, 224))
     options: dict[str, Any] = {"fecf": chance.choice((None, bool(fecf))), "ocf": bool(ocf) if kind in ("aos", "cadu") else None}
     if chance.random() < 0.1:
@@ -65,7 +65,12 @@ def made(chance: random.Random, kinds: tuple[str, ...] = KINDS) -> Made:
             oracle.uslp_frame(packet, None, rule=chance.randrange(8), fecf=fecf, is_control=chance.random() < 0.1)
             for packet in packets(chance)[:6]
         ]
-        return kind, options | {"frame_length": chance.choice((None, len(frames[0])))}, frames
+        options["frame_length"] = chance.choice((None, len(frames[0])))
+        if options["frame_length"] is None and chance.random() < 0.5:
+            truncated = ((12 << 28) | (300 << 12) | (4 << 5) | 1).to_bytes(4, "big") + b"\xe0" + oracle.packet(7, 0, b"abc")
+            options["truncated_length"] = len(truncated)
+            frames.insert(chance.randrange(len(frames)), truncated)
+        return kind, options, frames
     options["header_check"] = chance.random() < 0.3
     frames = oracle.aos_frames(
         packets(chance), length, fecf=fecf, ocf=ocf, count=chance.randrange(1 << 24), has_header_check=options["header_check"]
@@ -119,7 +124,7 @@ def damage(frames: list[bytes], chance: random.Random) -> bytes:
 
 
 def rows(outputs: list[Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {"frames": [], "packets": [], "rejects": [], "derived": []}
+    found: dict[str, list[Any]] = {"frames": [], "packets": [], "rejects": [], "samples": [], "derived": []}
     for output in outputs:
         for name, into in found.items():
             for batch in getattr(output, name):
