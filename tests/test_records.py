@@ -42,3 +42,10 @@ def test_a_batch_is_taken_once() -> None:
     pa.record_batch(batch)
     with pytest.raises(ValueError, match="taken before"):
         pa.record_batch(batch)
+
+
+def test_masks_are_for_64_columns_at_most() -> None:
+    fields = [(f"c{number}", "l", True) for number in range(65)]
+    assert len(Rows(fields[:64], has_masks=True)) == 0
+    with pytest.raises(ValueError, match="masks have 64 bits, not 65"):
+        Rows(fields, has_masks=True)
