@@ -70,12 +70,12 @@ cdef class Rows:
     def __cinit__(self, fields, bint clears_late=False, bint has_masks=False):
         cdef Column* column
         self.clears_late, self.has_masks = clears_late, has_masks
-        self.column_count = len(fields)
-        if has_masks and self.column_count > MASK_BITS:
-            raise ValueError(f"masks have {MASK_BITS} bits, not {self.column_count}")
-        self.columns = <Column*> calloc(self.column_count, sizeof(Column))
+        if has_masks and len(fields) > MASK_BITS:
+            raise ValueError(f"masks have {MASK_BITS} bits, not {len(fields)}")
+        self.columns = <Column*> calloc(len(fields), sizeof(Column))
         if self.columns == NULL:
             raise MemoryError
+        self.column_count = len(fields)          # not before: __dealloc__ looks into so many
         self.layout = Layout(fields)
         self.names = []
         for index, field in enumerate(fields):
