@@ -64,6 +64,12 @@ def end(process: subprocess.Popen[bytes], grace_s: float = 10) -> None:
             process.wait()
 
 
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """For what nobody needs any more."""
+    process.kill()
+    process.wait()
+
+
 def wait_for(what: str, condition: Callable[[], bool], deadline_s: float, log: Path | None = None) -> None:
     """Asks until the condition holds; fails with the end of the log when it does not in time."""
     until = time.monotonic() + deadline_s
@@ -100,7 +106,7 @@ def running_broker(folder: Path) -> Iterator[str]:
         assert process.poll() is None, (folder / "broker.log").read_text()[-3000:]
         yield f"127.0.0.1:{port}"
     finally:
-        end(process)
+        kill(process)
 
 
 @dataclass
@@ -144,9 +150,8 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
             wait_for("a broker of three", lambda port=port: listens(port), 120, folder / f"node-{index + 1}" / "broker.log")
         yield cluster
     finally:
-        for broker in cluster.brokers:
-            end(broker)
-
+        for broker in cluster.brokers:                      # in order, the last two would wait for a majority
+            kill(broker)
 
 
 @contextmanager

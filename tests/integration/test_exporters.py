@@ -69,6 +69,9 @@ def write_capture(path: Path, case: int, generator: random.Random) -> tuple[Coun
             frames.append((begin + generator.random() * SECONDS, b"\2" * 6 + b"\4" * 6 + b"\x08\0" + ip))
             packets[flow] += 1
             octets[flow] += len(ip)
+    # Behind them what nobody counts: pmacctd sends what has not filled a datagram of sFlow a minute after the last packet.
+    rest = ipv4(("192.0.2.1", "198.51.100.1", 1024, 443, UDP), bytes(100), 0)
+    frames += [(begin + SECONDS, b"\2" * 6 + b"\4" * 6 + b"\x08\0" + rest)] * 20
     with path.open("wb") as file:
         file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
         for at, frame in sorted(frames):
@@ -91,7 +94,7 @@ def softflowd(version: int) -> Export:
 
 
 def pmacctd(*settings: str) -> Export:
-    """Its NetFlow is sent when it ends, at the end of the file; its sFlow only as long as it runs, within a second."""
+    """Its NetFlow is sent when it ends, at the end of the file; its sFlow only as long as it runs."""
 
     def export(capture: Path, port: int, running: list[subprocess.Popen[bytes]]) -> None:
         file, log = capture.with_suffix(".conf"), capture.with_suffix(".log")
