@@ -30,7 +30,7 @@ DOORS = {
     "aiokafka": {"kafka", "partition", "worker", "store", "alert", "collectors", "shell"},
     "clickhouse_connect": {"clickhouse"},
     "chdb": {"gateway", "embedded"},
-    "pydantic": {"config", "config_links", "config_mistakes", "config_types", "cli"},
+    "pydantic": {"config", "config_links", "config_mistakes", "config_types", "cli", "gateway"},
 }
 
 
