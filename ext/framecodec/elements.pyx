@@ -5,7 +5,7 @@ Which element does what is a table (netflow_elements.py); an enterprise's own el
 each fills a column of flows, or becomes a sample. What an enterprise element nobody named holds is kept on request. Nothing
 here reads records.
 """
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 

@@ -162,7 +162,8 @@ cdef class NetflowDecoder(NetflowSets):
             <int64_t> be32(p + 8) * 1_000_000_000LL + <int64_t> (be32(p + 12) if be32(p + 12) < 1_000_000_000 else 0),
         )
         if self.count_sequence(
-            CODEC_NETFLOW5, self.message.domain, self.message.sequence, self.message.uptime_ms, count, METRIC_FLOWS_LOST, UNIT_FLOWS,
+            CODEC_NETFLOW5, self.message.domain, self.message.sequence, self.message.uptime_ms, count,
+            METRIC_FLOWS_LOST, UNIT_FLOWS,
         ) < 0:
             return -1
         if <int64_t> count > (left - V5_HEADER_BYTES) // V5_RECORD_BYTES:
@@ -172,7 +173,8 @@ cdef class NetflowDecoder(NetflowSets):
             )
             count = <uint32_t> ((left - V5_HEADER_BYTES) // V5_RECORD_BYTES)
             if self.reject(
-                TRUNCATED, at + V5_HEADER_BYTES + count * V5_RECORD_BYTES, left - V5_HEADER_BYTES - count * V5_RECORD_BYTES, detail,
+                TRUNCATED, at + V5_HEADER_BYTES + count * V5_RECORD_BYTES,
+                left - V5_HEADER_BYTES - count * V5_RECORD_BYTES, detail,
             ) < 0:
                 return -1
             left = 0                         # nothing behind it can be a message

@@ -1,19 +1,21 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """Records of NetFlow version 5: 48 octets, always the same layout.
 
-    octets   0     4     8         12    14     16      20    24    28   32       34       37    38       39  40     42     44       45
-             src   dst   next_hop  in_if out_if packets bytes first last src_port dst_port flags protocol tos src_as dst_as src_mask dst_mask
+    octets   0      4         8         12      14      16        20        24     28    32        34
+             src    dst       next_hop  in_if   out_if  packets   bytes     first  last  src_port  dst_port
+             37     38        39        40      42      44        45
+             flags  protocol  tos       src_as  dst_as  src_mask  dst_mask
 
 Source: Cisco, "NetFlow Export Datagram Format", table B-4 (from memory).
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from framecodec.columns cimport Column
-from framecodec.rack cimport be16, be32, be64
+from framecodec.rack cimport be16, be32, be64  # no-cython-lint: the C below calls what these stand for
 from framecodec.records cimport (
-    FLOW_BYTES, FLOW_DST_ADDR, FLOW_DST_AS, FLOW_DST_MASK, FLOW_DST_PORT, FLOW_ETHERTYPE, FLOW_IN_IF, FLOW_NEXT_HOP, FLOW_OUT_IF,
-    FLOW_PACKETS, FLOW_PROTOCOL, FLOW_SRC_ADDR, FLOW_SRC_AS, FLOW_SRC_MASK, FLOW_SRC_PORT, FLOW_TCP_FLAGS, FLOW_TIME_END,
-    FLOW_TIME_START, FLOW_TOS,
+    FLOW_BYTES, FLOW_DST_ADDR, FLOW_DST_AS, FLOW_DST_MASK, FLOW_DST_PORT, FLOW_ETHERTYPE, FLOW_IN_IF, FLOW_NEXT_HOP,
+    FLOW_OUT_IF, FLOW_PACKETS, FLOW_PROTOCOL, FLOW_SRC_ADDR, FLOW_SRC_AS, FLOW_SRC_MASK, FLOW_SRC_PORT, FLOW_TCP_FLAGS,
+    FLOW_TIME_END, FLOW_TIME_START, FLOW_TOS,
 )
 
 __all__: list[str] = []
@@ -116,6 +118,7 @@ cdef uint64_t read_v5_records(
     )
     v5_routing(
         p, count, <uint32_t*> columns[FLOW_SRC_AS].values + row, <uint32_t*> columns[FLOW_DST_AS].values + row,
-        columns[FLOW_SRC_MASK].values + row, columns[FLOW_DST_MASK].values + row, <uint16_t*> columns[FLOW_ETHERTYPE].values + row,
+        columns[FLOW_SRC_MASK].values + row, columns[FLOW_DST_MASK].values + row,
+        <uint16_t*> columns[FLOW_ETHERTYPE].values + row,
     )
     return WRITTEN

@@ -43,10 +43,10 @@ cdef void copy_reversed(Rows flows, int64_t row) noexcept nogil:
 # Columns that tell of one direction only.
 cdef inline bint is_of_direction(int column) noexcept nogil:
     return (
-        column == FLOW_BYTES or column == FLOW_PACKETS or column == FLOW_DROPPED or column == FLOW_TCP_FLAGS or column == FLOW_TOS
-        or column == FLOW_TTL or column == FLOW_NEXT_HOP or column == FLOW_BGP_NEXT_HOP or column == FLOW_NEXT_AS
-        or column == FLOW_FLOW_LABEL or column == FLOW_FRAGMENT_ID or column == FLOW_FRAGMENT_OFFSET or column == FLOW_DIRECTION
-        or column == FLOW_ICMP_TYPE or column == FLOW_ICMP_CODE
+        column == FLOW_BYTES or column == FLOW_PACKETS or column == FLOW_DROPPED or column == FLOW_TCP_FLAGS
+        or column == FLOW_TOS or column == FLOW_TTL or column == FLOW_NEXT_HOP or column == FLOW_BGP_NEXT_HOP
+        or column == FLOW_NEXT_AS or column == FLOW_FLOW_LABEL or column == FLOW_FRAGMENT_ID
+        or column == FLOW_FRAGMENT_OFFSET or column == FLOW_DIRECTION or column == FLOW_ICMP_TYPE or column == FLOW_ICMP_CODE
     )
 
 

@@ -13,7 +13,8 @@ cdef enum:
 
 # Unsigned numbers of `length` octets into a column of `width`; one too large for it leaves its cell null.
 cdef uint64_t read_numbers(
-    Column* column, uint64_t* masks, uint64_t bit, int64_t row, uint8_t width, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
+    Column* column, uint64_t* masks, uint64_t bit, int64_t row, uint8_t width,
+    const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
 ) noexcept nogil
 
 # IPv4 addresses into cells that nothing was written to.
@@ -21,7 +22,8 @@ cdef void read_ipv4_addresses(Column* column, int64_t row, const uint8_t* p, int
 
 # Addresses of 4 or 16 octets; one of all zeros gives way to what the cell has, and the other way round.
 cdef void read_addresses(
-    Column* column, uint64_t* masks, uint64_t bit, int64_t row, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
+    Column* column, uint64_t* masks, uint64_t bit, int64_t row,
+    const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
 ) noexcept nogil
 
 # Milliseconds since the exporter's start, which was `uptime_ms` before `export_ns`; both wrap at 2^32 ms, 49.7 days.

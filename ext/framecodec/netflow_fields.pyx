@@ -4,11 +4,11 @@
 Functions on one Column and `count` records that begin at `p`, `stride` octets apart. Whoever calls has checked that the
 octets and the rows are there; nothing here knows templates.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from framecodec.columns cimport Column
-from framecodec.rack cimport be16, be32, be64, write_ipv4
+from framecodec.rack cimport be32, be64, write_ipv4
 
 __all__: list[str] = []
 
@@ -38,7 +38,8 @@ cdef extern from *:
 
 
 cdef uint64_t read_numbers(
-    Column* column, uint64_t* masks, uint64_t bit, int64_t row, uint8_t width, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
+    Column* column, uint64_t* masks, uint64_t bit, int64_t row, uint8_t width,
+    const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
 ) noexcept nogil:
     cdef uint8_t* cells = column.values + row * width
     if length == width:
@@ -63,8 +64,8 @@ cdef uint64_t read_numbers(
 
 
 cdef void read_other_numbers(
-    Column* column, uint64_t* masks, uint64_t bit, int64_t row, uint8_t width, const uint8_t* p, int64_t stride, uint32_t length,
-    int64_t count,
+    Column* column, uint64_t* masks, uint64_t bit, int64_t row, uint8_t width,
+    const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
 ) noexcept nogil:
     cdef uint64_t limit = <uint64_t> 0xFFFFFFFFFFFFFFFFULL >> (64 - 8 * width)
     cdef int64_t index
@@ -95,7 +96,8 @@ cdef void read_ipv4_addresses(Column* column, int64_t row, const uint8_t* p, int
 
 
 cdef void read_addresses(
-    Column* column, uint64_t* masks, uint64_t bit, int64_t row, const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
+    Column* column, uint64_t* masks, uint64_t bit, int64_t row,
+    const uint8_t* p, int64_t stride, uint32_t length, int64_t count,
 ) noexcept nogil:
     cdef uint8_t* cell = column.values + 16 * row
     cdef int64_t index

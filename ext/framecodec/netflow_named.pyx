@@ -8,11 +8,11 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcpy, strlen
 
 from framecodec.elements cimport (
-    Elements, FORM_ADDRESS, FORM_BOOLEAN, FORM_FLOAT, FORM_MAC, FORM_OCTETS, FORM_SIGNED, FORM_STRING, FORM_UNSIGNED, Field, Named,
+    Elements, FORM_ADDRESS, FORM_BOOLEAN, FORM_MAC, FORM_OCTETS, FORM_SIGNED, FORM_STRING, FORM_UNSIGNED, Field, Named,
     OP_UNKNOWN, Op,
 )
 from framecodec.netflow_fields cimport number_of
-from framecodec.rack cimport GAUGE, NO_UNIT, RackDecoder, write_ipv4
+from framecodec.rack cimport GAUGE, RackDecoder, write_ipv4
 from framecodec.rack_text cimport utf8_prefix, write_address, write_mac
 
 __all__: list[str] = []

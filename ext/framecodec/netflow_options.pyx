@@ -78,8 +78,8 @@ cdef class NetflowOptions(NetflowRecords):
                     domain.system_init_ms = <int64_t> value
             elif op.operation == OPTION_COUNTER and self.length[op.field] <= 8:
                 if self.sample(
-                    self.entity(ENTITY_DOMAIN, self.message.domain, 0), self.metric_counters[op.number], <double> value, COUNTER,
-                    self.unit_counters[op.number],
+                    self.entity(ENTITY_DOMAIN, self.message.domain, 0), self.metric_counters[op.number], <double> value,
+                    COUNTER, self.unit_counters[op.number],
                 ) < 0:
                     return -1
         if interval:
@@ -90,7 +90,8 @@ cdef class NetflowOptions(NetflowRecords):
             if has_sampler or has_interface:
                 slot = self.rates.find(
                     domain.key[0], domain.key[1], domain.key[2],
-                    <uint64_t> SAMPLER_RATE << 56 | sampler if has_sampler else <uint64_t> INTERFACE_RATE << 56 | interface, &is_new,
+                    <uint64_t> SAMPLER_RATE << 56 | sampler if has_sampler else <uint64_t> INTERFACE_RATE << 56 | interface,
+                    &is_new,
                 )
                 if slot == NULL:
                     self.out_of_memory = True

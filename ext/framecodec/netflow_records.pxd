@@ -25,8 +25,9 @@ cdef class NetflowRecords(NetflowRows):
     cdef int read_records(self, Domain* domain, Template* template, const uint8_t* p, int64_t count) noexcept nogil
     # One record whose fields `locate` has found: a row, and a second one where it tells of both directions.
     cdef int read_record(self, Domain* domain, Template* template) noexcept nogil
-    # One operation on `count` records, `stride` octets apart, into rows from `row` on. `length` is the field's, never 0. Columns of
-    # `present` are there in all rows, their masks need not say so yet; gives the column that it adds to those, or 0.
+    # One operation on `count` records, `stride` octets apart, into rows from `row` on. `length` is the field's, never 0.
+    # Columns of `present` are there in all rows, their masks need not say so yet; gives the column that it adds to those,
+    # or 0.
     cdef uint64_t apply(
         self, const Domain* domain, const Op* op, const uint8_t* p, int64_t stride, uint32_t length, int64_t row, int64_t count,
         uint64_t present,

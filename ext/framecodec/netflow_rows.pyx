@@ -107,8 +107,8 @@ cdef class NetflowRows(RackDecoder):
 
 # What one flow adds to one interface; packets dropped count where they came in.
 cdef inline int contribute_side(
-    NetflowRows self, int64_t row, uint32_t interface, int32_t bytes_metric, int32_t packets_metric, bint is_input, double scale,
-    uint16_t quality,
+    NetflowRows self, int64_t row, uint32_t interface, int32_t bytes_metric, int32_t packets_metric, bint is_input,
+    double scale, uint16_t quality,
 ) noexcept nogil:
     cdef Column* columns = self.flows.columns
     cdef uint64_t present = self.flows.masks[row]

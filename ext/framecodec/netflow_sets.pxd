@@ -23,7 +23,8 @@ cdef class NetflowSets(NetflowOptions):
     # The fields of one template record at `at` into `fields`; the offset behind them, -1 where the set ends before.
     cdef int64_t read_fields(self, int64_t at, int64_t end, uint32_t field_count) noexcept nogil
     cdef int define(
-        self, Domain* domain, uint32_t number, uint32_t field_count, uint32_t scope_count, bint is_options, int64_t at, int64_t end,
+        self, Domain* domain, uint32_t number, uint32_t field_count, uint32_t scope_count, bint is_options,
+        int64_t at, int64_t end,
     ) noexcept nogil
     cdef void withdraw(self, Domain* domain, uint32_t number, bint is_options) noexcept nogil
     # Decodes a set that has waited, as if its datagram came now.

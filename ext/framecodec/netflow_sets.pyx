@@ -131,7 +131,8 @@ cdef class NetflowSets(NetflowOptions):
 
     # Takes the template in `fields`, which stood in [at, end), and decodes what has waited for it.
     cdef int define(
-        self, Domain* domain, uint32_t number, uint32_t field_count, uint32_t scope_count, bint is_options, int64_t at, int64_t end,
+        self, Domain* domain, uint32_t number, uint32_t field_count, uint32_t scope_count, bint is_options,
+        int64_t at, int64_t end,
     ) noexcept nogil:
         cdef int status
         cdef char detail[96]

@@ -73,7 +73,7 @@ cdef bytes dump_domains(Domains domains):
 
 cdef int64_t load_domains(Domains domains, const uint8_t* data, int64_t size) except -1:
     cdef int64_t at = 4
-    cdef uint32_t domain_count, index, number
+    cdef uint32_t domain_count
     cdef uint32_t head[4]
     cdef Saved saved
     cdef Domain* domain
@@ -83,7 +83,7 @@ cdef int64_t load_domains(Domains domains, const uint8_t* data, int64_t size) ex
     check(size >= 4)
     memcpy(&domain_count, data, 4)
     domains.clear()
-    for index in range(domain_count):
+    for _ in range(domain_count):
         check(size - at >= <int64_t> sizeof(Saved))
         memcpy(&saved, data + at, sizeof(Saved))
         at += sizeof(Saved)
@@ -96,7 +96,7 @@ cdef int64_t load_domains(Domains domains, const uint8_t* data, int64_t size) ex
         domain.system_init_ms = saved.system_init_ms
         domain.exporter_size = saved.exporter_size if saved.exporter_size <= EXPORTER_MAX else 0
         memcpy(domain.exporter, saved.exporter, EXPORTER_MAX)
-        for number in range(saved.template_count):
+        for _ in range(saved.template_count):
             check(size - at >= <int64_t> sizeof(head))
             memcpy(head, data + at, sizeof(head))
             at += sizeof(head)
@@ -108,7 +108,7 @@ cdef int64_t load_domains(Domains domains, const uint8_t* data, int64_t size) ex
             at += head[1] * sizeof(Field)
             domains.define(domain, head[0] & 0xFFFF, fields, head[1], head[2], head[3] != 0)
             free(fields)
-        for number in range(saved.held_count):
+        for _ in range(saved.held_count):
             check(size - at >= <int64_t> (sizeof(Message) + 8))
             memcpy(&message, data + at, sizeof(Message))
             memcpy(&held_size, data + at + sizeof(Message), 8)

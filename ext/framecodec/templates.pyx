@@ -261,6 +261,3 @@ cdef void free_template(Template* template) noexcept nogil:
     free(template.reverse)
     free(template.fields)
     free(template)
-
-
-# Packets inside a record go first, so that elements overrule them, and start times; then joint ICMP elements; rates, spaces and samplers
