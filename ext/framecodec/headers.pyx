@@ -131,7 +131,9 @@ cdef int64_t read_mpls(Rows flows, uint64_t* present, const uint8_t* data, int64
 
 
 # The columns written. `length` becomes that of the packet where it says so.
-cdef inline uint64_t read_ipv4(Column* columns, int64_t row, const uint8_t* data, int64_t size, uint32_t* length) noexcept nogil:
+cdef inline uint64_t read_ipv4(
+    Column* columns, int64_t row, const uint8_t* data, int64_t size, uint32_t* length
+) noexcept nogil:
     cdef uint64_t present
     cdef int64_t header_bytes
     cdef uint16_t fragment
@@ -158,7 +160,6 @@ cdef uint64_t read_ipv6(Column* columns, int64_t row, const uint8_t* data, int64
     cdef uint32_t first
     cdef uint8_t next_header
     cdef int64_t at = 40
-    cdef int extensions
     if size < 40 or data[0] >> 4 != 6:
         return 0
     first = be32(data)
@@ -171,7 +172,7 @@ cdef uint64_t read_ipv6(Column* columns, int64_t row, const uint8_t* data, int64
     # 0 in the length field of a jumbogram (RFC 2675): the caller then uses the frame's length.
     if be16(data + 4):
         length[0] = be16(data + 4) + 40
-    for extensions in range(EXTENSIONS_MAX):
+    for _ in range(EXTENSIONS_MAX):
         if next_header == 44:
             # Fragment header, RFC 8200 section 4.5.
             if size - at < 8:

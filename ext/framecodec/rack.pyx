@@ -244,7 +244,8 @@ cdef class RackDecoder:
     cdef int32_t entity(self, EntityClass kind, uint32_t index, uint32_t sub_index) noexcept nogil:
         cdef bint is_new
         cdef Slot* slot = look(
-            self.entity_ids, self.address_high, self.address_low, (<uint64_t> kind << 32) | index, <uint64_t> sub_index << 32, &is_new,
+            self.entity_ids, self.address_high, self.address_low,
+            (<uint64_t> kind << 32) | index, <uint64_t> sub_index << 32, &is_new,
         )
         cdef char text[160]
         cdef int64_t size

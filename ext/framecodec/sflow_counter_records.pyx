@@ -252,14 +252,14 @@ cdef class SflowCounters(SflowFlows):
         return 0
 
     cdef int read_adapters(self, const uint8_t* p, int64_t size) noexcept nogil:
-        cdef uint32_t count, addresses, adapter, address
+        cdef uint32_t count, addresses
         cdef int64_t at = 4
         cdef int32_t entity
         cdef char text[64]
         if size < 4:
             return 0
         count = be32(p)
-        for adapter in range(count):
+        for _ in range(count):
             if size - at < 8:
                 return self.reject(BAD_LENGTH, p - self.start - 8, 0, b"fewer adapters than the record says")
             addresses = be32(p + at + 4)
@@ -267,7 +267,7 @@ cdef class SflowCounters(SflowFlows):
             if entity < 0:
                 return -1
             at += 8
-            for address in range(addresses):
+            for _ in range(addresses):
                 if size - at < 8:
                     return self.reject(BAD_LENGTH, p - self.start - 8, 0, b"fewer addresses than the record says")
                 write_mac(p + at, text)

@@ -46,7 +46,9 @@ cdef class SflowFlows(SflowSamples):
         cdef int64_t row = self.flows.length
         if not open_flow(self.start, tag, at, end, reach, &sample):
             return self.reject(BAD_LENGTH, at - 8, end - at + 8, b"sample is shorter than its header")
-        if follow_source(self, &sample, DISCARDED_PACKET if tag == DISCARDED_PACKET else FLOW_SAMPLE) < 0 or self.rows_left <= 0:
+        if follow_source(
+            self, &sample, DISCARDED_PACKET if tag == DISCARDED_PACKET else FLOW_SAMPLE,
+        ) < 0 or self.rows_left <= 0:
             return -1
         if row == self.flows.capacity and self.flows.reserve(1) < 0:
             self.out_of_memory = True
@@ -66,7 +68,8 @@ cdef class SflowFlows(SflowSamples):
         while next_record(self.start, &sample, &records):
             if not read_flow_record(self, &sample, row, &present, records.tag, self.start + records.body, records.size):
                 put_detail(
-                    detail, sizeof(detail), b"record of type %llu: %llu octets do not hold what it says", records.tag, records.size,
+                    detail, sizeof(detail), b"record of type %llu: %llu octets do not hold what it says",
+                    records.tag, records.size,
                 )
                 if self.reject(BAD_LENGTH, records.body - 8, 0, detail) < 0:
                     return -1
@@ -252,14 +255,14 @@ cdef inline bint read_gateway(
     Column* columns, int64_t row, uint64_t* present, const uint8_t* p, int64_t size,
 ) noexcept nogil:
     cdef int64_t at = read_address(columns, row, present, FLOW_BGP_NEXT_HOP, p, size)
-    cdef uint32_t segments, segment, length, last = 0, first = 0
+    cdef uint32_t segments, length, last = 0, first = 0
     cdef bint has_path = False
     if at < 0 or size - at < 16:
         return False
     present[0] |= put32(columns, FLOW_SRC_AS, row, be32(p + at + 4))
     segments = be32(p + at + 12)
     at += 16
-    for segment in range(segments):
+    for _ in range(segments):
         if size - at < 8:
             return False
         length = be32(p + at + 4)
