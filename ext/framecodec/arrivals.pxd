@@ -20,10 +20,13 @@ cdef int add_arrival(Arrivals* arrivals, int64_t start, int64_t size, int64_t of
 # Those that end at `position` or before it are done with.
 cdef void drop_arrivals(Arrivals* arrivals, int64_t position) noexcept nogil
 # Remembers `size` bytes, which may lie in `kept`: 0 or -1 (memory).
-cdef int keep_bytes(uint8_t** kept, int64_t* kept_size, int64_t* kept_capacity, const uint8_t* data, int64_t size) noexcept nogil
+cdef int keep_bytes(
+    uint8_t** kept, int64_t* kept_size, int64_t* kept_capacity, const uint8_t* data, int64_t size,
+) noexcept nogil
 
 
-# The arrival that the byte at `position` is of; the last one if it is beyond all. There must be one. Look-ups mostly go forward.
+# The arrival that the byte at `position` is of; the last one if it is beyond all. There must be one.
+# Look-ups mostly go forward.
 cdef inline Arrival* arrival_of(Arrivals* arrivals, int64_t position) noexcept nogil:
     if arrivals.at >= arrivals.count or arrivals.items[arrivals.at].start > position:
         arrivals.at = 0

@@ -35,7 +35,9 @@ cdef void drop_arrivals(Arrivals* arrivals, int64_t position) noexcept nogil:
         arrivals.at = 0
 
 
-cdef int keep_bytes(uint8_t** kept, int64_t* kept_size, int64_t* kept_capacity, const uint8_t* data, int64_t size) noexcept nogil:
+cdef int keep_bytes(
+    uint8_t** kept, int64_t* kept_size, int64_t* kept_capacity, const uint8_t* data, int64_t size,
+) noexcept nogil:
     cdef void* moved
     if size > kept_capacity[0]:
         moved = malloc(2 * size)

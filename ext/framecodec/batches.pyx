@@ -39,7 +39,8 @@ cdef enum:
     # Two of those are allocated a byte at a time as well: the validity of received_ns.
     ROW_MEMORY_BYTES = 25
     FIRST_BYTES = 1024
-    # A batch gets room for one part in so many more than the last one had: the last frame makes full batches differ by its size.
+    # A batch gets room for one part in so many more than the last one had: the last frame makes full batches differ by its
+    # size.
     SPARE_SHARE = 16
     OFFSET_MAX = 0x7FFFFFFF
     # CCSDS 133.0-B-2 4.1.3: the primary header.

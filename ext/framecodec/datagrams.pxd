@@ -16,7 +16,7 @@ cdef class Receiver:
     cdef void* buffers              # struct Buffers of recvmmsg.pxd; owned
     cdef int arrived                # datagrams in `buffers` ...
     cdef int taken                  # ... and how many of them are in `batches`
-    cdef uint32_t kernel_drops_seen # the socket's own counter, modulo 2^32
+    cdef uint32_t kernel_drops_seen  # the socket's own counter, modulo 2^32
     cdef readonly uint64_t datagrams
     cdef readonly uint64_t bytes_received
     cdef readonly uint64_t refused

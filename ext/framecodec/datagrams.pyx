@@ -12,7 +12,6 @@ One recvmmsg call brings up to 64 datagrams with their kernel receive time (SO_T
 
 The socket stays its owner's, who sets the options (`streams/collectors/udp.py`). One thread at a time.
 """
-cimport cython
 from libc.errno cimport EAGAIN, EINTR, ENOMEM, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -81,10 +80,11 @@ cdef class Receiver:
         return self.senders.is_full
 
     def receive(self, int64_t wait_ns) -> bool:
-        """Receive for `wait_ns`, or half a millisecond more; True when a batch became full (or `has_too_many_sources`) before that: seal and go on.
+        """Receive for `wait_ns`, or half a millisecond more; True when a batch became full before that: seal and go on.
 
-        0 asks the kernel once. Below 0 it is not asked: only what an earlier call brought and a full batch left is taken.
-        Rows are dated by CLOCK_MONOTONIC, which is `time.monotonic_ns()`. Raises OSError when the socket fails.
+        The same where `has_too_many_sources`. 0 asks the kernel once. Below 0 it is not asked: only what an earlier call
+        brought and a full batch left is taken. Rows are dated by CLOCK_MONOTONIC, which is `time.monotonic_ns()`. Raises
+        OSError when the socket fails.
         """
         cdef int ended
         with nogil:

@@ -9,7 +9,7 @@ So a source keeps its order and its decoder state in one place, whoever sends: c
 Datagrams are not understood here beyond the few header fields that name a source.
 """
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
 from framecodec.frame_view cimport FrameView
 

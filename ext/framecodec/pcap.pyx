@@ -15,7 +15,7 @@ Frames are UDP payloads: `offset` is the place of the payload's first byte in th
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove, memset
 
 from framecodec.udp cimport PACKET_BAD_LINK, PACKET_NO_MEMORY, PACKET_OK, REASON_TRUNCATED, UdpReader, PacketStatus
@@ -347,7 +347,6 @@ cdef class CaptureReader:
 cdef int64_t capture_time_ns(uint64_t stamp, const Interface* interface) noexcept nogil:
     cdef uint64_t seconds, fraction, unit = 1
     cdef int power = interface.resolution & 0x7F
-    cdef int index
     if interface.resolution & 0x80:
         if power > 63:
             return -1
@@ -360,7 +359,7 @@ cdef int64_t capture_time_ns(uint64_t stamp, const Interface* interface) noexcep
     else:
         if power > 19:
             return -1
-        for index in range(power):
+        for _ in range(power):
             unit *= 10
         seconds = stamp // unit
         fraction = stamp % unit

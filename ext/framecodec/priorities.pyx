@@ -146,7 +146,7 @@ cdef void mark_options(
     uint8_t* is_options, const uint8_t* sender, uint32_t domain, const uint8_t* records, size_t size, bint is_v9,
 ) noexcept nogil:
     cdef size_t at = 0
-    cdef uint32_t template_id, fields, index
+    cdef uint32_t template_id, fields
     while at + 6 <= size:
         template_id = read_u16(records + at)
         if is_v9:                                       # RFC 3954 6.1: bytes of scopes, bytes of options
@@ -159,7 +159,7 @@ cdef void mark_options(
             continue
         is_options[place_of(sender, domain, template_id)] = 1
         at += 6
-        for index in range(fields):
+        for _ in range(fields):
             if at + 4 > size:
                 return
             at += 8 if records[at] & 0x80 else 4        # 3.2: an enterprise number follows

@@ -57,9 +57,9 @@ cdef extern from *:
     void fetch_sender_lines(const void* at) noexcept nogil
 
 
-# Every octet of the address counts in the highest bits, which are the place. (In the bits taken before, the last two did not:
-# all of 127.1.0.0/16 met in a few places, and a datagram of one of 10,000 senders took 4 us.) Secret factors, so that nobody can
-# choose addresses that meet; multiplied twice, because evenly spaced ones stay so when multiplied once.
+# Every octet of the address counts in the highest bits, which are the place. (In the bits taken before, the last two did
+# not: all of 127.1.0.0/16 met in a few places, and a datagram of one of 10,000 senders took 4 us.) Secret factors, so that
+# nobody can choose addresses that meet; multiplied twice, because evenly spaced ones stay so when multiplied once.
 cdef inline uint32_t slot_of(Senders known, const uint64_t* address) noexcept nogil:
     cdef uint64_t mixed = address[0] * known.secrets[0] + address[1] * known.secrets[1]
     return <uint32_t> (((mixed ^ (mixed >> 32)) * <uint64_t> 0x9E3779B97F4A7C15ULL) >> known.slot_shift)

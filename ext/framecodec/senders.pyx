@@ -107,10 +107,10 @@ cdef class Senders:
 
     cdef bint is_allowed(self, const uint8_t* address) noexcept nogil:
         cdef const uint8_t* network = self.first_network
-        cdef int index, whole, rest
+        cdef int whole, rest
         if self.network_count == 0:
             return True
-        for index in range(self.network_count):
+        for _ in range(self.network_count):
             whole, rest = network[ADDRESS_BYTES] >> 3, network[ADDRESS_BYTES] & 7
             if memcmp(network, address, whole) == 0 and (
                 rest == 0 or ((network[whole] ^ address[whole]) >> (8 - rest)) == 0

@@ -24,8 +24,8 @@ cdef class UdpReader:
     cdef Names addresses             # the same numbers, as 16 bytes
     cdef Fragments fragments
     cdef uint16_t port
-    cdef readonly uint64_t datagrams # that became frames
-    cdef readonly uint64_t passed    # packets of no interest
+    cdef readonly uint64_t datagrams  # that became frames
+    cdef readonly uint64_t passed     # packets of no interest
 
     # One packet: `offset` is where `at` lies in the file, time_ns < 0 is unknown.
     cdef PacketStatus take_packet(

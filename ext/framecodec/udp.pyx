@@ -8,7 +8,7 @@ What is not UDP, or not for the wanted port, is passed over and counted; what is
 a reject. Knows nothing of files, but is told where in one a packet lies.
 """
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset, strlen
 
 from framecodec.columns cimport Names, Rows
@@ -171,7 +171,6 @@ cdef class UdpReader:
         cdef size_t place = 40
         cdef size_t total
         cdef uint8_t following
-        cdef int count
         cdef uint32_t fragment
         cdef uint8_t key[FRAGMENT_KEY_BYTES]
         if size < 40:
@@ -183,7 +182,7 @@ cdef class UdpReader:
         memset(key, 0, FRAGMENT_KEY_BYTES)
         memcpy(key, at + 8, 32)
         following = at[6]
-        for count in range(EXTENSION_HEADERS_MAX):
+        for _ in range(EXTENSION_HEADERS_MAX):
             if following == IP_PROTOCOL_UDP:
                 if place > total:
                     return self.reject_packet(REASON_BAD_LENGTH, time_ns, key, offset, size, b"lengths in the IPv6 headers")
@@ -191,7 +190,9 @@ cdef class UdpReader:
                     return self.reject_packet(
                         REASON_TRUNCATED, time_ns, key, offset, size, b"the capture ends inside the IPv6 headers"
                     )
-                return self.take_udp(key, at + place, total - place, min(size, total) - place, offset + <int64_t> place, time_ns)
+                return self.take_udp(
+                    key, at + place, total - place, min(size, total) - place, offset + <int64_t> place, time_ns
+                )
             if following not in (0, 43, 44, 51, 60) or place + 8 > min(size, total):
                 break
             if following == 44:                                  # RFC 8200 4.5
@@ -265,7 +266,8 @@ cdef class UdpReader:
                 self.passed += 1
                 return PACKET_OK
             return self.reject_packet(
-                REASON_TRUNCATED if size < total else REASON_BAD_LENGTH, time_ns, sender, offset, size, b"no room for a UDP header"
+                REASON_TRUNCATED if size < total else REASON_BAD_LENGTH, time_ns, sender, offset, size,
+                b"no room for a UDP header"
             )
         if self.port and be16(at + 2) != self.port:
             self.passed += 1
