@@ -1,7 +1,8 @@
 # Counted blocks of memory. See blocks.pyx.
 from libc.stdint cimport int64_t
 
-# A block of at least `size` bytes with one user, which has what `data` held; `data`, a block of one user or NULL, is gone. NULL (memory).
+# A block of at least `size` bytes with one user, which has what `data` held; `data`, a block of one user or NULL, is gone.
+# NULL (memory).
 cdef void* resized(void* data, int64_t size) noexcept nogil
 # The same in place; 0 or -1.
 cdef int grow(void** data, int64_t size) noexcept nogil

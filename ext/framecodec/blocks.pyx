@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Blocks of memory that several columns may share, and that are used again.
 
-Buffers that `raw` and `values` share (most parameters are not calibrated) are not copied: before the data of every block stands a
-count of its users, and Arrow's release callbacks count it down, from whatever thread.
+Buffers that `raw` and `values` share (most parameters are not calibrated) are not copied: before the data of every block
+stands a count of its users, and Arrow's release callbacks count it down, from whatever thread.
 """
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc
@@ -11,10 +11,10 @@ cdef extern from *:
     """
     #include <stdlib.h>
     #include <string.h>
-    /* Before the data of each block: how many use it, and how much it holds (negative: malloc's, exactly that much). Large blocks come
-       in powers of two and are kept when nobody uses them any more, up to FRAMECODEC_IDLE_MAX bytes, because fresh pages cost more
-       than writing to them: 1.6 us for 4 KiB on the machine of benchmarks/bench_satellite.py, half of all the time. Any thread may
-       give blocks back, so the lists have a lock. */
+    /* Before the data of each block: how many use it, and how much it holds (negative: malloc's, exactly that much).
+       Large blocks come in powers of two and are kept when nobody uses them any more, up to FRAMECODEC_IDLE_MAX bytes,
+       because fresh pages cost more than writing to them: 1.6 us for 4 KiB on the machine of
+       benchmarks/bench_satellite.py, half of all the time. Any thread may give blocks back, so the lists have a lock. */
     typedef struct { int64_t users; int64_t capacity; } framecodec_block;
     #define FRAMECODEC_LARGE 32768
     #define FRAMECODEC_IDLE_MAX (INT64_C(64) << 20)
@@ -24,9 +24,15 @@ cdef extern from *:
     static char framecodec_lock;
     static void framecodec_acquire(void) { while (__atomic_test_and_set(&framecodec_lock, __ATOMIC_ACQUIRE)) {} }
     static void framecodec_release(void) { __atomic_clear(&framecodec_lock, __ATOMIC_RELEASE); }
-    static framecodec_block* framecodec_header(void* data) { return (framecodec_block*)((char*)data - sizeof(framecodec_block)); }
+    static framecodec_block* framecodec_header(void* data) {
+        return (framecodec_block*)((char*)data - sizeof(framecodec_block));
+    }
     static void framecodec_use(void* data) { __atomic_add_fetch(&framecodec_header(data)->users, 1, __ATOMIC_RELAXED); }
-    static int framecodec_class(int64_t size) { int order = 15; while (order < 63 && (INT64_C(1) << order) < size) order++; return order; }
+    static int framecodec_class(int64_t size) {
+        int order = 15;
+        while (order < 63 && (INT64_C(1) << order) < size) order++;
+        return order;
+    }
     static void framecodec_drop(void* data) {
         framecodec_block* block;
         int order;

@@ -21,7 +21,8 @@ cdef class Rows:
     cdef void release(self) noexcept nogil
     # Room for `count` more rows; 0, or -1 when out of memory. Call it before writing at index `length`.
     cdef int reserve(self, int64_t count) noexcept nogil
-    # Append the value of row `length` to a column of SHAPE_BYTES; 0 or -1. Rows must be written in order. Masks stay as they are.
+    # Append the value of row `length` to a column of SHAPE_BYTES; 0 or -1. Rows must be written in order.
+    # Masks stay as they are.
     cdef int put_bytes(self, int column, const uint8_t* data, size_t size) noexcept nogil
     # The same for SHAPE_LIST (count items) and SHAPE_MAP.
     cdef int put_list(self, int column, const void* items, size_t count) noexcept nogil

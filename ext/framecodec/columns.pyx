@@ -192,16 +192,22 @@ cdef class Rows:
 
     cdef int put_list(self, int index, const void* items, size_t count) noexcept nogil:
         cdef Column* column = &self.columns[index]
-        if append(&column.data, &column.data_used, &column.data_capacity, <const uint8_t*> items, count * column.item_bytes) < 0:
+        if append(
+            &column.data, &column.data_used, &column.data_capacity, <const uint8_t*> items, count * column.item_bytes,
+        ) < 0:
             return -1
         mark(self, index)
         return 0
 
     cdef int put_map(self, int index, const void* keys, const void* values, size_t count) noexcept nogil:
         cdef Column* column = &self.columns[index]
-        if append(&column.data, &column.data_used, &column.data_capacity, <const uint8_t*> keys, count * column.item_bytes) < 0:
+        if append(
+            &column.data, &column.data_used, &column.data_capacity, <const uint8_t*> keys, count * column.item_bytes,
+        ) < 0:
             return -1
-        if append(&column.data2, &column.data2_used, &column.data2_capacity, <const uint8_t*> values, count * column.item2_bytes) < 0:
+        if append(
+            &column.data2, &column.data2_used, &column.data2_capacity, <const uint8_t*> values, count * column.item2_bytes,
+        ) < 0:
             return -1
         mark(self, index)
         return 0
@@ -221,8 +227,8 @@ cdef class Rows:
         batch.length, batch.layout = self.length, self.layout
         try:
             export_rows(
-                self.columns, self.column_count, self.length, self.masks if self.has_masks else NULL, self.clears_late, self.names,
-                &batch.array,
+                self.columns, self.column_count, self.length, self.masks if self.has_masks else NULL, self.clears_late,
+                self.names, &batch.array,
             )
         except MemoryError:
             self.release()

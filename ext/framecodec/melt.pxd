@@ -32,17 +32,18 @@ cdef class Melter:
 
     # Appends the samples of one packet; 0 or -1.
     cdef int melt(
-        self, Rows rows, int32_t container, int64_t row, int64_t time_ns, int64_t received_ns, int32_t entity, int32_t source, uint16_t quality,
+        self, Rows rows, int32_t container, int64_t row, int64_t time_ns, int64_t received_ns,
+        int32_t entity, int32_t source, uint16_t quality,
     ) noexcept nogil
     cdef void write(
         self, Rows rows, const ColumnC* column, int metric, bint has_value, double value, int32_t text, int64_t time_ns,
         int64_t received_ns, int32_t entity, int32_t source, uint16_t quality,
     ) noexcept nogil
     cdef int put(
-        self, Rows rows, Tree tree, const ColumnC* column, int64_t item, int64_t time_ns, int64_t received_ns, int32_t entity, int32_t source,
-        uint16_t quality,
+        self, Rows rows, Tree tree, const ColumnC* column, int64_t item, int64_t time_ns, int64_t received_ns,
+        int32_t entity, int32_t source, uint16_t quality,
     ) noexcept nogil
     cdef int melt_column(
-        self, Rows rows, Tree tree, const ColumnC* column, int64_t row, int64_t time_ns, int64_t received_ns, int32_t entity, int32_t source,
-        uint16_t quality,
+        self, Rows rows, Tree tree, const ColumnC* column, int64_t row, int64_t time_ns, int64_t received_ns,
+        int32_t entity, int32_t source, uint16_t quality,
     ) noexcept nogil

@@ -6,15 +6,15 @@ own. The value is the calibrated one; an enumeration's is its raw value, with th
 Binary parameters are left out: a window of bytes means nothing. With `raw`, a parameter that has a calibrator gives a second
 sample, `<metric>/raw` without a unit: what was sent, also where it lies outside of the calibration.
 """
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from framecodec.columns cimport Column, Names, Rows
 from framecodec.layouts cimport MAKE_LABEL, MAKE_TEXT, MAKE_TIME
 from framecodec.plan cimport Plan
 from framecodec.records cimport (
-    SAMPLE_ENTITY, SAMPLE_KIND, SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TEXT, SAMPLE_TIME, SAMPLE_UNIT,
-    SAMPLE_VALUE,
+    SAMPLE_ENTITY, SAMPLE_KIND, SAMPLE_METRIC, SAMPLE_QUALITY, SAMPLE_RECEIVED, SAMPLE_SOURCE, SAMPLE_TEXT, SAMPLE_TIME,
+    SAMPLE_UNIT, SAMPLE_VALUE,
 )
 from framecodec.trees cimport Cells, Domain, Tree
 
@@ -107,7 +107,8 @@ cdef class Melter:
         return self.texts.count > self.texts_base + TEXTS_MAX
 
     cdef int melt(
-        self, Rows rows, int32_t container, int64_t row, int64_t time_ns, int64_t received_ns, int32_t entity, int32_t source, uint16_t quality,
+        self, Rows rows, int32_t container, int64_t row, int64_t time_ns, int64_t received_ns,
+        int32_t entity, int32_t source, uint16_t quality,
     ) noexcept nogil:
         cdef int number
         # One look for all scalars; lists ask for more below.
@@ -116,15 +117,18 @@ cdef class Melter:
         for number in range(self.starts[container], self.starts[container + 1]):
             if self.columns[number].raw_kind == RAW_SKIPPED:
                 continue
-            if self.melt_column(rows, <Tree> self.plan.layouts[container].tree, &self.columns[number], row, time_ns, received_ns, entity, source, quality) < 0:
+            if self.melt_column(
+                rows, <Tree> self.plan.layouts[container].tree, &self.columns[number], row, time_ns, received_ns,
+                entity, source, quality,
+            ) < 0:
                 return -1
             if self.columns[number].depth and rows.reserve(self.rows_each * (self.starts[container + 1] - number)) < 0:
                 return -1
         return 0
 
     cdef int melt_column(
-        self, Rows rows, Tree tree, const ColumnC* column, int64_t row, int64_t time_ns, int64_t received_ns, int32_t entity, int32_t source,
-        uint16_t quality,
+        self, Rows rows, Tree tree, const ColumnC* column, int64_t row, int64_t time_ns, int64_t received_ns,
+        int32_t entity, int32_t source, uint16_t quality,
     ) noexcept nogil:
         cdef int64_t first = row, end = row + 1, item
         cdef int level
@@ -145,8 +149,8 @@ cdef class Melter:
         return 0
 
     cdef int put(
-        self, Rows rows, Tree tree, const ColumnC* column, int64_t item, int64_t time_ns, int64_t received_ns, int32_t entity, int32_t source,
-        uint16_t quality,
+        self, Rows rows, Tree tree, const ColumnC* column, int64_t item, int64_t time_ns, int64_t received_ns,
+        int32_t entity, int32_t source, uint16_t quality,
     ) noexcept nogil:
         cdef Cells* cells = &tree.cells[column.cell]
         cdef int32_t text = -1
@@ -159,7 +163,9 @@ cdef class Melter:
             if has_value:
                 value = raw_number(cells, column.raw_kind, item)
         elif column.making == MAKE_TEXT:
-            text = self.texts.intern(cells.value_data + cells.value_ends[item], cells.value_ends[item + 1] - cells.value_ends[item])
+            text = self.texts.intern(
+                cells.value_data + cells.value_ends[item], cells.value_ends[item + 1] - cells.value_ends[item],
+            )
             has_value = False
             if text < 0:
                 return -1

@@ -79,7 +79,10 @@ cdef export_column(
     if column.shape == SHAPE_NAME:
         child.dictionary = new_array(block, 0, 3, 0)
         # Cells that nobody will clear may stay with the column only where the next rows overwrite them all.
-        is_one = clears_late and not column.nullable and length * 4 <= ZEROS_BYTES and is_constant(<int32_t*> column.values, length)
+        is_one = (
+            clears_late and not column.nullable and length * 4 <= ZEROS_BYTES
+            and is_constant(<int32_t*> column.values, length)
+        )
         export_dictionary(column, 1 if is_one else length if null_count < length else 0, marks, <Names> names, child.dictionary)
         if is_one:
             child.buffers[1] = ZEROS

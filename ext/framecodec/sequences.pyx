@@ -95,7 +95,8 @@ cdef class Sequences:
     cdef void reset_totals(self) noexcept nogil:
         cdef int index, apid
         for index in range(self.channel_count):
-            self.channels[index].packets = self.channels[index].bytes = self.channels[index].gaps = self.channels[index].lost = 0
+            self.channels[index].packets = self.channels[index].bytes = 0
+            self.channels[index].gaps = self.channels[index].lost = 0
             for apid in range(APIDS):
                 self.channels[index].sequences[apid].packets = 0
 
@@ -109,8 +110,12 @@ cdef class Sequences:
             if channel.packets:
                 found.append({
                     "scid": None if channel.scid < 0 else channel.scid, "vcid": None if channel.vcid < 0 else channel.vcid,
-                    "packets": channel.packets, "packet_bytes": channel.bytes, "sequence_gaps": channel.gaps, "packets_lost": channel.lost,
-                    "apids": {apid: channel.sequences[apid].packets for apid in range(APIDS) if channel.sequences[apid].packets},
+                    "packets": channel.packets, "packet_bytes": channel.bytes,
+                    "sequence_gaps": channel.gaps, "packets_lost": channel.lost,
+                    "apids": {
+                        apid: channel.sequences[apid].packets
+                        for apid in range(APIDS) if channel.sequences[apid].packets
+                    },
                 })
         return found
 
@@ -123,7 +128,10 @@ cdef class Sequences:
             channel = &self.channels[index]
             channels.append([
                 channel.scid, channel.vcid,
-                {apid: [channel.sequences[apid].last, channel.sequences[apid].seen] for apid in range(APIDS) if channel.sequences[apid].last >= 0},
+                {
+                    apid: [channel.sequences[apid].last, channel.sequences[apid].seen]
+                    for apid in range(APIDS) if channel.sequences[apid].last >= 0
+                },
             ])
         return channels
 
