@@ -5,9 +5,9 @@
                            identity=("partition", "offset", "position"), order=RowOrder(...))
     block = encoder.encode(batch, [(0, 3, 1234, 0)])      # row 0 and all after it are record 1234 of partition 3
 
-A block is what `INSERT INTO t FORMAT Native` takes: number of columns, number of rows, then for each column its name, its type and
-its values, column by column (https://clickhouse.com/docs/interfaces/formats/Native; revision 0, thus without block
-info; the layout of LowCardinality from memory of SerializationLowCardinality.cpp, held to the engine by
+A block is what `INSERT INTO t FORMAT Native` takes: number of columns, number of rows, then for each column its name, its
+type and its values, column by column (https://clickhouse.com/docs/interfaces/formats/Native; revision 0, thus without
+block info; the layout of LowCardinality from memory of SerializationLowCardinality.cpp, held to the engine by
 tests/test_native.py). Blocks may be put one after another.
 
 The size is counted first, so that the block is written once into the bytes object that leaves. Every byte is copied half a
@@ -27,7 +27,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-# ClickHouse type: the Arrow format it is written from, and its bytes (https://arrow.apache.org/docs/format/CDataInterface.html).
+# ClickHouse type: the Arrow format it is written from, and its bytes
+# (https://arrow.apache.org/docs/format/CDataInterface.html).
 FIXED = {
     "Int8": ("c", 1), "UInt8": ("C", 1), "Int16": ("s", 2), "UInt16": ("S", 2), "Int32": ("i", 4), "UInt32": ("I", 4),
     "Int64": ("l", 8), "UInt64": ("L", 8), "Float32": ("f", 4), "Float64": ("g", 8), "IPv6": ("w:16", 16),
@@ -39,8 +40,8 @@ cdef class BlockEncoder:
     """Encodes batches whose columns are exactly `columns`: (name, ClickHouse type) in the order of the batch.
 
     Types: the fixed ones of FIXED, DateTime('UTC') (from seconds), FixedString(N) (from binary(N)), IPv6 (from
-    binary(16)), String (from utf8 or binary), LowCardinality(String) (from dictionary<int32, utf8>), each also Nullable; Array(T) and
-    Map(K, V) of fixed types and String. ValueError for another type.
+    binary(16)), String (from utf8 or binary), LowCardinality(String) (from dictionary<int32, utf8>), each also Nullable;
+    Array(T) and Map(K, V) of fixed types and String. ValueError for another type.
 
     `identity` names three more columns: partition and offset of the Kafka record that a row came in, sent as dictionaries,
     and UInt32 position, the row's number in it. `order`: a framecodec.order.RowOrder that says in which order rows are sent.
@@ -66,7 +67,9 @@ cdef class BlockEncoder:
         for index, (name, type_name) in enumerate(columns):
             self.names.append(name)
             self.formats.append(parse_type(type_name, &self.columns[index]))
-            plain_type = type_name.removeprefix("Nullable(").removesuffix(")") if type_name.startswith("Nullable(") else type_name
+            plain_type = (
+                type_name.removeprefix("Nullable(").removesuffix(")") if type_name.startswith("Nullable(") else type_name
+            )
             head, plain_head = head_of(name, type_name), head_of(name, plain_type)
             self.heads += [head, plain_head]
             self.columns[index].head = <const uint8_t*> PyBytes_AS_STRING(head)
@@ -100,7 +103,7 @@ cdef class BlockEncoder:
         self.check(schema)
         if rows == 0:
             return b""
-        size = self.measure(array, &present)
+        size = self.block_bytes(array, &present)
         if self.identity_heads:
             present += len(self.identity_heads)
             size += sum(len(head) for head in self.identity_heads) + 2 * constants_bytes(rows, len(runs)) + rows * 4
@@ -125,7 +128,7 @@ cdef class BlockEncoder:
         return block
 
     # Fills `sources`; returns the bytes of heads and values, and how many columns have any.
-    cdef size_t measure(self, const ArrowArray* array, int* present) except? 0:
+    cdef size_t block_bytes(self, const ArrowArray* array, int* present) except? 0:
         cdef bint has_identity = len(self.identity_heads) > 0
         cdef size_t size = 0, needed
         cdef int index = 0, failed = -1
@@ -152,7 +155,9 @@ cdef class BlockEncoder:
         cdef int index
         if schema.format != b"+s":
             raise TypeError(f"expected a record batch, got Arrow format '{schema.format.decode()}'")
-        found = [(schema.children[index].name.decode(), format_of(schema.children[index])) for index in range(schema.n_children)]
+        found = [
+            (schema.children[index].name.decode(), format_of(schema.children[index])) for index in range(schema.n_children)
+        ]
         expected = list(zip(self.names, self.formats, strict=True))
         if [name for name, _ in found] != self.names:
             raise TypeError(f"expected the columns {', '.join(self.names)}, got {', '.join(name for name, _ in found)}")

@@ -68,7 +68,8 @@ cdef uint8_t* write(
 # each row's run, as the rows come; unused where there is one run only.
 cdef size_t constants_bytes(int64_t rows, int64_t run_count) noexcept nogil
 cdef uint8_t* write_constants(
-    const Run* runs, int64_t run_count, bint of_offsets, int64_t rows, const uint32_t* order, const uint32_t* run_of, uint8_t* place
+    const Run* runs, int64_t run_count, bint of_offsets, int64_t rows,
+    const uint32_t* order, const uint32_t* run_of, uint8_t* place
 ) noexcept nogil
 cdef uint8_t* write_positions(
     const Run* runs, int64_t run_count, int64_t rows, const uint32_t* order, const uint32_t* run_of, uint8_t* place

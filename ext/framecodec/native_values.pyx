@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The values of one column in a Native block, from the buffers of an Arrow array.
 
-For framecodec.native only: `resolve` a column of a batch, `measure` it, `write` it. Heads (name and type) and the number of rows are
-the encoder's. Layouts: see native.pyx.
+For framecodec.native only: `resolve` a column of a batch, `measure` it, `write` it. Heads (name and type) and the number of
+rows are the encoder's. Layouts: see native.pyx.
 """
 from libc.stdint cimport uint16_t
 from libc.string cimport memcmp, memset
@@ -60,7 +60,9 @@ cdef Status measure(const Column* column, const Source* source, int64_t rows, si
             status = measure_leaf(&column.first, entries, entries.offset + ends[0], items, &more)
             size[0] += more
         else:
-            status = measure_leaf(&column.first, entries.children[0], entries.offset + entries.children[0].offset + ends[0], items, &more)
+            status = measure_leaf(
+                &column.first, entries.children[0], entries.offset + entries.children[0].offset + ends[0], items, &more
+            )
             size[0] += more
             if status == OK:
                 status = measure_leaf(
@@ -160,13 +162,18 @@ cdef uint8_t* write_lists(
         place = put_uint64(place, end)
     if column.form == FORM_LIST:
         return write_items(&column.first, entries, entries.offset, ends, rows, order, place)
-    place = write_items(&column.first, entries.children[0], entries.offset + entries.children[0].offset, ends, rows, order, place)
-    return write_items(&column.second, entries.children[1], entries.offset + entries.children[1].offset, ends, rows, order, place)
+    place = write_items(
+        &column.first, entries.children[0], entries.offset + entries.children[0].offset, ends, rows, order, place
+    )
+    return write_items(
+        &column.second, entries.children[1], entries.offset + entries.children[1].offset, ends, rows, order, place
+    )
 
 
 # The items of lists, or the keys or the values of maps; `first` is the item that ends count from.
 cdef uint8_t* write_items(
-    const Leaf* leaf, const ArrowArray* array, int64_t first, const int32_t* ends, int64_t rows, const uint32_t* order, uint8_t* place
+    const Leaf* leaf, const ArrowArray* array, int64_t first, const int32_t* ends, int64_t rows,
+    const uint32_t* order, uint8_t* place
 ) noexcept nogil:
     cdef int64_t row, at
     if order == NULL:
@@ -279,7 +286,8 @@ cdef size_t constants_bytes(int64_t rows, int64_t run_count) noexcept nogil:
 
 # LowCardinality(UInt64): a key for each run, and of each row the number of its run.
 cdef uint8_t* write_constants(
-    const Run* runs, int64_t run_count, bint of_offsets, int64_t rows, const uint32_t* order, const uint32_t* run_of, uint8_t* place
+    const Run* runs, int64_t run_count, bint of_offsets, int64_t rows,
+    const uint32_t* order, const uint32_t* run_of, uint8_t* place
 ) noexcept nogil:
     cdef int width = index_bytes(run_count)
     cdef int64_t run, row

@@ -5,8 +5,8 @@
     numbers = order.find(batch)              # uint32 row numbers as bytes, or None where the rows are in order already
 
 A table sorts every block that it is given, by comparing strings; a block in the order of its key is taken as it is. We
-know names as numbers, so a stable radix sort of numbers does it at a fifth of the cost (benchmarks/bench_store.py). An order that is
-not quite the table's costs time and nothing else: the table looks before it believes.
+know names as numbers, so a stable radix sort of numbers does it at a fifth of the cost (benchmarks/bench_store.py). An
+order that is not quite the table's costs time and nothing else: the table looks before it believes.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -37,8 +37,9 @@ cdef struct Word:
 cdef class RowOrder:
     """Finds the order of batches with these `columns` by `keys`, the leading one first.
 
-    A key is (columns, unit): with the unit None, one column of dictionary<int32, utf8> without nulls, in the order of its bytes;
-    otherwise columns of int64 or timestamps, of which the first that is not null counts (0 where all are), as multiples of `unit`.
+    A key is (columns, unit): with the unit None, one column of dictionary<int32, utf8> without nulls, in the order of its
+    bytes; otherwise columns of int64 or timestamps, of which the first that is not null counts (0 where all are), as
+    multiples of `unit`.
     """
 
     cdef Key keys[KEYS_MAX]

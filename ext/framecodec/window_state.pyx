@@ -200,14 +200,14 @@ cdef int read_group(
     ):
         return BLOB_IS_BROKEN
     group.last_seen_ns = now_ns
-    for number in range(series_count):
+    for _ in range(series_count):
         series = get_series(groups, at, group, ids, id_count)
         if series < 0:
             return <int> series
         if not get(at, &group.series[series].previous, sizeof(Point)):
             return BLOB_IS_BROKEN
         group.series[series].has_previous = True
-    for number in range(cell_count):
+    for _ in range(cell_count):
         if not get(at, &bucket_ns, 8):
             return BLOB_IS_BROKEN
         series = get_series(groups, at, group, ids, id_count)

@@ -80,7 +80,10 @@ cdef class Windower:
         """Watermark by group, int64 ns."""
         cdef uint32_t number
         cdef Groups groups = self.groups
-        return {groups.names.name(groups.items[number].name): groups.items[number].watermark_ns for number in range(groups.count)}
+        return {
+            groups.names.name(groups.items[number].name): groups.items[number].watermark_ns
+            for number in range(groups.count)
+        }
 
     def min_watermark_ns(self) -> int | None:
         """The lowest watermark of the groups that have a window open; None where nothing is open.
