@@ -91,7 +91,11 @@ cdef class ChannelModes:
     # All of these give 0 or -1 (memory).
     cdef int judge(self, PacketStream* stream, int points, const Frame* frame) noexcept nogil
     cdef int settle(self, PacketStream* stream, Mode mode) noexcept nogil
-    cdef int refuse(self, PacketStream* stream, int64_t offset, int64_t received_ns, int32_t source, const char* why) noexcept nogil
-    cdef int tell_partial(self, PacketStream* stream, int64_t offset, int64_t received_ns, int32_t source, const char* detail) noexcept nogil
+    cdef int refuse(
+        self, PacketStream* stream, int64_t offset, int64_t received_ns, int32_t source, const char* why,
+    ) noexcept nogil
+    cdef int tell_partial(
+        self, PacketStream* stream, int64_t offset, int64_t received_ns, int32_t source, const char* detail,
+    ) noexcept nogil
     cdef int add_remark(self, const Remark* remark) noexcept nogil
     cdef Held* hold(self, PacketStream* stream) noexcept nogil

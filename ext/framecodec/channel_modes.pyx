@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """What each virtual channel carries: packets, or something else; and the packets that wait until that is clear.
 
-Not every channel carries packets, and nothing in a frame says so for sure. A channel is believed as soon as one packet ends where
-the pointer of the next frame says; until then its packets are held. Two contradictions more than agreements, and it gets one
-`not_packets` and no further look. The same at the end of the input for a channel of which no packet header was ever seen.
+Not every channel carries packets, and nothing in a frame says so for sure. A channel is believed as soon as one packet ends
+where the pointer of the next frame says; until then its packets are held. Two contradictions more than agreements, and it gets
+one `not_packets` and no further look. The same at the end of the input for a channel of which no packet header was ever seen.
 Where the operator says what a channel is, nothing is judged.
 
 The evidence comes from framecodec.channels, which follows the packets themselves.
@@ -160,10 +160,14 @@ cdef class ChannelModes:
         if stream.mode == MODE_UNKNOWN and stream.score >= SCORE_PACKETS:
             return self.settle(stream, MODE_PACKETS)
         if stream.score <= SCORE_NOT_PACKETS:
-            return self.refuse(stream, frame.offset, frame.received_ns, frame.source, "what begins at the first header pointers is none")
+            return self.refuse(
+                stream, frame.offset, frame.received_ns, frame.source, "what begins at the first header pointers is none",
+            )
         return 0
 
-    cdef int refuse(self, PacketStream* stream, int64_t offset, int64_t received_ns, int32_t source, const char* why) noexcept nogil:
+    cdef int refuse(
+        self, PacketStream* stream, int64_t offset, int64_t received_ns, int32_t source, const char* why,
+    ) noexcept nogil:
         cdef Remark remark
         if stream.mode == MODE_NOT_PACKETS:
             return 0
@@ -198,13 +202,17 @@ cdef class ChannelModes:
         stream.held_count = stream.held_used = 0
         return 0
 
-    cdef int tell_partial(self, PacketStream* stream, int64_t offset, int64_t received_ns, int32_t source, const char* detail) noexcept nogil:
+    cdef int tell_partial(
+        self, PacketStream* stream, int64_t offset, int64_t received_ns, int32_t source, const char* detail,
+    ) noexcept nogil:
         cdef Held* held
         cdef Remark remark
         if stream.mode == MODE_NOT_PACKETS or stream.mode == MODE_BYTES:
             return 0
         remark.reason, remark.offset, remark.received_ns, remark.source = REMARK_PARTIAL, offset, received_ns, source
-        snprintf(remark.detail, sizeof(remark.detail), "spacecraft %d, virtual channel %d: %s", stream.scid, stream.vcid, detail)
+        snprintf(
+            remark.detail, sizeof(remark.detail), "spacecraft %d, virtual channel %d: %s", stream.scid, stream.vcid, detail,
+        )
         if stream.mode == MODE_PACKETS:
             return self.add_remark(&remark)
         held = self.hold(stream)

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """Packets out of the frames of virtual channels: reassembly by the first header pointer.
 
-A packet may fill a part of a frame or go on over many. It is followed by its own length; the pointer in each frame says where the
-next one begins, and the two must agree. Where they do not, or frames are missing, the packet at hand is given up, with one
+A packet may fill a part of a frame or go on over many. It is followed by its own length; the pointer in each frame says where
+the next one begins, and the two must agree. Where they do not, or frames are missing, the packet at hand is given up, with one
 `partial_packet`, and reading goes on at the next pointer. Encapsulation packets (133.1-B) are passed over by their length.
 
 What a channel carries is judged by that (framecodec.channel_modes): until it is clear, packets are held.
@@ -15,7 +15,8 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 from framecodec.channel_modes cimport (
-    MODE_BYTES, MODE_NOT_PACKETS, MODE_PACKETS, MODE_UNKNOWN, PACKET_BYTES_MAX, REMARK_PARTIAL, ChannelModes, Held, Mode, PacketStream, Remark,
+    MODE_BYTES, MODE_NOT_PACKETS, MODE_PACKETS, MODE_UNKNOWN, PACKET_BYTES_MAX, REMARK_PARTIAL, ChannelModes, Held, Mode,
+    PacketStream, Remark,
 )
 from framecodec.columns cimport Names
 from framecodec.encapsulation cimport encapsulation_size
@@ -78,7 +79,10 @@ cdef class Reassembler(ChannelModes):
                 # All of the packet that came, these bytes too, is given up.
                 if at < size and first != 0:
                     stream.lost_bytes += (size if first == STARTS_NONE else first if first > at else at) - at
-                if self.abandon(stream, "its length and the first header pointer disagree") < 0 or self.judge(stream, -1, frame) < 0:
+                if (
+                    self.abandon(stream, "its length and the first header pointer disagree") < 0
+                    or self.judge(stream, -1, frame) < 0
+                ):
                     return -1
                 if stream.mode == MODE_NOT_PACKETS:
                     stream.other_bytes += 0 if first == STARTS_NONE else size - (first if first > at else at)
@@ -109,7 +113,9 @@ cdef class Reassembler(ChannelModes):
                     return -1
             if first == STARTS_NONE:
                 if stream.mode == MODE_UNKNOWN and stream.without_header > PACKET_BYTES_MAX:
-                    return self.refuse(stream, frame.offset, frame.received_ns, frame.source, "no packet begins in 65,542 bytes")
+                    return self.refuse(
+                        stream, frame.offset, frame.received_ns, frame.source, "no packet begins in 65,542 bytes",
+                    )
                 return 0
         stream.is_in_step, stream.is_headless = True, False
         if self.read_packets(stream, zone, size, first, frame) < 0:
@@ -119,7 +125,9 @@ cdef class Reassembler(ChannelModes):
         return 0
 
     # From a place where a header must be to the end of the zone.
-    cdef int read_packets(self, PacketStream* stream, const uint8_t* zone, int64_t size, int64_t at, const Frame* frame) noexcept nogil:
+    cdef int read_packets(
+        self, PacketStream* stream, const uint8_t* zone, int64_t size, int64_t at, const Frame* frame,
+    ) noexcept nogil:
         cdef int64_t total
         cdef char detail[96]
         while at < size:
@@ -143,7 +151,9 @@ cdef class Reassembler(ChannelModes):
         return 0
 
     # The first `size` bytes of a packet of `total` bytes (0: not known yet).
-    cdef int begin(self, PacketStream* stream, const uint8_t* data, int64_t size, int64_t total, const Frame* frame) noexcept nogil:
+    cdef int begin(
+        self, PacketStream* stream, const uint8_t* data, int64_t size, int64_t total, const Frame* frame,
+    ) noexcept nogil:
         stream.total, stream.used = total, 0
         stream.pending_offset, stream.pending_received_ns, stream.pending_source = frame.offset, frame.received_ns, frame.source
         return self.append(stream, data, size)
@@ -204,7 +214,9 @@ cdef class Reassembler(ChannelModes):
                 if self.settle(stream, MODE_PACKETS) < 0:
                     return -1
             elif stream.data_bytes > stream.other_bytes:
-                if self.refuse(stream, stream.first_offset, -1, stream.first_source, "no packet begins in what there is of it") < 0:
+                if self.refuse(
+                    stream, stream.first_offset, -1, stream.first_source, "no packet begins in what there is of it",
+                ) < 0:
                     return -1
         return 0
 
@@ -221,7 +233,10 @@ cdef class Reassembler(ChannelModes):
             for number in range(stream.held_count):
                 held = &stream.held[number]
                 if held.size < 0:
-                    waiting.append([held.remark.offset, held.remark.received_ns, sources.name(held.remark.source), "", held.remark.detail.decode()])
+                    waiting.append([
+                        held.remark.offset, held.remark.received_ns, sources.name(held.remark.source), "",
+                        held.remark.detail.decode(),
+                    ])
                 else:
                     data = (<char*> stream.held_bytes)[held.start:held.start + held.size]
                     waiting.append([held.offset, held.received_ns, sources.name(held.source), data.hex(), ""])
@@ -231,9 +246,15 @@ cdef class Reassembler(ChannelModes):
                 "step": [bool(stream.is_in_step), bool(stream.is_headless), bool(stream.has_seen_header)],
                 "pending": (<bytes> (<char*> stream.pending)[:stored]).hex() if stream.used else "",
                 "used": stream.used, "total": stream.total,
-                "begun": [stream.pending_offset, stream.pending_received_ns, sources.name(stream.pending_source) if stream.used else ""],
+                "begun": [
+                    stream.pending_offset, stream.pending_received_ns,
+                    sources.name(stream.pending_source) if stream.used else "",
+                ],
                 "first": [stream.first_offset, sources.name(stream.first_source)], "held": waiting,
-                "bytes": [stream.data_bytes, stream.packet_bytes, stream.passed_bytes, stream.lost_bytes, stream.other_bytes, stream.without_header],
+                "bytes": [
+                    stream.data_bytes, stream.packet_bytes, stream.passed_bytes, stream.lost_bytes, stream.other_bytes,
+                    stream.without_header,
+                ],
             })
         return streams
 
@@ -262,7 +283,8 @@ cdef class Reassembler(ChannelModes):
             for offset, received_ns, source, packet, text in each["held"]:
                 if text:
                     detail = text.encode()
-                    remark.reason, remark.offset, remark.received_ns, remark.source = REMARK_PARTIAL, offset, received_ns, sources.add(source)
+                    remark.reason, remark.offset = REMARK_PARTIAL, offset
+                    remark.received_ns, remark.source = received_ns, sources.add(source)
                     snprintf(remark.detail, sizeof(remark.detail), "%s", <char*> detail)
                     held = self.hold(stream)
                     if held == NULL:
@@ -273,7 +295,8 @@ cdef class Reassembler(ChannelModes):
                 if self.emit(stream, <const uint8_t*> <char*> data, len(data), offset, received_ns, sources.add(source)) < 0:
                     raise MemoryError
             (
-                stream.data_bytes, stream.packet_bytes, stream.passed_bytes, stream.lost_bytes, stream.other_bytes, stream.without_header,
+                stream.data_bytes, stream.packet_bytes, stream.passed_bytes, stream.lost_bytes, stream.other_bytes,
+                stream.without_header,
             ) = each["bytes"]
 
     def accounts(self) -> list:

@@ -156,7 +156,9 @@ cdef class FrameCounts:
     def master_links(self) -> list:
         """The same of master channels."""
         cdef int index
-        return [{"scid": self.masters[index].scid, "lost_frames": self.masters[index].lost} for index in range(self.master_count)]
+        return [
+            {"scid": self.masters[index].scid, "lost_frames": self.masters[index].lost} for index in range(self.master_count)
+        ]
 
     def reset_counts(self):
         cdef int index

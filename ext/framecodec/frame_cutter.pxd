@@ -53,7 +53,7 @@ cdef class FrameCutter:
     cdef int32_t source
     cdef int corrected                   # by the last decode_at
 
-    # Called for what run() finds. FrameDecoder overrides them; 0 or -1. `octets`: of an uncorrectable CADU, as received; else NULL.
+    # Called for what run() finds; FrameDecoder overrides them. `octets`: an uncorrectable CADU as received, else NULL. 0 or -1.
     cdef int on_frame(self, const Frame* frame) noexcept nogil
     cdef int on_waste(
         self, WasteReason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const uint8_t* octets,

@@ -2,12 +2,12 @@
 """Frames one after another in a stream of bytes that may be cut anywhere, and what is common to all ways of finding them.
 
 Without a marker (files of frames as receivers write them) frames follow one another by their length; of USLP frames of variable
-length each says its own, but for truncated ones, which have the length agreed on. Where frames have an error control of their own
-and bytes went missing between them, the next two that are right show the place. Frames behind markers: framecodec.cadu.
+length each says its own, but for truncated ones, which have the length agreed on. Where frames have an error control of their
+own and bytes went missing between them, the next two that are right show the place. Frames behind markers: framecodec.cadu.
 
-A block is the transfer frame, pseudo-randomized and with Reed-Solomon check symbols, or not. Every decision depends on the bytes
-alone, not on how they were cut: what cannot be decided yet is kept. All input is a frame or waste with a reason, counted in whole
-bytes. This module does not know what is in a frame. Clause numbers are cited from memory.
+A block is the transfer frame, pseudo-randomized and with Reed-Solomon check symbols, or not. Every decision depends on the
+bytes alone, not on how they were cut: what cannot be decided yet is kept. All input is a frame or waste with a reason, counted
+in whole bytes. This module does not know what is in a frame. Clause numbers are cited from memory.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
@@ -35,7 +35,8 @@ cdef class FrameCutter:
 
     # `frame_bytes` is the transfer frame's length after decoding, 0 for USLP frames that say their own.
     def set_coding(
-        self, cutting, int64_t frame_bytes, code, bint is_randomized, int marker_errors_max, int flywheel_frames, int64_t truncated_bytes=0,
+        self, cutting, int64_t frame_bytes, code, bint is_randomized, int marker_errors_max, int flywheel_frames,
+        int64_t truncated_bytes=0,
     ):
         self.cutting = <Cutting> ("marker", "length", "uslp").index(cutting)
         self.frame_bytes, self.code, self.is_randomized = frame_bytes, code, is_randomized

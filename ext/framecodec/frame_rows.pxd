@@ -56,7 +56,9 @@ cdef class FrameRows:
     # All give 0 or -1 (memory). `header` is NULL for a frame that cannot be read.
     cdef int put_frame(self, const Header* header, const Frame* frame, int64_t lost, Fecf fecf) noexcept nogil
     cdef int put_event(self, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil
-    cdef int put(self, Rows rows, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil
+    cdef int put(
+        self, Rows rows, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source,
+    ) noexcept nogil
     cdef int put_sample(self, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil
     cdef int put_reject(
         self, Reason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """The rows that a FrameDecoder writes: one a frame, one an event for windows, one a sample of a CLCW, one a reject.
 
-Events and samples (model.SAMPLES) are what METRICS names, with the receive time, as frames have no time of their own; without one, time 0
-and the quality bit. Nothing here knows what a channel has lost: that is framecodec.frame_counts.
+Events and samples (model.SAMPLES) are what METRICS names, with the receive time, as frames have no time of their own; without
+one, time 0 and the quality bit. Nothing here knows what a channel has lost: that is framecodec.frame_counts.
 """
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
@@ -117,10 +117,16 @@ cdef class FrameRows:
     cdef int put_sample(self, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil:
         return self.put(self.samples, entity, metric, value, received_ns, source)
 
-    cdef int put(self, Rows rows, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil:
+    cdef int put(
+        self, Rows rows, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source,
+    ) noexcept nogil:
         if received_ns >= 0:
-            return put_measure(rows, entity, <int32_t> metric, self.units[<int> metric], value, received_ns, received_ns, source, 0)
-        return put_measure(rows, entity, <int32_t> metric, self.units[<int> metric], value, 0, -1, source, QUALITY_TIME_SUBSTITUTED)
+            return put_measure(
+                rows, entity, <int32_t> metric, self.units[<int> metric], value, received_ns, received_ns, source, 0,
+            )
+        return put_measure(
+            rows, entity, <int32_t> metric, self.units[<int> metric], value, 0, -1, source, QUALITY_TIME_SUBSTITUTED,
+        )
 
     cdef int put_reject(
         self, Reason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,

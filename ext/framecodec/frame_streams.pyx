@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
-"""One sender's stream of frames: the bytes that are not decided on yet, when they arrived, and what is known of where frames begin.
+"""One sender's stream of frames: the bytes not decided on yet, when they arrived, and what is known of where frames begin.
 
 Bits are counted from the beginning of the stream. Who decides is framecodec.frame_cutter.
 """
@@ -50,7 +50,10 @@ cdef class StreamOwner:
             "garbage": [stream.garbage_bits, stream.garbage_start, stream.garbage_offset, stream.garbage_received_ns],
             "kept": (<bytes> (<char*> stream.kept)[:stream.kept_size]).hex() if stream.kept_size else "",
             "segments": [
-                [arrivals.items[index].start, arrivals.items[index].end, arrivals.items[index].offset, arrivals.items[index].received_ns]
+                [
+                    arrivals.items[index].start, arrivals.items[index].end, arrivals.items[index].offset,
+                    arrivals.items[index].received_ns,
+                ]
                 for index in range(arrivals.count)
             ],
         }

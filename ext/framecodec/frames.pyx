@@ -13,8 +13,9 @@
 - `packets`: received_ns source packet offset scid vcid, for SpacePacketDecoder.decode_packets. `offset` is that of the frame or
   CADU in which the packet begins.
 - `derived` (model.SAMPLES), for windows only: `frames_rx`, `frame_bytes`, `frames_lost`, `corrected_symbols`, `fecf_errors`,
-  `corrected_header_symbols` of `<spacecraft>/vc/<id>`; `rs_uncorrectable`, `garbage_bytes`, `frames_refused`, `master_frames_lost` of the spacecraft. One row
-  an event, so that windows do not depend on how the input was cut. Frames have no time of their own: the receive time is taken.
+  `corrected_header_symbols` of `<spacecraft>/vc/<id>`; `rs_uncorrectable`, `garbage_bytes`, `frames_refused`,
+  `master_frames_lost` of the spacecraft. One row an event, so that windows do not depend on how the input was cut. Frames have
+  no time of their own: the receive time is taken.
 - `samples` (model.SAMPLES): what the operational control fields say of the telecommand link, see framecodec.clcw.
 - `rejects` (model.REJECTS): `garbage`, `truncated`, `rs_uncorrectable` and `frame_version` are input without a frame row, so
   that their sizes and the frames' add up to the input; `bad_fecf`, `not_packets` and `partial_packet` are remarks of size 0.
@@ -24,8 +25,8 @@ right CRC; with `ocf` None, the flag in the header counts. The frames of `uncoun
 framecodec.frame_counts. The rest of the options is as `orbitrack decode` has it.
 
 `boundaries` is as in framecodec.packets: `stream` (offsets in the stream), `frames` (a stream, offsets in the frame of the
-batch), `datagrams` (every frame of the batch closed in itself). The layers below: framecodec.cadu and framecodec.frame_cutter find frames,
-framecodec.coding decodes them, framecodec.transfer reads headers, framecodec.frame_counts compares their counts,
+batch), `datagrams` (every frame of the batch closed in itself). The layers below: framecodec.cadu and framecodec.frame_cutter
+find frames, framecodec.coding decodes them, framecodec.transfer reads headers, framecodec.frame_counts compares their counts,
 framecodec.channels makes packets, framecodec.frame_rows writes all other rows.
 """
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -44,8 +45,9 @@ from framecodec.frame_counts cimport NO_MEMORY, TOO_MANY, Continuity, FrameCount
 from framecodec.frame_cutter cimport WASTE_GARBAGE, WASTE_RS, WASTE_TRUNCATED, Frame, WasteReason
 from framecodec.frame_input cimport FrameInput
 from framecodec.frame_rows cimport (
-    BAD_FECF, CORRECTED_HEADER_SYMBOLS, CORRECTED_SYMBOLS, FECF_ABSENT, FECF_BAD, FECF_ERRORS, FECF_OK, FRAME_BYTES, FRAME_VERSION,
-    FRAMES_LOST, FRAMES_REFUSED, FRAMES_RX, GARBAGE_BYTES, MASTER_FRAMES_LOST, NOT_PACKETS, PARTIAL_PACKET, RS_ERRORS, FrameRows, Reason,
+    BAD_FECF, CORRECTED_HEADER_SYMBOLS, CORRECTED_SYMBOLS, FECF_ABSENT, FECF_BAD, FECF_ERRORS, FECF_OK, FRAME_BYTES,
+    FRAME_VERSION, FRAMES_LOST, FRAMES_REFUSED, FRAMES_RX, GARBAGE_BYTES, MASTER_FRAMES_LOST, NOT_PACKETS, PARTIAL_PACKET,
+    RS_ERRORS, FrameRows, Reason,
 )
 from framecodec.frame_streams cimport Stream, StreamOwner, add_segment, forget
 from framecodec.header_check cimport HEADER_CHECK_BYTES, HEADER_UNCORRECTABLE, HeaderCheck
@@ -82,15 +84,17 @@ cdef class FrameDecoder(CaduCutter):
 
     def __cinit__(
         self, str kind, frame_length=None, *, fecf=None, ocf=None, int insert_zone=0, bint header_check=False, vc_mode=None,
-        uncounted=(), randomized=None, rs=None, int interleave=1, str rs_basis="dual", str spacecraft="", str link="", str boundaries="frames",
-        emit=EMITTED[:4], int marker_errors=3, int flywheel=2, truncated_length=None,
+        uncounted=(), randomized=None, rs=None, int interleave=1, str rs_basis="dual", str spacecraft="", str link="",
+        str boundaries="frames", emit=EMITTED[:4], int marker_errors=3, int flywheel=2, truncated_length=None,
     ):
         kinds = ("tm", "aos", "uslp", "cadu")
         unknown = set(emit) - set(EMITTED)
         if kind not in kinds or unknown or boundaries not in ("stream", "frames", "datagrams"):
             raise ValueError(f"kind '{kind}', emit {sorted(unknown)} or boundaries '{boundaries}' is not known")
         if not 0 <= marker_errors <= 3 or not 0 <= flywheel <= 16:
-            raise ValueError(f"{marker_errors} wrong bits in a marker or {flywheel} frames without one; up to 3 and 16 can be borne")
+            raise ValueError(
+                f"{marker_errors} wrong bits in a marker or {flywheel} frames without one; up to 3 and 16 can be borne"
+            )
         self.kind, self.boundaries = kind, boundaries
         self.layout.kind = KIND_BY_VERSION if kind == "cadu" else <FrameKind> <int> kinds.index(kind)
         self.layout.ocf = -1 if ocf is None else 1 if ocf else 0
@@ -106,8 +110,12 @@ cdef class FrameDecoder(CaduCutter):
             frame_length = code.data_bytes
         if frame_length is None and kind != "uslp":
             raise ValueError(f"{kind} frames are told apart by their length only: frame_length must be given")
-        if truncated_length is not None and (kind != "uslp" or frame_length is not None or not 5 <= truncated_length <= FRAME_BYTES_MAX):
-            raise ValueError(f"truncated_length {truncated_length} is of truncated USLP frames (5 bytes or more) among others of any length")
+        if truncated_length is not None and (
+            kind != "uslp" or frame_length is not None or not 5 <= truncated_length <= FRAME_BYTES_MAX
+        ):
+            raise ValueError(
+                f"truncated_length {truncated_length} is of truncated USLP frames (5 bytes or more) among others of any length"
+            )
         if frame_length is not None and not FRAME_BYTES_MIN <= frame_length <= FRAME_BYTES_MAX:
             raise ValueError(f"frame_length {frame_length}: frames have {FRAME_BYTES_MIN} to {FRAME_BYTES_MAX:,} bytes")
         is_randomized = kind == "cadu" if randomized is None else bool(randomized)
@@ -142,7 +150,7 @@ cdef class FrameDecoder(CaduCutter):
 
     # -- input ---------------------------------------------------------------------------------------------------------
     def decode(self, frames) -> DecodedFrames:
-        """Decode a batch of model.FRAMES (a pyarrow.RecordBatch), all of one link; a sixth column `offset` is added to offsets."""
+        """Decode a batch of model.FRAMES (a pyarrow.RecordBatch) of one link; a sixth column, `offset`, is added to offsets."""
         cdef FrameInput batch = FrameInput(frames)
         cdef const int32_t* ends = batch.ends
         cdef int64_t row = 0, first, at, offset
@@ -281,7 +289,9 @@ cdef class FrameDecoder(CaduCutter):
             if stream == TOO_MANY:
                 wrong = "more than 1,024 virtual channels"
         if wrong != NULL:
-            if self.emits_derived and self.rows.put_event(entity_of(NO_CHANNEL), FRAMES_REFUSED, 1, frame.received_ns, frame.source) < 0:
+            if self.emits_derived and self.rows.put_event(
+                entity_of(NO_CHANNEL), FRAMES_REFUSED, 1, frame.received_ns, frame.source,
+            ) < 0:
                 return -1
             return self.rows.put_reject(FRAME_VERSION, frame.offset, frame.block_bytes, frame.received_ns, frame.source, wrong)
         if header_errors and self.emits_derived and self.rows.put_event(
@@ -318,7 +328,9 @@ cdef class FrameDecoder(CaduCutter):
             or (frame.corrected and self.rows.put_event(entity, CORRECTED_SYMBOLS, frame.corrected, received_ns, source) < 0)
             or (
                 found.master_lost
-                and self.rows.put_event(entity_of(NO_CHANNEL), MASTER_FRAMES_LOST, <double> found.master_lost, received_ns, source) < 0
+                and self.rows.put_event(
+                    entity_of(NO_CHANNEL), MASTER_FRAMES_LOST, <double> found.master_lost, received_ns, source,
+                ) < 0
             )
         ):
             return -1
@@ -344,7 +356,9 @@ cdef class FrameDecoder(CaduCutter):
         if self.emits_derived:
             if reason == WASTE_RS and self.rows.put_event(entity_of(NO_CHANNEL), RS_ERRORS, 1, received_ns, source) < 0:
                 return -1
-            if reason == WASTE_GARBAGE and self.rows.put_event(entity_of(NO_CHANNEL), GARBAGE_BYTES, <double> size, received_ns, source) < 0:
+            if reason == WASTE_GARBAGE and self.rows.put_event(
+                entity_of(NO_CHANNEL), GARBAGE_BYTES, <double> size, received_ns, source,
+            ) < 0:
                 return -1
         return self.rows.put_reject(<Reason> <int> reason, offset, size, received_ns, source, detail)
 
@@ -388,8 +402,8 @@ cdef class FrameDecoder(CaduCutter):
         import pyarrow
         out = DecodedFrames()
         for rows, batches in (
-            (self.rows.samples, out.samples), (self.rows.derived, out.derived), (self.rows.rejects, out.rejects), (self.rows.frames, out.frames),
-            (self.reassembler.packets, out.packets),
+            (self.rows.samples, out.samples), (self.rows.derived, out.derived), (self.rows.rejects, out.rejects),
+            (self.rows.frames, out.frames), (self.reassembler.packets, out.packets),
         ):
             if len(rows):
                 batches.append(pyarrow.record_batch(rows.flush()))

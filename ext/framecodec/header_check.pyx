@@ -74,7 +74,9 @@ cdef class HeaderCheck:
                 self.patterns[syndrome] = <uint16_t> (first << 12 | error << 8)
                 for second in range(first + 1, SYMBOLS):
                     for other in range(1, 16):
-                        self.patterns[syndrome ^ contribution(second, other)] = <uint16_t> (first << 12 | error << 8 | second << 4 | other)
+                        self.patterns[syndrome ^ contribution(second, other)] = <uint16_t> (
+                            first << 12 | error << 8 | second << 4 | other
+                        )
 
     cdef int correct(self, const uint8_t* frame, uint8_t* header) noexcept nogil:
         cdef int place, syndrome = 0, pattern, symbol, half, wrong = 0
@@ -97,7 +99,7 @@ cdef class HeaderCheck:
         return wrong
 
     def corrected(self, const uint8_t[::1] frame not None) -> tuple:
-        """(the first 8 octets of the frame, corrected; how many symbols were wrong, None: too many). ValueError if it is shorter."""
+        """The first 8 octets, corrected, and how many symbols were wrong, None if too many. ValueError for a shorter frame."""
         cdef uint8_t header[HEADER_CHECK_BYTES]
         cdef int wrong
         if frame.shape[0] < HEADER_CHECK_BYTES:

@@ -14,6 +14,6 @@ cdef struct Error:
 cdef uint8_t multiply(uint8_t a, uint8_t b) noexcept nogil
 cdef uint8_t gamma_power(int exponent) noexcept nogil
 cdef bint has_vectors() noexcept nogil
-# What makes the `parity` symbols that a codeword leaves when divided by its generator, highest power first and not all 0: how many
-# errors, or UNCORRECTABLE. The generator's roots begin with gamma^first_root; `errors` has room for ERRORS_MAX.
+# What makes the `parity` symbols that a codeword leaves when divided by its generator, highest power first and not all 0: how
+# many errors, or UNCORRECTABLE. The generator's roots begin with gamma^first_root; `errors` has room for ERRORS_MAX.
 cdef int find_errors(const uint8_t* remainder, int parity, int first_root, bint uses_vectors, Error* errors) noexcept nogil

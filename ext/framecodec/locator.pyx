@@ -45,8 +45,10 @@ cdef extern from *:
             /* All cells one place down. */
             __m256i next_low = _mm256_alignr_epi8(_mm256_permute2x128_si256(low, high, 0x21), low, 1);
             __m256i next_high = _mm256_alignr_epi8(_mm256_permute2x128_si256(high, high, 0x81), high, 1);
-            low = _mm256_xor_si256(fc_times(products + 32 * factor, next_low), fc_times(products + 32 * discrepancy, kept_low));
-            high = _mm256_xor_si256(fc_times(products + 32 * factor, next_high), fc_times(products + 32 * discrepancy, kept_high));
+            low = _mm256_xor_si256(
+                fc_times(products + 32 * factor, next_low), fc_times(products + 32 * discrepancy, kept_low));
+            high = _mm256_xor_si256(
+                fc_times(products + 32 * factor, next_high), fc_times(products + 32 * discrepancy, kept_high));
             if (discrepancy && excess >= 0) {
                 kept_low = next_low;
                 kept_high = next_high;
@@ -78,7 +80,8 @@ cdef extern from *:
     FC_AVX2 static int fc_equal_places(const uint8_t* one, const uint8_t* other, uint8_t* places) {
         int found = 0;
         for (int at = 0; at < 256; at += 32) {
-            __m256i left = _mm256_loadu_si256((const __m256i*) (one + at)), right = _mm256_loadu_si256((const __m256i*) (other + at));
+            __m256i left = _mm256_loadu_si256((const __m256i*) (one + at));
+            __m256i right = _mm256_loadu_si256((const __m256i*) (other + at));
             uint32_t mask = (uint32_t) _mm256_movemask_epi8(_mm256_cmpeq_epi8(left, right));
             if (at == 224) mask &= 0x7FFFFFFFu;
             for (; mask; mask &= mask - 1) places[found++] = (uint8_t) (at + __builtin_ctz(mask));
@@ -127,7 +130,7 @@ cdef enum:
     LOG_OF_ZERO = 510
     CELLS = 64
 
-# Powers and logarithms of gamma, a generator of the field. The logarithm of 0 leads into zeros, so that a product needs no question.
+# Powers and logarithms of gamma, a generator of the field. The logarithm of 0 leads into zeros: a product asks for no case.
 cdef uint8_t POWER[2 * LOG_OF_ZERO + 1]
 cdef uint16_t LOG[256]
 cdef uint8_t PRODUCTS[256 * 32]                  # of each symbol with 0 .. 15, and with 16 times that
