@@ -28,8 +28,8 @@ cdef extern from *:
         for (i = 2; i < count; i++) if (packets[i] - packets[i - 1] != stride) return 0;
         return stride;
     }
-    static void framecodec_fill(uint8_t* out, int bytes, const uint8_t** restrict packets, int64_t stride, int64_t count, int64_t window,
-                                int lead, int width, int is_signed) {
+    static void framecodec_fill(uint8_t* out, int bytes, const uint8_t** restrict packets, int64_t stride, int64_t count,
+                                int64_t window, int lead, int width, int is_signed) {
         int shift = 64 - width;
         if ((lead & 7) == 0 && width == 8 * bytes) {
             window += lead >> 3;
@@ -67,15 +67,19 @@ cdef extern from *:
     }
     """
     void fill_column "framecodec_fill"(
-        uint8_t* out, int bytes, const uint8_t** packets, int64_t stride, int64_t count, int64_t window, int lead, int width, bint is_signed,
+        uint8_t* out, int bytes, const uint8_t** packets, int64_t stride, int64_t count,
+        int64_t window, int lead, int width, bint is_signed,
     ) noexcept nogil
     int64_t stride_of "framecodec_stride"(const uint8_t** packets, int64_t count) noexcept nogil
     void horner "framecodec_horner"(
-        double* out, const void* raw, int bytes, bint is_unsigned, bint is_real, int64_t count, const double* coefficients, int terms,
+        double* out, const void* raw, int bytes, bint is_unsigned, bint is_real, int64_t count,
+        const double* coefficients, int terms,
     ) noexcept nogil
 
 
-cdef void read_columns(Machine* machine, const LayoutC* layout, const uint8_t** packets, int64_t count, int64_t row) noexcept nogil:
+cdef void read_columns(
+    Machine* machine, const LayoutC* layout, const uint8_t** packets, int64_t count, int64_t row,
+) noexcept nogil:
     cdef int number
     cdef int64_t stride = stride_of(packets, count)
     for number in range(layout.fixed_count):
@@ -84,7 +88,8 @@ cdef void read_columns(Machine* machine, const LayoutC* layout, const uint8_t** 
 
 
 cdef void run_column(
-    Machine* machine, Tree tree, const FixedC* fixed, int64_t fixed_bytes, const uint8_t** packets, int64_t stride, int64_t count, int64_t row,
+    Machine* machine, Tree tree, const FixedC* fixed, int64_t fixed_bytes, const uint8_t** packets, int64_t stride,
+    int64_t count, int64_t row,
 ) noexcept nogil:
     cdef Cells* cells = &tree.cells[fixed.cell]
     cdef FieldC* field = &machine.fields[fixed.field]
@@ -104,12 +109,16 @@ cdef void run_column(
             store_value(machine, tree, fixed.cell, field, &value)
         return
     fill_column(
-        cells.raw + row * cells.raw_bytes, cells.raw_bytes, packets, stride, count, fixed.window, fixed.lead, fixed.width, fixed.is_signed)
+        cells.raw + row * cells.raw_bytes, cells.raw_bytes, packets, stride, count,
+        fixed.window, fixed.lead, fixed.width, fixed.is_signed,
+    )
     if cells.value_bytes >= 0:
         make_column(machine, tree, cells, field, row, count)
 
 
-cdef void make_column(Machine* machine, Tree tree, Cells* cells, const FieldC* field, int64_t row, int64_t count) noexcept nogil:
+cdef void make_column(
+    Machine* machine, Tree tree, Cells* cells, const FieldC* field, int64_t row, int64_t count,
+) noexcept nogil:
     cdef double* out = <double*> cells.value
     cdef Value value
     cdef int64_t index

@@ -8,8 +8,8 @@ cdef bint holds(Machine* machine, int condition) noexcept nogil
 cdef int evaluate_any(Machine* machine, int number, int64_t* result) noexcept nogil
 
 
-# The whole number that expression number `number` comes to: OK, or BAD where it depends on what the packet does not have. Mostly
-# a small count that stands in the packet, times something.
+# The whole number that expression number `number` comes to: OK, or BAD where it depends on what the packet does not have.
+# Mostly a small count that stands in the packet, times something.
 cdef inline int evaluate(Machine* machine, int number, int64_t* result) noexcept nogil:
     cdef ExpressionC* expression = &machine.expressions[number]
     cdef Value* slot

@@ -5,7 +5,7 @@ cdef enum:
     ENCAPSULATION = 7        # 4.1.2.2: the packet version number 111
 
 
-# The octets of the packet that begins at `data`: 0 if its header is not whole in `available` (at least 1), -1 if it is no such packet.
+# How long the packet at `data` is: 0 if its header is not whole in `available` octets (at least 1), -1 if it is no such packet.
 cdef inline int64_t encapsulation_size(const uint8_t* data, int64_t available) noexcept nogil:
     cdef int length_of_length = data[0] & 3                  # 4.1.2.4: a header of 1, 2, 4 or 8 octets
     cdef int64_t size

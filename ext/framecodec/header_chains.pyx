@@ -86,7 +86,10 @@ cdef class HeaderChains:
                 self.needed = place + self.record_header + HEADER_BYTES
                 return REJECT if self.is_final else WAIT
             header = self.data + (place - self.base) + self.record_header
-            if header[0] >> 5 != version or (depth and (apid_of(load_be32(header)) != apid or count_of(load_be32(header)) != (count + 1) & (SEQUENCE_COUNTS - 1))):
+            if header[0] >> 5 != version or (depth and (
+                apid_of(load_be32(header)) != apid
+                or count_of(load_be32(header)) != (count + 1) & (SEQUENCE_COUNTS - 1)
+            )):
                 return REJECT
             apid, count = apid_of(load_be32(header)), count_of(load_be32(header))
             place += self.record_header + packet_size(header)

@@ -1,12 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""From raw values to what they mean: calibrated numbers, labels, times (XTCE 1.2: calibrators, EnumerationList, ReferenceTime)."""
+"""What raw values mean: calibrated numbers, labels, times (XTCE 1.2: calibrators, EnumerationList, ReferenceTime)."""
 from libc.math cimport isnan, trunc
 from libc.stdint cimport INT64_MAX, int64_t
 
 from framecodec.conditions cimport holds
 from framecodec.layouts cimport (
-    CALIBRATOR_MATH, CALIBRATOR_POLYNOMIAL, MAKE_CALIBRATED, MAKE_LABEL, MAKE_NOTHING, MAKE_POLYNOMIAL, MAKE_SPAN, MAKE_TEXT, VALUE_NONE,
-    VALUE_REAL, VALUE_UNSIGNED, CalibratorC, FieldC, Machine, Value,
+    CALIBRATOR_MATH, CALIBRATOR_POLYNOMIAL, MAKE_CALIBRATED, MAKE_LABEL, MAKE_NOTHING, MAKE_POLYNOMIAL, MAKE_SPAN, MAKE_TEXT,
+    VALUE_NONE, VALUE_REAL, VALUE_UNSIGNED, CalibratorC, FieldC, Machine, Value,
 )
 from framecodec.timecodes cimport NO_TIME, to_utc
 from framecodec.values cimport compute, number_of
@@ -62,7 +62,11 @@ cdef void finish(Machine* machine, const FieldC* field, Value* value) noexcept n
             return
         whole = <int64_t> raw
     if field.making == MAKE_SPAN:
-        value.value = (raw * field.tick_ns + field.offset_ns) / 1e9 if field.tick_whole and value.kind != VALUE_REAL and field.offset_ns == 0 else raw / 1e9
+        value.value = (
+            (raw * field.tick_ns + field.offset_ns) / 1e9
+            if field.tick_whole and value.kind != VALUE_REAL and field.offset_ns == 0
+            else raw / 1e9
+        )
         value.time_ns = whole
         value.has_value = True
         return

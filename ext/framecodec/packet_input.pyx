@@ -5,8 +5,8 @@
     given = PacketInput(batch)           # kept alive as long as this is
     size = given.find(&found, sources)
 
-A row that is not exactly one space packet of version 0 (CCSDS 133.0-B-2 4.1.3), or encapsulation packet, is garbage, or truncated where
-it begins like one.
+A row that is not exactly one space packet of version 0 (CCSDS 133.0-B-2 4.1.3), or encapsulation packet, is garbage, or
+truncated where it begins like one.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -49,7 +49,9 @@ cdef class PacketInput:
         cdef const int32_t* ids = <const int32_t*> source.buffers[1] + source.offset + array.offset
         cdef const int32_t* ends = <const int32_t*> packets.buffers[1] + packets.offset + array.offset
         cdef const uint8_t* data = <const uint8_t*> packets.buffers[2]
-        cdef const int64_t* offsets = <const int64_t*> array.children[OFFSET].buffers[1] + array.children[OFFSET].offset + array.offset
+        cdef const int64_t* offsets = (
+            <const int64_t*> array.children[OFFSET].buffers[1] + array.children[OFFSET].offset + array.offset
+        )
         cdef const uint8_t* header
         cdef Packet* packet
         cdef Waste* waste
@@ -67,8 +69,10 @@ cdef class PacketInput:
                 if packet == NULL:
                     raise MemoryError
                 packet.data, packet.head, packet.size = header, load_be32(header), <int32_t> size
-                packet.source, packet.offset, packet.received_ns = number, offsets[row], long_at(array.children[RECEIVED_NS], array.offset + row)
-                packet.scid, packet.vcid = int_at(array.children[SCID], array.offset + row), int_at(array.children[VCID], array.offset + row)
+                packet.source, packet.offset = number, offsets[row]
+                packet.received_ns = long_at(array.children[RECEIVED_NS], array.offset + row)
+                packet.scid = int_at(array.children[SCID], array.offset + row)
+                packet.vcid = int_at(array.children[VCID], array.offset + row)
             elif size and encapsulation_size(header, size) == size:
                 pass_over(&found.passed, header, size)
             else:

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """What packets mean to those who watch: samples, what goes to windows only, and rejects.
 
-A sample's time is the packet's own where it is known and within `clock_limit_ns` of the receive time (or that is not known); else the
-receive time with quality bit 1; with neither, 0 and that bit. What is a packet, and what it holds, others have found out.
+A sample's time is the packet's own where it is known and within `clock_limit_ns` of the receive time (or that is not known);
+else the receive time with quality bit 1; with neither, 0 and that bit. What is a packet, and what it holds, is found elsewhere.
 """
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint16_t
@@ -85,7 +85,10 @@ cdef class PacketRows:
         cdef int64_t stamp = time_ns
         cdef int quality = 0
         if packet.received_ns >= 0 and (
-            time_ns == NO_TIME or (self.clock_limit_ns >= 0 and not packet.received_ns - self.clock_limit_ns <= time_ns <= packet.received_ns + self.clock_limit_ns)
+            time_ns == NO_TIME or (
+                self.clock_limit_ns >= 0
+                and not packet.received_ns - self.clock_limit_ns <= time_ns <= packet.received_ns + self.clock_limit_ns
+            )
         ):
             stamp, quality = packet.received_ns, QUALITY_TIME_SUBSTITUTED
         elif time_ns == NO_TIME:
@@ -94,22 +97,27 @@ cdef class PacketRows:
             if self.write_events(packet, stamp, quality) < 0:
                 return -1
             if quality == 0 and packet.received_ns >= 0 and put_measure(
-                self.derived, entity_of(packet.vcid), ONE_WAY_DELAY, self.delay_unit, (packet.received_ns - time_ns) / 1e6, stamp,
-                packet.received_ns, packet.source, 0,
+                self.derived, entity_of(packet.vcid), ONE_WAY_DELAY, self.delay_unit, (packet.received_ns - time_ns) / 1e6,
+                stamp, packet.received_ns, packet.source, 0,
             ) < 0:
                 return -1
         if self.gives_samples:
             if packet.lost > 0 and put_measure(
-                self.samples, 0, self.gaps_metric, self.packets_unit, packet.lost, stamp, packet.received_ns, packet.source, quality,
+                self.samples, 0, self.gaps_metric, self.packets_unit, packet.lost,
+                stamp, packet.received_ns, packet.source, quality,
             ) < 0:
                 return -1
             if container != NO_CONTAINER:
-                return self.melter.melt(self.samples, container, row, stamp, packet.received_ns, 0, packet.source, <uint16_t> quality)
+                return self.melter.melt(
+                    self.samples, container, row, stamp, packet.received_ns, 0, packet.source, <uint16_t> quality,
+                )
         return 0
 
     # That a packet came, and how many are missing before it.
     cdef int write_events(self, const Packet* packet, int64_t stamp, int quality) noexcept nogil:
-        if put_measure(self.derived, 0, PACKETS_RX, self.packets_unit, packet.parts, stamp, packet.received_ns, packet.source, quality) < 0:
+        if put_measure(
+            self.derived, 0, PACKETS_RX, self.packets_unit, packet.parts, stamp, packet.received_ns, packet.source, quality,
+        ) < 0:
             return -1
         if packet.lost and put_measure(
             self.derived, 0, PACKETS_LOST, self.packets_unit, packet.lost, stamp, packet.received_ns, packet.source, quality,
@@ -117,7 +125,8 @@ cdef class PacketRows:
             return -1
         if packet.lost > 0 and packet.vcid >= 0:
             return put_measure(
-                self.derived, entity_of(packet.vcid), PACKET_GAPS, self.packets_unit, packet.lost, stamp, packet.received_ns, packet.source, quality,
+                self.derived, entity_of(packet.vcid), PACKET_GAPS, self.packets_unit, packet.lost,
+                stamp, packet.received_ns, packet.source, quality,
             )
         return 0
 
@@ -130,7 +139,10 @@ cdef class PacketRows:
             if self.write_reject(NO_SUCH_CONTAINER, packet.offset, 0, packet.received_ns, packet.source, detail) < 0:
                 return -1
         if is_short:
-            snprintf(detail, sizeof(detail), "APID %d, count %d: the packet of %d bytes ends before its container does", apid, count, packet.size)
+            snprintf(
+                detail, sizeof(detail), "APID %d, count %d: the packet of %d bytes ends before its container does",
+                apid, count, packet.size,
+            )
             return self.write_reject(SHORT_FOR_DEFINITION, packet.offset, 0, packet.received_ns, packet.source, detail)
         return 0
 
@@ -143,7 +155,8 @@ cdef class PacketRows:
     cdef int write_waste(self, const Waste* waste) noexcept nogil:
         return self.write_reject(
             waste.kind, waste.offset, waste.size, waste.received_ns, waste.source,
-            "no packet begins here" if waste.kind == WASTE_GARBAGE else "the input ends inside a packet" if waste.kind == WASTE_TRUNCATED
+            "no packet begins here" if waste.kind == WASTE_GARBAGE
+            else "the input ends inside a packet" if waste.kind == WASTE_TRUNCATED
             else "segments are missing",
         )
 

@@ -1,9 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The rows of packets: one a packet, written column by column, because there are millions of them.
 
-Columns that are mostly the same (no spacecraft id, no receive time, nothing lost, one source) get memory when the first row differs;
-until then they leave as zeros or nulls that nobody has touched. `export` gives a
-framecodec.arrow_out.Batch.
+Columns that are mostly the same (no spacecraft id, no receive time, nothing lost, one source) get memory when the first row
+differs; until then they leave as zeros or nulls that nobody has touched. `export` gives a framecodec.arrow_out.Batch.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy, memset
@@ -24,9 +23,10 @@ cdef enum:
 
 # (name, Arrow format, bytes, nullable), in the order of the column numbers.
 FIELDS = (
-    ("offset", "l", 8, False), ("scid", "i", 4, True), ("vcid", "i", 4, True), ("apid", "S", 2, False), ("packet_type", "C", 1, False),
-    ("sequence_flags", "C", 1, False), ("sequence_count", "S", 2, False), ("size_bytes", "i", 4, False), ("time", "tsn:UTC", 8, True),
-    ("received", "tsn:UTC", 8, True), ("source", "name", 4, False), ("lost_before", "i", 4, False), ("container", "i", 4, True),
+    ("offset", "l", 8, False), ("scid", "i", 4, True), ("vcid", "i", 4, True), ("apid", "S", 2, False),
+    ("packet_type", "C", 1, False), ("sequence_flags", "C", 1, False), ("sequence_count", "S", 2, False),
+    ("size_bytes", "i", 4, False), ("time", "tsn:UTC", 8, True), ("received", "tsn:UTC", 8, True),
+    ("source", "name", 4, False), ("lost_before", "i", 4, False), ("container", "i", 4, True),
 )
 # Written for every row.
 ALWAYS = (PACKET_OFFSET, PACKET_APID, PACKET_TYPE, PACKET_SEQUENCE_FLAGS, PACKET_SEQUENCE_COUNT, PACKET_SIZE_BYTES)
@@ -38,7 +38,9 @@ cdef class PacketTable:
 
     def __cinit__(self, Names sources, bint payload=False):
         self.sources, self.has_payload, self.slices = sources, payload, 1
-        self.layout = Layout([(name, form, nullable) for name, form, _, nullable in FIELDS] + ([("payload", "z", False)] if payload else []))
+        self.layout = Layout(
+            [(name, form, nullable) for name, form, _, nullable in FIELDS] + ([("payload", "z", False)] if payload else [])
+        )
         for number, (_, _, size, nullable) in enumerate(FIELDS):
             self.columns[number].item_bytes, self.columns[number].is_nullable = size, nullable
 

@@ -57,7 +57,9 @@ cdef class SpacePacketDecoder:
     cdef Scratch scratch
 
     cdef Sync sync_of(self, str name)
-    cdef run_joined(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers)
+    cdef run_joined(
+        self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers,
+    )
     cdef run_slices(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found)
     cdef run_sync(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers)
 

@@ -9,33 +9,35 @@
 
 - `samples` (model.SAMPLES): one row a value; entity the spacecraft, metric the parameter's XTCE path; and `sequence_gaps` with
   the size of each gap.
-- `derived` (model.SAMPLES), for windows only: `packets_rx` 1 a packet, `packets_lost` the size of the gap before a packet, -1 for
-  one of a gap that comes late after all; `one_way_delay_ms` the receive time minus the packet's own, where both are known and the
-  clock is to be believed; `packet_gaps` the size of each gap in a virtual channel. The last two are of `<spacecraft>/vc/<id>` for
-  packets that came in frames. Windows then do not depend on how the input was cut.
+- `derived` (model.SAMPLES), for windows only: `packets_rx` 1 a packet, `packets_lost` the size of the gap before a packet, -1
+  for one of a gap that comes late after all; `one_way_delay_ms` the receive time minus the packet's own, where both are known
+  and the clock is to be believed; `packet_gaps` the size of each gap in a virtual channel. The last two are of
+  `<spacecraft>/vc/<id>` for packets that came in frames. Windows then do not depend on how the input was cut.
 - `rejects` (model.REJECTS): `garbage` and `truncated` tile the input together with the packets; `no_container` and
   `short_for_definition` are remarks of size 0 about a packet.
-- `packets`: a row each, `packet_table.FIELDS`, and with `payload` in `emit` the packet itself in a column of that name. `container` is an index into definition.containers, null where none matched.
+- `packets`: a row each, `packet_table.FIELDS`, and with `payload` in `emit` the packet itself in a column of that name.
+  `container` is an index into definition.containers, null where none matched.
 - `containers`: (container index, batch of `packet`, `raw`, `values`); `packet` is the row in this call's `packets`. A null in
   `raw` means that the packet does not have the parameter; a null in `values` beside a raw value, that it has no label or lies
   outside its calibration.
 
 `boundaries` says what the frames are. `stream`: pieces of a byte stream, cut anywhere. `frames`: a byte stream too, but a frame
-that is exactly a packet is believed at once (TCP collectors, replay). `datagrams`: every frame is closed in itself (UDP). In the
-last two, offsets count from the frame's beginning, plus the `offset` column of the batch if it has one.
+that is exactly a packet is believed at once (TCP collectors, replay). `datagrams`: every frame is closed in itself (UDP). In
+the last two, offsets count from the frame's beginning, plus the `offset` column of the batch if it has one.
 
-With `join_segments`, packets with sequence flags 01, 00 .. 10 (4.1.3.4.2) become one that has the first one's header, flags 11 and
-all data fields one after another; `size_bytes` is the input that it took, and a group with a hole becomes a `partial_packet`.
+With `join_segments`, packets with sequence flags 01, 00 .. 10 (4.1.3.4.2) become one that has the first one's header, flags 11
+and all data fields one after another; `size_bytes` is the input that it took. A group with a hole becomes a `partial_packet`.
 
 A sample's time is the packet's own, if `time_code` (a streams.timecodes.TimeCode, for packets with a secondary header) or the
-definition says which it is and it is within `clock_limit_ns` of the receive time
-(or no receive time is known); else the receive time with quality bit 1; with neither, 0 and that bit.
+definition says which it is and it is within `clock_limit_ns` of the receive time (or no receive time is known); else the
+receive time with quality bit 1; with neither, 0 and that bit.
 
-Encapsulation packets (CCSDS 133.1-B-3) are passed over by their length: no row, but counted in `counts`, so that the octets of packets,
-rejects and encapsulation packets together are those of the input.
+Encapsulation packets (CCSDS 133.1-B-3) are passed over by their length: no row, but counted in `counts`, so that the octets of
+packets, rejects and encapsulation packets together are those of the input.
 
 Sequence gaps are counted modulo 2**14 for each spacecraft id, virtual channel and APID (idle packets, 2047, too: without `idle`
-not); the same count again is no loss, and a packet up to 63 counts late is taken as reordered by the network. Nothing here knows Kafka, files or the time of day.
+not); the same count again is no loss, and a packet up to 63 counts late is taken as reordered by the network. Nothing here
+knows Kafka, files or the time of day.
 """
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -112,7 +114,10 @@ cdef class SpacePacketDecoder:
         self.syncs, self.sequences, self.slices = {}, Sequences(), 1
         if join_segments:
             self.joiner, self.is_joining = Joiner(), True
-        self.rows = PacketRows(spacecraft or link, self.plan, self.emits_samples, self.emits_derived, raw, -1 if clock_limit_ns is None else clock_limit_ns)
+        self.rows = PacketRows(
+            spacecraft or link, self.plan, self.emits_samples, self.emits_derived, raw,
+            -1 if clock_limit_ns is None else clock_limit_ns,
+        )
         self.packets = PacketTable(self.rows.sources, "payload" in emit)
 
     def __dealloc__(self):
@@ -226,10 +231,12 @@ cdef class SpacePacketDecoder:
         return sync
 
     # `buffers` keeps what the packets in `found` point into until they are processed.
-    cdef run_sync(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers):
+    cdef run_sync(
+        self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers,
+    ):
         cdef int64_t taken = 0, head = HEAD_BYTES
         cdef int64_t begin = sync.position + sync.kept_size
-        # Only as much is copied as the kept bytes need to be decided on, which is mostly little; then the data is read where it lies.
+        # Only as much is copied as the kept bytes need to be decided on, mostly little; then the data is read where it lies.
         while sync.kept_size and sync.position < begin:
             head = min(head, size - taken)
             self.run_joined(sync, data + taken, head, is_final and taken + head == size, source, found, buffers)
@@ -242,7 +249,9 @@ cdef class SpacePacketDecoder:
         self.run_slices(sync, data + taken, size - taken, is_final, source, found)
 
     # The kept bytes and `data` in one piece.
-    cdef run_joined(self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers):
+    cdef run_joined(
+        self, Sync sync, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, list buffers,
+    ):
         cdef bytes joined = PyBytes_FromStringAndSize(NULL, sync.kept_size + size)
         cdef uint8_t* at = <uint8_t*> PyBytes_AS_STRING(joined)
         memcpy(at, sync.kept, sync.kept_size)
@@ -371,7 +380,8 @@ cdef class SpacePacketDecoder:
             for index in range(found.packet_count):
                 packet = &found.packets[index]
                 if self.rows.write_samples(
-                    packet, containers[index] if self.has_plan else NO_CONTAINER, rows[index] if self.has_plan else -1, times[index],
+                    packet, containers[index] if self.has_plan else NO_CONTAINER, rows[index] if self.has_plan else -1,
+                    times[index],
                 ) < 0:
                     return -1
         if self.has_plan:
@@ -394,7 +404,9 @@ cdef class SpacePacketDecoder:
             "rejects": self.rows.rejects_by_reason(),
         }
         if self.passed.packets:
-            totals["encapsulation"] = {"packets": self.passed.packets, "bytes": self.passed.bytes, "idle_bytes": self.passed.idle_bytes}
+            totals["encapsulation"] = {
+                "packets": self.passed.packets, "bytes": self.passed.bytes, "idle_bytes": self.passed.idle_bytes,
+            }
         return totals
 
     def reset_counts(self) -> None:
@@ -406,7 +418,10 @@ cdef class SpacePacketDecoder:
     def snapshot(self) -> bytes:
         """All state that later batches depend on."""
         cdef Sync sync
-        state = {"version": 1, "sources": [[name, sync.state()] for name, sync in self.syncs.items()], "channels": self.sequences.state()}
+        state = {
+            "version": 1, "sources": [[name, sync.state()] for name, sync in self.syncs.items()],
+            "channels": self.sequences.state(),
+        }
         if self.boundaries == BOUNDARIES_DATAGRAMS:
             state["sources"] = []
         if self.joiner is not None:

@@ -27,14 +27,16 @@ cdef class Plan:
     cdef NodeC* nodes
     cdef int node_count
     cdef int slot_count
-    cdef int64_t slices                  # decode_packets() is given the first of about as many lots like it: so much room is made
+    # decode_packets() is given the first of about as many lots like it: so much room is made.
+    cdef int64_t slices
     cdef Remembered* memory              # by APID
     cdef int64_t consulted_bits
 
-    # Decodes `count` packets, which have the numbers `numbers_of`: the container of each (or NO_CONTAINER), its row there, and 1 where it was
-    # too short. 0 or -1.
+    # Decodes `count` packets, which have the numbers `numbers_of`: the container of each (or NO_CONTAINER), its row there, and
+    # 1 where it was too short. 0 or -1.
     cdef int decode_packets(
-        self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts, const int64_t* numbers_of,
+        self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts,
+        const int64_t* numbers_of,
     ) noexcept nogil
     # Forgets what was decoded.
     cdef void clear(self) noexcept nogil
@@ -43,8 +45,10 @@ cdef class Plan:
     cdef int32_t classify(self, const uint8_t* packet, int64_t size) noexcept nogil
     cdef int32_t descend(self, int node, const uint8_t* packet, int64_t size) noexcept nogil
     cdef int decode_alike(
-        self, int32_t container, const uint8_t** packets, const int32_t* sizes, int64_t count, int64_t* rows, const int64_t* numbers_of,
+        self, int32_t container, const uint8_t** packets, const int32_t* sizes, int64_t count, int64_t* rows,
+        const int64_t* numbers_of,
     ) noexcept nogil
     cdef int run_tails(
-        self, int32_t container, const uint8_t** packets, const int32_t* sizes, uint8_t* shorts, const int64_t* numbers, int64_t count, int64_t row,
+        self, int32_t container, const uint8_t** packets, const int32_t* sizes, uint8_t* shorts, const int64_t* numbers,
+        int64_t count, int64_t row,
     ) noexcept nogil

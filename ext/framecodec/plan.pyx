@@ -124,7 +124,7 @@ cdef class Plan:
         return self.take()
 
     def take(self) -> list:
-        """What was decoded since the last time, as (container index, framecodec.arrow_out.Batch) in the order of the definition."""
+        """What was decoded since the last time: (container index, framecodec.arrow_out.Batch) in the definition's order."""
         return [(index, (<TreeLayout> self.outputs[index]).take_out()) for index, tree in enumerate(self.trees) if len(tree)]
 
     cdef void clear(self) noexcept nogil:
@@ -183,7 +183,8 @@ cdef class Plan:
 
     # -- decoding ------------------------------------------------------------------------------------------------------
     cdef int decode_packets(
-        self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts, const int64_t* numbers_of,
+        self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts,
+        const int64_t* numbers_of,
     ) noexcept nogil:
         cdef const uint8_t* block[BLOCK_PACKETS]
         cdef int64_t numbers[BLOCK_PACKETS]
@@ -270,9 +271,10 @@ cdef class Plan:
         free(<void*> zeros)
         return status
 
-    # The usual case: packets of one container where everything is at a constant place. SHORT, and nothing done, if one is too short.
+    # The usual case: packets of one container with everything at a constant place. If one is too short, SHORT and nothing done.
     cdef int decode_alike(
-        self, int32_t container, const uint8_t** packets, const int32_t* sizes, int64_t count, int64_t* rows, const int64_t* numbers_of,
+        self, int32_t container, const uint8_t** packets, const int32_t* sizes, int64_t count, int64_t* rows,
+        const int64_t* numbers_of,
     ) noexcept nogil:
         cdef LayoutC* layout = &self.layouts[container]
         cdef int64_t index, first, least = sizes[0]
@@ -295,7 +297,8 @@ cdef class Plan:
 
     # What is not at a constant place, for one block; `numbers` are its packets, `row` is that of the first.
     cdef int run_tails(
-        self, int32_t container, const uint8_t** packets, const int32_t* sizes, uint8_t* shorts, const int64_t* numbers, int64_t count, int64_t row,
+        self, int32_t container, const uint8_t** packets, const int32_t* sizes, uint8_t* shorts, const int64_t* numbers,
+        int64_t count, int64_t row,
     ) noexcept nogil:
         cdef LayoutC* layout = &self.layouts[container]
         cdef int64_t index, number

@@ -8,11 +8,11 @@ from libc.stdlib cimport calloc
 
 from framecodec.bits cimport BCD, IEEE754, PACKED_BCD, TWOS_COMPLEMENT, UNSIGNED
 from framecodec.layouts cimport (
-    CALIBRATOR_MATH, CALIBRATOR_POLYNOMIAL, CALIBRATOR_SPLINE, M_NUMBER, M_OTHER, MAKE_CALIBRATED, MAKE_LABEL, MAKE_NOTHING, MAKE_POLYNOMIAL, MAKE_SPAN,
-    MAKE_TEXT, MAKE_TIME, MODE_BYTES, MODE_RANGES, MODE_REAL, MODE_SLOT, MODE_WHOLE, OP_ENTER, OP_IF, OP_ITEM, OP_LEAVE, OP_LOAD,
-    OP_LOOP, OP_MOVE_BY, OP_MOVE_FROM_END, OP_MOVE_TO, OP_NEXT, OP_READ, OP_RESTORE, OP_RUN, OP_SAVE, OP_SEEK, TEST_AND,
-    TEST_COMPARE, TEST_OR, CalibratorC, ExpressionC, FieldC, FixedC, InstructionC, LabelC, LayoutC, LoadC, LookupC, MathC, NodeC,
-    ProgramC, TestC,
+    CALIBRATOR_MATH, CALIBRATOR_POLYNOMIAL, CALIBRATOR_SPLINE, M_NUMBER, M_OTHER, MAKE_CALIBRATED, MAKE_LABEL, MAKE_NOTHING,
+    MAKE_POLYNOMIAL, MAKE_SPAN, MAKE_TEXT, MAKE_TIME, MODE_BYTES, MODE_RANGES, MODE_REAL, MODE_SLOT, MODE_WHOLE, OP_ENTER,
+    OP_IF, OP_ITEM, OP_LEAVE, OP_LOAD, OP_LOOP, OP_MOVE_BY, OP_MOVE_FROM_END, OP_MOVE_TO, OP_NEXT, OP_READ, OP_RESTORE, OP_RUN,
+    OP_SAVE, OP_SEEK, TEST_AND, TEST_COMPARE, TEST_OR, CalibratorC, ExpressionC, FieldC, FixedC, InstructionC, LabelC, LayoutC,
+    LoadC, LookupC, MathC, NodeC, ProgramC, TestC,
 )
 from framecodec.plan cimport Plan
 from framecodec.timecodes cimport CodeKind, Scale
@@ -30,9 +30,10 @@ cdef enum:
     LABEL_TABLE_BITS = 12
 
 OPERATIONS = {
-    "read": OP_READ, "load": OP_LOAD, "run": OP_RUN, "run_to_end": OP_RUN, "item": OP_ITEM, "seek": OP_SEEK, "move_to": OP_MOVE_TO, "move_by": OP_MOVE_BY,
-    "move_from_end": OP_MOVE_FROM_END, "if": OP_IF, "loop": OP_LOOP, "next": OP_NEXT, "enter": OP_ENTER, "leave": OP_LEAVE, "save": OP_SAVE,
-    "restore": OP_RESTORE,
+    "read": OP_READ, "load": OP_LOAD, "run": OP_RUN, "run_to_end": OP_RUN, "item": OP_ITEM,
+    "seek": OP_SEEK, "move_to": OP_MOVE_TO, "move_by": OP_MOVE_BY, "move_from_end": OP_MOVE_FROM_END,
+    "if": OP_IF, "loop": OP_LOOP, "next": OP_NEXT, "enter": OP_ENTER, "leave": OP_LEAVE,
+    "save": OP_SAVE, "restore": OP_RESTORE,
 }
 
 
@@ -53,7 +54,7 @@ cdef void* zeroed(size_t count, size_t size) except NULL:
 
 
 def wanted_paths(definition, parameters):
-    """The paths that `parameters` name, or None for all: by name, by path or the end of one, and an aggregate for its members."""
+    """The paths that `parameters` name (by name, path or the end of one; an aggregate for its members), or None for all."""
     if parameters is None:
         return None
     wanted = set()
@@ -125,11 +126,14 @@ cdef build_expressions(Plan plan):
     for number, expression in enumerate(everything):
         # streams.definitions.conditions bounds them, so that evaluate() cannot overflow.
         assert abs(expression.slope) <= 8192 and abs(expression.intercept) <= 1 << 41, expression
-        plan.machine.expressions[number].intercept, plan.machine.expressions[number].slope = expression.intercept, expression.slope
-        plan.machine.expressions[number].slot, plan.machine.expressions[number].is_calibrated = expression.slot, expression.is_calibrated
+        plan.machine.expressions[number].intercept = expression.intercept
+        plan.machine.expressions[number].slope = expression.slope
+        plan.machine.expressions[number].slot = expression.slot
+        plan.machine.expressions[number].is_calibrated = expression.is_calibrated
         plan.machine.expressions[number].lookup, plan.machine.expressions[number].lookup_count = lookup, len(expression.lookup)
         for condition, value in expression.lookup:
-            plan.machine.lookups[lookup].condition, plan.machine.lookups[lookup].value = condition_number(plan, condition), value
+            plan.machine.lookups[lookup].condition = condition_number(plan, condition)
+            plan.machine.lookups[lookup].value = value
             lookup += 1
 
 
@@ -181,20 +185,27 @@ cdef build_fields(Plan plan):
             field.making = MAKE_TEXT
         elif source.calibrators:
             field.calibrator, field.calibrator_count = len(calibrators), len(source.calibrators)
-            single = len(source.calibrators) == 1 and not source.calibrators[0][0] and source.calibrators[0][1].kind == "polynomial"
+            single = (
+                len(source.calibrators) == 1 and not source.calibrators[0][0]
+                and source.calibrators[0][1].kind == "polynomial"
+            )
             field.making = MAKE_POLYNOMIAL if single else MAKE_CALIBRATED
             for condition, calibrator in source.calibrators:
                 if calibrator.kind == "polynomial":
                     calibrators.append((CALIBRATOR_POLYNOMIAL, condition, len(numbers), len(calibrator.coefficients), 0, False))
                     numbers += calibrator.coefficients
                 elif calibrator.kind == "spline":
-                    calibrators.append((CALIBRATOR_SPLINE, condition, len(numbers), len(calibrator.points), calibrator.order, calibrator.is_extrapolated))
+                    calibrators.append((
+                        CALIBRATOR_SPLINE, condition, len(numbers), len(calibrator.points), calibrator.order,
+                        calibrator.is_extrapolated,
+                    ))
                     numbers += [part for point in calibrator.points for part in point]
                 else:
                     calibrators.append((CALIBRATOR_MATH, condition, len(math), len(calibrator.program), 0, False))
                     math += map(math_step, calibrator.program)
         field.is_plain = (
-            (field.coding in (UNSIGNED, TWOS_COMPLEMENT) or (field.coding == IEEE754 and field.width != 16)) and field.width in (8, 16, 32, 64)
+            (field.coding in (UNSIGNED, TWOS_COMPLEMENT) or (field.coding == IEEE754 and field.width != 16))
+            and field.width in (8, 16, 32, 64)
             and field.making == MAKE_NOTHING and not (field.order_count or field.is_little_endian or field.is_bit_reversed)
         )
     plan.machine.labels = <LabelC*> zeroed(len(labels), sizeof(LabelC))
@@ -212,7 +223,8 @@ cdef build_fields(Plan plan):
         plan.machine.math[number].slot, plan.machine.math[number].is_calibrated = slot, is_calibrated
     plan.machine.calibrators = <CalibratorC*> zeroed(len(calibrators), sizeof(CalibratorC))
     for number, (kind, condition, start, count, order, extrapolated) in enumerate(calibrators):
-        plan.machine.calibrators[number].kind, plan.machine.calibrators[number].condition = kind, condition_number(plan, condition)
+        plan.machine.calibrators[number].kind = kind
+        plan.machine.calibrators[number].condition = condition_number(plan, condition)
         plan.machine.calibrators[number].start, plan.machine.calibrators[number].count = start, count
         plan.machine.calibrators[number].order, plan.machine.calibrators[number].is_extrapolated = order, extrapolated
 
@@ -283,7 +295,10 @@ cdef build_layouts(Plan plan, wanted):
             formats.append((field_source.raw_format, field_source.value_format, words))
         columns = source.columns
         if wanted is not None:
-            columns = [column for column in (numbered(column, cells, wanted, source, definition) for column in columns) if column is not None]
+            columns = [
+                column for column in (numbered(column, cells, wanted, source, definition) for column in columns)
+                if column is not None
+            ]
         fixed_cells = {cells[scalar]: source.scalars[scalar][0] for scalar, _ in source.fixed if cells[scalar] >= 0}
         # Arrays of plain numbers are written whole, too.
         for name, *parts in source.tail:
@@ -292,7 +307,8 @@ cdef build_layouts(Plan plan, wanted):
         # Polynomials of whole numbers and floats always have a value; decimal digits above 9 have not even a raw one.
         total = {
             cell for cell, number in fixed_cells.items()
-            if plan.machine.fields[<int> number].making == MAKE_POLYNOMIAL and plan.machine.fields[<int> number].coding not in (BCD, PACKED_BCD)
+            if plan.machine.fields[<int> number].making == MAKE_POLYNOMIAL
+            and plan.machine.fields[<int> number].coding not in (BCD, PACKED_BCD)
         }
         tree = Tree(columns, kept, source.domains, formats, fixed_cells, total)
         plan.trees.append(tree)
@@ -330,7 +346,10 @@ def numbered(column, cells, wanted, layout, definition):
     if column.scalar >= 0:
         path = definition.fields[layout.scalars[column.scalar][0]].path
         return None if path not in wanted else replace(column, scalar=cells[column.scalar])
-    members = tuple(member for member in (numbered(member, cells, wanted, layout, definition) for member in column.members) if member is not None)
+    members = tuple(
+        member for member in (numbered(member, cells, wanted, layout, definition) for member in column.members)
+        if member is not None
+    )
     return replace(column, members=members) if members else None
 
 

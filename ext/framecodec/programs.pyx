@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""What is not at a constant place, packet by packet: the instructions of a layout (streams.definitions.layout) and what they write.
+"""What is not at a constant place, packet by packet: a layout's instructions (streams.definitions.layout), and what they write.
 
 Every step is bounded by the packet's end, loops by its bits: no definition and no packet makes a program run on.
 """
@@ -9,8 +9,8 @@ from libc.string cimport memcpy, memset
 from framecodec.bits cimport IEEE754, load_be16, load_be32, load_be64, read_real
 from framecodec.conditions cimport evaluate, holds
 from framecodec.layouts cimport (
-    BAD, MAKE_LABEL, MAKE_TEXT, MAKE_TIME, OK, OP_ENTER, OP_IF, OP_ITEM, OP_LEAVE, OP_LOAD, OP_LOOP, OP_MOVE_BY, OP_MOVE_TO, OP_NEXT,
-    OP_READ, OP_RESTORE, OP_RUN, OP_SAVE, OP_SEEK, OUT_OF_MEMORY, SHORT, VALUE_NONE, VALUE_REAL, VALUE_SIGNED,
+    BAD, MAKE_LABEL, MAKE_TEXT, MAKE_TIME, OK, OP_ENTER, OP_IF, OP_ITEM, OP_LEAVE, OP_LOAD, OP_LOOP, OP_MOVE_BY, OP_MOVE_TO,
+    OP_NEXT, OP_READ, OP_RESTORE, OP_RUN, OP_SAVE, OP_SEEK, OUT_OF_MEMORY, SHORT, VALUE_NONE, VALUE_REAL, VALUE_SIGNED,
     VALUE_UNSIGNED, FieldC, InstructionC, Machine, ProgramC, Value,
 )
 from framecodec.meanings cimport finish
@@ -49,7 +49,10 @@ cdef int run_program(Machine* machine, const ProgramC* program, void* tree, cons
                 cursor = step.bit
             if field.is_plain and (cursor & 7) == 0 and 0 <= cursor <= 8 * size - field.width:
                 cells = &(<Tree> tree).cells[step.cell] if step.cell >= 0 and tree != NULL else NULL
-                copy_plain(machine, field, packet + (cursor >> 3), cells, (<Tree> tree).domains[cells.domain].current if cells != NULL else 0)
+                copy_plain(
+                    machine, field, packet + (cursor >> 3), cells,
+                    (<Tree> tree).domains[cells.domain].current if cells != NULL else 0,
+                )
                 cursor += field.width
                 continue
             value = &machine.slots[field.slot] if field.slot >= 0 else &local
@@ -89,7 +92,9 @@ cdef int run_program(Machine* machine, const ProgramC* program, void* tree, cons
                     pass                                 # an empty list: there may be no memory yet to write to
                 elif field.is_plain and (cursor & 7) == 0:
                     read_items(
-                        (<Tree> tree).cells[step.cell].raw + first * (field.width >> 3), field.width >> 3, packet + (cursor >> 3), number)
+                        (<Tree> tree).cells[step.cell].raw + first * (field.width >> 3), field.width >> 3,
+                        packet + (cursor >> 3), number,
+                    )
                     if (<Tree> tree).tracks_valid:
                         memset((<Tree> tree).cells[step.cell].valid + first, 1, number)
                     cursor += number * field.width
@@ -171,7 +176,8 @@ cdef int run_program(Machine* machine, const ProgramC* program, void* tree, cons
     return OK
 
 
-# A plain number (FieldC.is_plain) of whole bytes: as it is into its cell (NULL: not asked for), and into its slot for what depends on it.
+# A plain number (FieldC.is_plain) of whole bytes, as it is: into its cell (NULL: not asked for), and into its slot for what
+# depends on it.
 cdef inline void copy_plain(Machine* machine, const FieldC* field, const uint8_t* at, Cells* cells, int64_t row) noexcept nogil:
     cdef uint64_t word
     cdef Value* slot

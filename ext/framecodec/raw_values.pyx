@@ -30,7 +30,9 @@ cdef void read_items(uint8_t* out, int item_bytes, const uint8_t* start, int64_t
     items(out, item_bytes, start, count)
 
 
-cdef int read_value(Machine* machine, const FieldC* field, const uint8_t* packet, int64_t size, int64_t* bit, Value* value) noexcept nogil:
+cdef int read_value(
+    Machine* machine, const FieldC* field, const uint8_t* packet, int64_t size, int64_t* bit, Value* value,
+) noexcept nogil:
     cdef int64_t bits = field.width
     cdef int64_t start = bit[0]
     cdef uint64_t word
@@ -77,7 +79,9 @@ cdef int read_value(Machine* machine, const FieldC* field, const uint8_t* packet
     return OK
 
 
-cdef int read_string(Machine* machine, const FieldC* field, const uint8_t* packet, int64_t size, int64_t* bit, Value* value) noexcept nogil:
+cdef int read_string(
+    Machine* machine, const FieldC* field, const uint8_t* packet, int64_t size, int64_t* bit, Value* value,
+) noexcept nogil:
     cdef int64_t start = bit[0]
     cdef int64_t end = 8 * size
     cdef int64_t box = -1
@@ -134,7 +138,9 @@ cdef int read_string(Machine* machine, const FieldC* field, const uint8_t* packe
 
 # `bits` from `bit` on as whole bytes: in the packet itself if they are, else copied to scratch memory, with the odd bits
 # at the end of the last byte (is_left) or, as a number, zeros before the first.
-cdef const uint8_t* aligned(Machine* machine, const uint8_t* packet, int64_t size, int64_t bit, int64_t bits, bint is_left) noexcept nogil:
+cdef const uint8_t* aligned(
+    Machine* machine, const uint8_t* packet, int64_t size, int64_t bit, int64_t bits, bint is_left,
+) noexcept nogil:
     cdef int64_t count = (bits + 7) >> 3
     cdef int64_t index, first = bit
     cdef int rest = <int> (bits & 7)

@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Segmented space packets (CCSDS 133.0-B-2 4.1.3.4.2) put together, for each channel and APID.
 
-A group is a first segment (flags 01), continuations (00) and a last one (10) with consecutive sequence counts. The joined packet
-has the first one's header, with flags 11 and a length field that covers all data fields, or all ones where that is not enough
-for it. Secondary headers are data here: where the later segments have one, it stays where it is. A group with a hole is given
-up as a whole. Groups are bounded in size, and all of them together.
+A group is a first segment (flags 01), continuations (00) and a last one (10) with consecutive sequence counts. The joined
+packet has the first one's header, with flags 11 and a length field that covers all data fields, or all ones where that is not
+enough for it. Secondary headers are data here: where the later segments have one, it stays where it is. A group with a hole is
+given up as a whole. Groups are bounded in size, and all of them together.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
@@ -82,7 +82,8 @@ cdef class Joiner:
                 finish_header(group.data)
                 packet.data, packet.size = <const uint8_t*> <char*> group.data, <int32_t> len(group.data)
                 packet.head = load_be32(packet.data)
-                packet.offset, packet.parts, packet.lost, packet.input_bytes = group.offset, group.parts, group.lost, group.input_bytes
+                packet.offset, packet.parts = group.offset, group.parts
+                packet.lost, packet.input_bytes = group.lost, group.input_bytes
                 found.packets[kept] = packet
                 kept += 1
         found.packet_count = kept
@@ -115,7 +116,8 @@ cdef class Joiner:
         for key, data, count, parts, lost, source, offset, received_ns, input_bytes in state:
             group = Group()
             group.data, group.count, group.parts, group.lost = bytearray.fromhex(data), count, parts, lost
-            group.source, group.offset, group.received_ns, group.input_bytes = sources.add(source), offset, received_ns, input_bytes
+            group.source, group.offset = sources.add(source), offset
+            group.received_ns, group.input_bytes = received_ns, input_bytes
             self.groups[tuple(key)] = group
             self.held_bytes += len(group.data)
 

@@ -18,9 +18,11 @@ cdef class Sync(HeaderChains):
 
     # Adds bytes that arrive next, as one segment. Call before run(); 0 or -1.
     cdef int add_segment(self, int64_t size, int64_t received_ns) noexcept nogil
-    # Decides on everything that can be decided: `data` is what was kept and then the new bytes, from `position` on. 0; 1 when there
-    # are `limit` packets in `found` and more to come: call again with what is left; -1 (memory).
-    cdef int run(self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, int64_t limit) noexcept nogil
+    # Decides on everything that can be decided: `data` is what was kept and then the new bytes, from `position` on. 0; 1 when
+    # there are `limit` packets in `found` and more to come: call again with what is left; -1 (memory).
+    cdef int run(
+        self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, int64_t limit,
+    ) noexcept nogil
     cdef int64_t run_chain(self, int64_t at, int32_t source, Found* found, int64_t limit) noexcept nogil
     cdef void place(
         self, int64_t at, int64_t after, int64_t* whole_from, int64_t* whole_to, int64_t* origin, int64_t* received_ns,

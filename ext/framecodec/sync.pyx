@@ -2,17 +2,16 @@
 """Space packets (CCSDS 133.0-B-2) in a stream of bytes that may be cut anywhere and damaged anywhere.
 
 A packet is believed if the next one begins where it ends. Where that fails, candidates are scored by the headers that they lead
-to (framecodec.header_chains). A packet whose successor is not where it should be is kept unless a better chain begins inside it.
-So three bytes too many cost no packet, or the one hit.
+to (framecodec.header_chains). A packet whose successor is not where it should be is kept unless a better chain begins inside
+it. So three bytes too many cost no packet, or the one hit.
 
-The version number is 000 unless a stream begins with at least three packets of one APID that agree on another one (some
-test equipment writes 001): then that is the version here. Encapsulation packets (CCSDS 133.1-B-3, version 111) may stand between space
-packets: they are passed over by their length and counted, if what follows them is believed by the same scores.
+The version number is 000 unless a stream begins with at least three packets of one APID that agree on another one (some test
+equipment writes 001): then that is the version here. Encapsulation packets (CCSDS 133.1-B-3, version 111) may stand between
+space packets: they are passed over by their length and counted, if what follows them is believed by the same scores.
 
 Every decision depends on the bytes alone, not on how they were cut: what cannot be decided yet is kept (four packets at
 most) until enough bytes are there. Frames are a hint in one case: one that is exactly a packet is believed at once, so that
-a live link does not lag by a packet. Every byte ends in a packet, in one that was passed
-over, or in a `Waste`.
+a live link does not lag by a packet. Every byte ends in a packet, in one that was passed over, or in a `Waste`.
 """
 cimport cython
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t
@@ -22,14 +21,14 @@ from framecodec.arrivals cimport Arrival, Arrivals, add_arrival, arrival_of, dro
 from framecodec.bits cimport load_be32
 from framecodec.encapsulation cimport ENCAPSULATION, encapsulation_size
 from framecodec.found_packets cimport (
-    APIDS, HEADER_BYTES, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Waste, apid_of, count_of, new_packet, new_packets, new_waste,
-    packet_size, pass_over,
+    APIDS, HEADER_BYTES, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Waste, apid_of, count_of, new_packet, new_packets,
+    new_waste, packet_size, pass_over,
 )
 from framecodec.header_chains cimport ACCEPT, REJECT, WAIT, HeaderChains, Verdict
 
 cdef extern from *:
     """
-    /* `value`, through a branch on its being `guess`: the processor goes on with the guess while the value is still being loaded.
+    /* `value`, through a branch on its being `guess`: the processor goes on with the guess while the value is being loaded.
        Packets of a channel are mostly of one size, and where the next header stands otherwise waits for this one's. */
     static inline int64_t framecodec_likely(int64_t value, int64_t guess) {
         if (__builtin_expect(value == guess, 1)) { __asm__ volatile("" : "+r"(guess)); return guess; }
@@ -63,7 +62,9 @@ cdef class Sync(HeaderChains):
         return add_arrival(arrivals, start, size, 0, received_ns)
 
     # `at`, `end` and `base` are positions in the stream; bytes are there from base to end.
-    cdef int run(self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, int64_t limit) noexcept nogil:
+    cdef int run(
+        self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, int64_t limit,
+    ) noexcept nogil:
         cdef int64_t at = self.position
         cdef int64_t header = self.record_header
         cdef int64_t inside, after
@@ -111,7 +112,14 @@ cdef class Sync(HeaderChains):
                     # Less than a header, perhaps two octets: what is left of a packet if it begins like one.
                     here = data + (at - self.base) + header
                     inside = self.end - at - header
-                    if self.waste(at, self.end - at, inside < 1 or (here[0] >> 5 == self.version and (inside < 2 or self.known_count == 0 or self.known[(here[0] & 7) << 8 | here[1]])), source, found) < 0:
+                    if self.waste(
+                        at, self.end - at,
+                        inside < 1 or (
+                            here[0] >> 5 == self.version
+                            and (inside < 2 or self.known_count == 0 or self.known[(here[0] & 7) << 8 | here[1]])
+                        ),
+                        source, found,
+                    ) < 0:
                         return -1
                     at = self.end
                     break
@@ -204,7 +212,7 @@ cdef class Sync(HeaderChains):
         found.packet_count = packet - found.packets
         return at
 
-    # What holds for a packet at [at, after), and for all others in [whole_from, whole_to): where offsets begin, and the receive time.
+    # Where offsets begin, and the receive time: of a packet at [at, after), and of all others in [whole_from, whole_to).
     cdef void place(
         self, int64_t at, int64_t after, int64_t* whole_from, int64_t* whole_to, int64_t* origin, int64_t* received_ns,
     ) noexcept nogil:
@@ -270,8 +278,9 @@ cdef class Sync(HeaderChains):
     def state(self) -> dict:
         """Everything that must survive, as JSON can hold it."""
         return {
-            "version": self.version, "locked": bool(self.is_locked), "position": self.position, "needed": self.needed, "garbage_start": self.garbage_start,
-            "garbage_size": self.garbage_size, "garbage_received_ns": self.garbage_received_ns,
+            "version": self.version, "locked": bool(self.is_locked), "position": self.position, "needed": self.needed,
+            "garbage_start": self.garbage_start, "garbage_size": self.garbage_size,
+            "garbage_received_ns": self.garbage_received_ns,
             "encapsulation": bool(self.has_encapsulation),
             "known": [apid for apid in range(APIDS) if self.known[apid]],
             "last": {str(apid): self.last[apid] for apid in range(APIDS) if self.last[apid] >= 0},

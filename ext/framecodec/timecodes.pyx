@@ -154,7 +154,7 @@ cdef int64_t read_ccs(const Code* code, const uint8_t* packet, int64_t size_byte
     return (days * DAY_SECONDS + digits[4] * 3600 + digits[5] * 60 + digits[6]) * NS + ns
 
 
-# A code after its P-field: 3.2.2 (CUC, one or two octets), 3.3.2 (CDS), 3.4.2 (CCS). `code` has the epoch and the scale of an agency.
+# A code after its P-field: 3.2.2 (CUC, one or two octets), 3.3.2 (CDS), 3.4.2 (CCS). `code` has an agency's epoch and scale.
 cdef int64_t read_explicit(const Code* code, const uint8_t* packet, int64_t size_bytes) noexcept nogil:
     cdef int64_t at = code.bit >> 3
     cdef Code said = code[0]
@@ -205,7 +205,10 @@ cdef int set_code(Code* code, source) except -1:
     code.bit, code.day_bits, code.sub_bits = source.bit, source.day_bits, source.submillisecond_bits
     code.basic_bytes, code.fraction_bytes = source.basic_bytes, source.fraction_bytes
     code.epoch_ns, code.scale = source.epoch_ns, <Scale> <int> SCALES.index(source.scale)
-    if not (code.day_bits in (16, 24) and code.sub_bits in (0, 16, 32) and 1 <= code.basic_bytes <= 7 and 0 <= code.fraction_bytes <= 10):
+    if not (
+        code.day_bits in (16, 24) and code.sub_bits in (0, 16, 32)
+        and 1 <= code.basic_bytes <= 7 and 0 <= code.fraction_bytes <= 10
+    ):
         raise ValueError(f"no {source.kind} has the widths of {source}")
     if code.bit < 0 or (code.kind != CODE_CDS and code.bit % 8):
         raise ValueError(f"a {source.kind} cannot begin at bit {code.bit}")
@@ -231,7 +234,8 @@ def decode(
     """
     cdef Code code
     set_code(&code, TimeCode(
-        bit, day_bits, sub_bits, epoch_ns, scale or ("tai" if kind in ("cuc", "explicit") else "utc"), kind, basic_bytes, fraction_bytes,
+        bit, day_bits, sub_bits, epoch_ns, scale or ("tai" if kind in ("cuc", "explicit") else "utc"), kind,
+        basic_bytes, fraction_bytes,
     ))
     found = read_code(&code, &packet[0] if packet.shape[0] else NULL, packet.shape[0])
     return None if found == NO_TIME else found

@@ -3,8 +3,8 @@
 
     batch = TreeLayout(tree).take_out()          # a framecodec.arrow_out.Batch; the tree is empty afterwards
 
-Nothing is copied but the marks of what is there, which become bits. `raw` and `values` share their buffers where a parameter is not
-calibrated, and all batches share the labels of enumerations: buffers are counted blocks (framecodec.blocks).
+Nothing is copied but the marks of what is there, which become bits. `raw` and `values` share their buffers where a parameter is
+not calibrated, and all batches share the labels of enumerations: buffers are counted blocks (framecodec.blocks).
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memchr, memcpy

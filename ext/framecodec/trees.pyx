@@ -75,7 +75,9 @@ cdef class Tree:
         for index in range(self.domain_count):
             drop_block(self.domains[index].ends)
             self.domains[index].ends = NULL
-            self.domains[index].expected = max(self.domains[index].length, self.domains[index].expected - (self.domains[index].expected >> 6))
+            self.domains[index].expected = max(
+                self.domains[index].length, self.domains[index].expected - (self.domains[index].expected >> 6),
+            )
             self.domains[index].length = self.domains[index].capacity = self.domains[index].filled = 0
         drop_block(self.packets)
         self.packets = NULL
@@ -85,7 +87,9 @@ cdef class Tree:
         cdef Domain* items = &self.domains[domain]
         cdef Cells* cells
         # Of packets the caller knows about how many are to come, of lists there are usually about as many items as last time.
-        cdef int64_t capacity = items.capacity if items.capacity else max(FIRST_ITEMS, items.expected + (items.expected >> 3 if domain else 0))
+        cdef int64_t capacity = items.capacity if items.capacity else max(
+            FIRST_ITEMS, items.expected + (items.expected >> 3 if domain else 0),
+        )
         cdef int64_t before = items.capacity
         cdef int index
         if wanted <= items.capacity:

@@ -10,7 +10,9 @@ from framecodec.trees cimport Cells
 cdef bint ordered(int operator, int order) noexcept nogil
 cdef int compare_bytes(const uint8_t* left, int64_t left_size, const uint8_t* right, int64_t right_size) noexcept nogil
 # Whole numbers are compared as such, exact to 64 bits; anything calibrated or real as doubles.
-cdef bint compare_numbers(const Value* left, bint left_is_calibrated, const Value* right, bint right_is_calibrated, int operator) noexcept nogil
+cdef bint compare_numbers(
+    const Value* left, bint left_is_calibrated, const Value* right, bint right_is_calibrated, int operator,
+) noexcept nogil
 # A number as text: whole, or the shortest that reads back the same. Returns its length; `text` has room for 40.
 cdef int64_t write_number(char* text, const Value* value, int width) noexcept nogil
 # A math operation calibrator, postfix. False where the result is no number, or another parameter has none in this packet.

@@ -25,9 +25,10 @@ from framecodec.trees cimport Cells
 
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 MATH = (
-    "number", "this", "other", "+", "-", "*", "/", "%", "^", "y^x", "ln", "log", "e^x", "1/x", "x!", "tan", "cos", "sin", "atan", "atan2",
-    "acos", "asin", "tanh", "cosh", "sinh", "atanh", "acosh", "asinh", "abs", "div", "int", "swap", "drop", "dup", "over",
-    "min", "max", "==", "!=", "<", ">", "<=", ">=", "&&", "||", "!", "&", "|", "xor", "<<", ">>", "~",
+    "number", "this", "other", "+", "-", "*", "/", "%", "^", "y^x", "ln", "log", "e^x", "1/x", "x!", "tan", "cos", "sin",
+    "atan", "atan2", "acos", "asin", "tanh", "cosh", "sinh", "atanh", "acosh", "asinh", "abs", "div", "int",
+    "swap", "drop", "dup", "over", "min", "max", "==", "!=", "<", ">", "<=", ">=", "&&", "||", "!",
+    "&", "|", "xor", "<<", ">>", "~",
 )
 
 cdef enum:
@@ -53,7 +54,9 @@ cdef int compare_bytes(const uint8_t* left, int64_t left_size, const uint8_t* ri
     return order
 
 
-cdef bint compare_numbers(const Value* left, bint left_is_calibrated, const Value* right, bint right_is_calibrated, int operator) noexcept nogil:
+cdef bint compare_numbers(
+    const Value* left, bint left_is_calibrated, const Value* right, bint right_is_calibrated, int operator,
+) noexcept nogil:
     cdef double a, b
     cdef int order
     cdef bint left_is_big, right_is_big
