@@ -255,8 +255,8 @@ def load_time(folder: Path, rounds: int, parameters: int = 9500) -> None:
     head = ["VERSION", "TYPE", "SEC", "APID", "FLAGS", "COUNT", "LENGTH"]
     widths = dict(zip(head, (3, 1, 1, 11, 2, 14, 16), strict=True))
     kinds = "".join(
-        f'<xtce:IntegerParameterType name="{name}_T"><xtce:UnitSet/><xtce:IntegerDataEncoding sizeInBits="{widths.get(name, 8)}" encoding="unsigned"/>'  # noqa: E501
-        "</xtce:IntegerParameterType>"
+        f'<xtce:IntegerParameterType name="{name}_T"><xtce:UnitSet/>'
+        f'<xtce:IntegerDataEncoding sizeInBits="{widths.get(name, 8)}" encoding="unsigned"/></xtce:IntegerParameterType>'
         for name in head + names
     )
     declared = "".join(f'<xtce:Parameter name="{name}" parameterTypeRef="{name}_T"/>' for name in head + names)
@@ -265,15 +265,17 @@ def load_time(folder: Path, rounds: int, parameters: int = 9500) -> None:
         for part in (head, *(names[start : start + 50] for start in range(0, parameters, 50)))
     ]
     heirs = "".join(
-        f'<xtce:SequenceContainer name="C{number}"><xtce:EntryList>{part}</xtce:EntryList><xtce:BaseContainer containerRef="CCSDSPacket">'  # noqa: E501
-        f'<xtce:RestrictionCriteria><xtce:Comparison parameterRef="APID" value="{number}" useCalibratedValue="false"/></xtce:RestrictionCriteria>'  # noqa: E501
-        "</xtce:BaseContainer></xtce:SequenceContainer>"
+        f'<xtce:SequenceContainer name="C{number}"><xtce:EntryList>{part}</xtce:EntryList>'
+        '<xtce:BaseContainer containerRef="CCSDSPacket"><xtce:RestrictionCriteria>'
+        f'<xtce:Comparison parameterRef="APID" value="{number}" useCalibratedValue="false"/>'
+        "</xtce:RestrictionCriteria></xtce:BaseContainer></xtce:SequenceContainer>"
         for number, part in enumerate(entries[1:])
     )
     path.write_text(
         '<xtce:SpaceSystem name="L" xmlns:xtce="http://www.omg.org/spec/XTCE/20180204"><xtce:TelemetryMetaData>'
-        f"<xtce:ParameterTypeSet>{kinds}</xtce:ParameterTypeSet><xtce:ParameterSet>{declared}</xtce:ParameterSet><xtce:ContainerSet>"
-        f'<xtce:SequenceContainer name="CCSDSPacket" abstract="true"><xtce:EntryList>{entries[0]}</xtce:EntryList></xtce:SequenceContainer>{heirs}'  # noqa: E501
+        f"<xtce:ParameterTypeSet>{kinds}</xtce:ParameterTypeSet><xtce:ParameterSet>{declared}</xtce:ParameterSet>"
+        '<xtce:ContainerSet><xtce:SequenceContainer name="CCSDSPacket" abstract="true">'
+        f"<xtce:EntryList>{entries[0]}</xtce:EntryList></xtce:SequenceContainer>{heirs}"
         "</xtce:ContainerSet></xtce:TelemetryMetaData></xtce:SpaceSystem>"
     )
     from framecodec.plan import Plan
@@ -281,7 +283,8 @@ def load_time(folder: Path, rounds: int, parameters: int = 9500) -> None:
     ours = min(cpu_time(lambda: Plan(definitions.load(path))) for _ in range(rounds))
     peer = min(cpu_time(lambda: spp.load_xtce(path)) for _ in range(rounds))
     print(
-        f"{'load 9,500 parameters':<26}{ours * 1e3:9.0f} ms{'':>21}{'space_packet_parser':>24}{peer * 1e3:9.0f} ms{peer / ours:8.1f}x   floor 1x, ambition 3x"  # noqa: E501
+        f"{'load 9,500 parameters':<26}{ours * 1e3:9.0f} ms{'':>21}"
+        f"{'space_packet_parser':>24}{peer * 1e3:9.0f} ms{peer / ours:8.1f}x   floor 1x, ambition 3x"
     )
 
 
@@ -326,7 +329,8 @@ def main() -> int:
             megabytes = case.size / case.packets / ours / 1e6
             copying = copy_time(case.size) / case.packets
             print(
-                f"{case.name:<26}{ours * 1e9:15.1f}{copying * 1e9:9.1f}{megabytes:9.0f}{1e-6 / ours:13.2f}{case.peer_name:>24}{peer * 1e9:12.0f}{ratio:8.1f}x"  # noqa: E501
+                f"{case.name:<26}{ours * 1e9:15.1f}{copying * 1e9:9.1f}{megabytes:9.0f}{1e-6 / ours:13.2f}"
+                f"{case.peer_name:>24}{peer * 1e9:12.0f}{ratio:8.1f}x"
                 f"   floor {case.floor:g}x, ambition {case.ambition:g}x"
             )
         if not options.only:

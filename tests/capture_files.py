@@ -36,7 +36,10 @@ def fragments_v4(datagram: bytes, size: int, **options: object) -> list[bytes]:
     """A UDP datagram in IPv4 fragments of `size` (a multiple of 8) bytes."""
     starts = range(0, len(datagram), size)
     return [
-        ip(datagram[at : at + size], flags_and_offset=(0x2000 if at + size < len(datagram) else 0) | at // 8, **options)  # type: ignore[arg-type]
+        ip(
+            datagram[at : at + size], flags_and_offset=(0x2000 if at + size < len(datagram) else 0) | at // 8,
+            **options,  # type: ignore[arg-type]
+        )
         for at in starts
     ]
 

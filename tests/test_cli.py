@@ -199,7 +199,8 @@ def test_rule_for_a_webhook_that_is_not_configured_is_a_mistake(tmp_path: Path) 
 
 def test_names_are_looked_up_in_what_is_right_of_a_wrong_configuration(tmp_path: Path) -> None:
     """A secret that is not set here hides nothing; where a webhook's own name is wrong, nobody knows what there is."""
-    config, lines = tmp_path / "orbitrack.toml", '[alert]\nrules = ["rules.yaml"]\n[[webhook]]\n{}\nurl = "https://127.0.0.1/x"\n'
+    config = tmp_path / "orbitrack.toml"
+    lines = '[alert]\nrules = ["rules.yaml"]\n[[webhook]]\n{}\nurl = "https://127.0.0.1/x"\n'
     (tmp_path / "rules.yaml").write_text("rules:\n  - {name: X, kind: absence, metric: m, after: 1m, webhooks: [opps]}\n")
     config.write_text(lines.format('name = "ops"\nsecret = "env:ORBITRACK_TEST_UNSET"'))
     _, stderr = check("--config", config, status=2)

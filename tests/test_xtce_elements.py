@@ -500,7 +500,9 @@ def test_times_count_in_units_scales_and_offsets(tmp_path: Path, clock: str, cou
     assert row is not None
     assert row[1]["relative"][0][1] == pytest.approx(seconds, rel=1e-7)
     absolute = row[1]["absolute"][0][1]
-    assert absolute.value == pytest.approx(946_728_000_250_000_000 + round(seconds * 1e9), abs=20_000)  # type: ignore[attr-defined]
+    assert absolute.value == pytest.approx(  # type: ignore[attr-defined]
+        946_728_000_250_000_000 + round(seconds * 1e9), abs=20_000
+    )
     kinds = {parameter.name: (parameter.kind, parameter.unit) for parameter in definitions.load(path).parameters}
     assert kinds == {"absolute": ("time", "s"), "relative": ("gauge", "s")}
 

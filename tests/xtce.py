@@ -44,7 +44,8 @@ def system(
         parameters = "".join(f'<Parameter name="{name}" parameterTypeRef="{kind}"/>' for name, kind in parameters.items())
     return (
         f'<SpaceSystem name="{name}" {attributes}><TelemetryMetaData><ParameterTypeSet>{types}</ParameterTypeSet>'
-        f"<ParameterSet>{parameters}</ParameterSet><ContainerSet>{containers}</ContainerSet></TelemetryMetaData>{inside}</SpaceSystem>"
+        f"<ParameterSet>{parameters}</ParameterSet><ContainerSet>{containers}</ContainerSet></TelemetryMetaData>"
+        f"{inside}</SpaceSystem>"
     )
 
 

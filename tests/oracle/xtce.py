@@ -159,10 +159,16 @@ class Run:
                 if next_location.get("referenceLocation") == "containerStart":  # type: ignore[union-attr]
                     self.at = start + distance - offset - self.size(entry, space)
                 else:
-                    self.at = len(self.bits) - distance - self.size(following, space) - offset - self.size(entry, space)  # type: ignore[arg-type]
+                    self.at = (
+                        len(self.bits) - distance - self.size(following, space)  # type: ignore[arg-type]
+                        - offset - self.size(entry, space)
+                    )
         repeat = entry.find("RepeatEntry")
         count = self.integer(repeat.find("Count"), space) if repeat is not None else 1  # type: ignore[arg-type]
-        gap = self.integer(repeat.find("Offset"), space) if repeat is not None and repeat.find("Offset") is not None else 0  # type: ignore[arg-type]
+        gap = (
+            self.integer(repeat.find("Offset"), space)  # type: ignore[arg-type]
+            if repeat is not None and repeat.find("Offset") is not None else 0
+        )
         for number in range(count):
             if number:
                 self.at += gap
