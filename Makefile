@@ -37,6 +37,7 @@ test: $(VENV)/.test
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
+	PATH="$(BIN):$$PATH" $(BIN)/cython-lint ext/framecodec     # it runs pycodestyle from the PATH
 	$(BIN)/mypy
 	MYPYPATH=ext $(BIN)/stubtest framecodec --mypy-config-file pyproject.toml --allowlist ext/stubtest-allowlist.txt \
 		--ignore-missing-stub --ignore-disjoint-bases

@@ -5,7 +5,7 @@ from framecodec.columns cimport Rows
 from framecodec.frame_cutter cimport Frame
 
 cdef enum:
-    PACKET_BYTES_MAX = 65542 # 133.0-B 4.1.3.5.3
+    PACKET_BYTES_MAX = 65542  # 133.0-B 4.1.3.5.3
 
 cdef enum Mode:
     MODE_UNKNOWN             # packets are held until it is clear that they are

@@ -9,7 +9,7 @@ What a channel carries is judged by that (framecodec.channel_modes): until it is
 
 Every byte of a packet zone is counted once: packet, passed over, lost, or other. Clauses are cited from memory.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy

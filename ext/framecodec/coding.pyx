@@ -78,7 +78,7 @@ cdef void fill_tables() noexcept:
         register = ((register << 1) | bit) & 0xFF
     for index in range(256):
         short_crc, long_crc = <uint16_t> (index << 8), <uint32_t> index << 24
-        for step in range(8):
+        for _ in range(8):
             short_crc = <uint16_t> ((short_crc << 1) ^ (0x1021 if short_crc & 0x8000 else 0))
             long_crc = (long_crc << 1) ^ (0x00A00805 if long_crc & 0x80000000u else 0)
         CRC16[0][index], CRC32[index] = short_crc, long_crc

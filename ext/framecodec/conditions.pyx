@@ -22,7 +22,7 @@ cdef extern from *:
 cdef bint holds(Machine* machine, int condition) noexcept nogil:
     cdef bint stack[256]
     cdef int depth = 0
-    cdef int index, part
+    cdef int index
     cdef bint result
     cdef TestC* test
     if condition < 0:
@@ -33,7 +33,7 @@ cdef bint holds(Machine* machine, int condition) noexcept nogil:
             result = compare(machine, test)
         else:
             result = test.kind == TEST_AND
-            for part in range(test.count):
+            for _ in range(test.count):
                 depth -= 1
                 result = (result and stack[depth]) if test.kind == TEST_AND else (result or stack[depth])
         stack[depth] = result

@@ -14,7 +14,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from framecodec.arrivals cimport Arrival, arrival_of
-from framecodec.coding cimport ReedSolomon, randomize
+from framecodec.coding cimport randomize
 from framecodec.frame_streams cimport Stream, keep
 from framecodec.locator cimport UNCORRECTABLE
 

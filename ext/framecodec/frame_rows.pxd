@@ -60,6 +60,6 @@ cdef class FrameRows:
         self, Rows rows, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source,
     ) noexcept nogil
     cdef int put_sample(self, int32_t entity, Metric metric, double value, int64_t received_ns, int32_t source) noexcept nogil
-    cdef int put_reject(
+    cdef int reject(
         self, Reason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
     ) noexcept nogil

@@ -128,7 +128,7 @@ cdef class FrameRows:
             rows, entity, <int32_t> metric, self.units[<int> metric], value, 0, -1, source, QUALITY_TIME_SUBSTITUTED,
         )
 
-    cdef int put_reject(
+    cdef int reject(
         self, Reason reason, int64_t offset, int64_t size, int64_t received_ns, int32_t source, const char* detail,
     ) noexcept nogil:
         self.reject_counts[<int> reason] += 1

@@ -293,7 +293,7 @@ cdef class FrameDecoder(CaduCutter):
                 entity_of(NO_CHANNEL), FRAMES_REFUSED, 1, frame.received_ns, frame.source,
             ) < 0:
                 return -1
-            return self.rows.put_reject(FRAME_VERSION, frame.offset, frame.block_bytes, frame.received_ns, frame.source, wrong)
+            return self.rows.reject(FRAME_VERSION, frame.offset, frame.block_bytes, frame.received_ns, frame.source, wrong)
         if header_errors and self.emits_derived and self.rows.put_event(
             entity_of(header.vcid), CORRECTED_HEADER_SYMBOLS, header_errors, frame.received_ns, frame.source,
         ) < 0:
@@ -309,7 +309,7 @@ cdef class FrameDecoder(CaduCutter):
             return -1
         if self.emits_derived and self.rows.put_event(entity, FECF_ERRORS, 1, frame.received_ns, frame.source) < 0:
             return -1
-        return self.rows.put_reject(BAD_FECF, frame.offset, 0, frame.received_ns, frame.source, "the frame's CRC is wrong")
+        return self.rows.reject(BAD_FECF, frame.offset, 0, frame.received_ns, frame.source, "the frame's CRC is wrong")
 
     cdef int take_frame(self, const Header* header, const Frame* frame, bint has_fecf, int channel, int stream) noexcept nogil:
         cdef Continuity found
@@ -360,7 +360,7 @@ cdef class FrameDecoder(CaduCutter):
                 entity_of(NO_CHANNEL), GARBAGE_BYTES, <double> size, received_ns, source,
             ) < 0:
                 return -1
-        return self.rows.put_reject(<Reason> <int> reason, offset, size, received_ns, source, detail)
+        return self.rows.reject(<Reason> <int> reason, offset, size, received_ns, source, detail)
 
     # Whoever has a better decoder, or a second recording of the same pass, needs what was received.
     cdef const char* describe_uncorrectable(self, const uint8_t* octets, int64_t size) noexcept nogil:
@@ -383,7 +383,7 @@ cdef class FrameDecoder(CaduCutter):
         for index in range(self.reassembler.remark_count):
             remark = &self.reassembler.remarks[index]
             reason = PARTIAL_PACKET if remark.reason == REMARK_PARTIAL else NOT_PACKETS
-            if self.rows.put_reject(reason, remark.offset, 0, remark.received_ns, remark.source, remark.detail) < 0:
+            if self.rows.reject(reason, remark.offset, 0, remark.received_ns, remark.source, remark.detail) < 0:
                 return -1
         self.reassembler.remark_count = 0
         return 0

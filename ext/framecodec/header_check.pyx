@@ -7,7 +7,7 @@ count (octets 2-4) is not protected. The code is (10,6), shortened from (15,11),
 alpha^6 .. alpha^9, so any two wrong symbols can be corrected. There are 10,275 ways to have one or two wrong symbols and 65,536
 syndromes: the decoder is a table of them.
 """
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport uint8_t, uint16_t
 from libc.stdlib cimport calloc, free
 
 __all__ = ["HeaderCheck"]

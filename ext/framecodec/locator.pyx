@@ -141,13 +141,13 @@ cdef uint8_t ROOT_ROWS[(ERRORS_MAX + 1) * 2 * 16 * 256]
 
 
 cdef void fill_tables() noexcept:
-    cdef int value = 1, index, step, power, half, place
+    cdef int value = 1, index, power, half, place
     memset(POWER, 0, sizeof(POWER))
     LOG[0] = LOG_OF_ZERO
     for index in range(255):
         POWER[index] = POWER[index + 255] = <uint8_t> value
         LOG[value] = <uint16_t> index
-        for step in range(PRIMITIVE_POWER):
+        for _ in range(PRIMITIVE_POWER):
             value <<= 1
             if value & 0x100:
                 value ^= FIELD_POLYNOMIAL

@@ -7,7 +7,6 @@ enough for it. Secondary headers are data here: where the later segments have on
 given up as a whole. Groups are bounded in size, and all of them together.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memcpy
 
 from framecodec.bits cimport load_be32
 from framecodec.columns cimport Names

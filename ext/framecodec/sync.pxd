@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from framecodec.found_packets cimport Found
 from framecodec.header_chains cimport HeaderChains
 
+
 @cython.final
 cdef class Sync(HeaderChains):
     cdef readonly bint is_locked

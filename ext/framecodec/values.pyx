@@ -8,20 +8,18 @@ from libc.math cimport (
     NAN, acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, exp, fabs, fmod, isnan, log, log10, pow, sin, sinh, tan, tanh,
     tgamma, trunc,
 )
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport strtod
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
-from framecodec.bits cimport IEEE754
 from framecodec.layouts cimport (
     M_NUMBER, M_OTHER, M_THIS, M_ADD, M_SUBTRACT, M_MULTIPLY, M_DIVIDE, M_MODULO, M_POWER, M_POWER_2, M_LN, M_LOG, M_EXP,
     M_INVERSE, M_FACTORIAL, M_TAN, M_COS, M_SIN, M_ATAN, M_ATAN2, M_ACOS, M_ASIN, M_TANH, M_COSH, M_SINH, M_ATANH,
     M_ACOSH, M_ASINH, M_ABS, M_DIV, M_INT, M_SWAP, M_DROP, M_DUP, M_OVER, M_MIN, M_MAX, M_EQUAL, M_UNEQUAL, M_LESS,
-    M_MORE, M_AT_MOST, M_AT_LEAST, M_AND, M_OR, M_NOT, M_BIT_AND, M_BIT_OR, M_BIT_XOR, M_LEFT, M_RIGHT, M_BIT_NOT,
-    VALUE_REAL, VALUE_SIGNED, VALUE_UNSIGNED, FieldC, Machine, MathC, Value,
+    M_MORE, M_AT_MOST, M_AT_LEAST, M_AND, M_OR, M_NOT, M_BIT_AND, M_BIT_OR, M_BIT_XOR, M_LEFT, M_RIGHT,
+    VALUE_REAL, VALUE_SIGNED, VALUE_UNSIGNED, Machine, MathC, Value,
 )
-from framecodec.trees cimport Cells
 
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 MATH = (
