@@ -119,18 +119,18 @@ def answers(kafka: Kafka) -> bool:
 
 def test_outbox_on_a_full_disk_keeps_what_it_had_and_takes_more_with_room(disk: Path) -> None:
     outbox = Outbox(disk / "alert" / "outbox.sqlite")
-    outbox.commit(b"first", {0: 1}, [("a/1/1", b"event")], [], 0)
+    outbox.commit({"engine": b"first"}, {0: 1}, [("a/1/1", b"event")], [], 0)
     filler = fill(disk, 64 << 10)
     large = os.urandom(1 << 20)
     with pytest.raises(DependencyError, match=r"the outbox .*outbox.sqlite cannot be written: database or disk is full"):
-        outbox.commit(large, {0: 2}, [("a/1/2", large)], [], 1)
-    assert (outbox.snapshot(), outbox.progress()) == (b"first", {0: 1})
+        outbox.commit({"engine": large}, {0: 2}, [("a/1/2", large)], [], 1)
+    assert (outbox.rows(), outbox.progress()) == ({"engine": b"first"}, {0: 1})
     assert [identity for _, identity, _ in outbox.unpublished(10)] == ["a/1/1"]
     filler.unlink()
-    outbox.commit(large, {0: 2}, [("a/1/2", large)], [], 1)
+    outbox.commit({"engine": large}, {0: 2}, [("a/1/2", large)], [], 1)
     outbox.close()
     again = Outbox(disk / "alert" / "outbox.sqlite")
-    assert (again.snapshot(), again.progress()) == (large, {0: 2})
+    assert (again.rows(), again.progress()) == ({"engine": large}, {0: 2})
     assert [identity for _, identity, _ in again.unpublished(10)] == ["a/1/1", "a/1/2"]
     again.close()
 
