@@ -27,7 +27,8 @@ import numpy as np
 import pyarrow as pa
 
 from streams.config import Config
-from streams.kafka import Producer, Topics, committed_offsets, create_topics, decode, read_partition
+from streams.ipc import decode
+from streams.kafka import Producer, Topics, committed_offsets, create_topics, read_partition
 from streams.model import FRAMES
 from streams.toml import to_toml
 

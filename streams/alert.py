@@ -27,7 +27,8 @@ from streams.clickhouse.polls import ask_polls
 from streams.clock import NS, wall_clock_ns
 from streams.errors import DependencyError
 from streams.folders import make_folder
-from streams.kafka import BatchError, Producer, Topics, committed_offsets, decode, encode, read_batch, wait_for_topics
+from streams.ipc import BatchError, decode, encode, read_batch
+from streams.kafka import Producer, Topics, committed_offsets, wait_for_topics
 from streams.model import WINDOWS
 from streams.rules import Answer, Maintenance, Rule, RuleEngine, policy_maintenance
 from streams.rules.names import rules_of

@@ -1,7 +1,7 @@
-"""Kafka: topics, Arrow values, producers, and reading one partition to its end.
+"""Kafka: topics, producers, and reading one partition to its end.
 
-Every value is one Arrow IPC stream message with one record batch of a schema in `streams/model.py`, marked by the
-header `content-type`. A record without that header is a single raw frame of somebody else's producer; its header
+Every value is a record batch of a schema in `streams/model.py` as streams/ipc.py writes it, marked by the header
+`content-type`. A record without that header is a single raw frame of somebody else's producer; its header
 `link` names the configured link.
 
     await wait_for_topics(config.kafka)
@@ -20,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -28,18 +27,21 @@ from aiokafka.helpers import create_ssl_context
 
 from streams.clock import NS
 from streams.errors import ConfigError, DependencyError
+from streams.ipc import encode
 from streams.repeats import Stamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from ssl import SSLContext
 
+    import pyarrow as pa
+
     from streams.config import Kafka
 
 __all__ = [
-    "ARROW_HEADERS", "METADATA_MAX_AGE_MS", "BatchError", "KafkaError", "Producer", "Topics", "committed_offsets", "connection",
-    "create_topics", "decode", "encode", "is_arrow", "log_start", "read_batch", "read_partition", "retry_visibly", "stamp_of",
-    "tls_context", "transactional_producer", "wait_for_broker", "wait_for_topics",
+    "ARROW_HEADERS", "METADATA_MAX_AGE_MS", "KafkaError", "Producer", "Topics", "committed_offsets", "connection",
+    "create_topics", "is_arrow", "log_start", "read_partition", "retry_visibly", "stamp_of", "tls_context",
+    "transactional_producer", "wait_for_broker", "wait_for_topics",
 ]
 
 log = logging.getLogger(__name__)
@@ -57,10 +59,6 @@ METADATA_MAX_AGE_MS = 10_000
 LEAVE_S = 0.5
 FETCH_BYTES_MAX = 8 << 20
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5)
-
-
-class BatchError(ValueError):
-    """A value that is no record batch of the schema that was expected."""
 
 
 @dataclass(frozen=True)
@@ -82,47 +80,6 @@ class Topics:
         }
         names = ("frames_rack", "frames_satellite", "samples", "flows", "windows", "rejects", "alerts", "late", "quarantine")
         return {getattr(self, name): {} for name in names} | {self.state: compacted}
-
-
-# Arrow's own lz4: 23 ns a sample to write and 19 to read, 7.5 bytes; zstd level 1: 54, 37 and 4.2 (docs/architecture.md).
-IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-
-
-def encode(batch: pa.RecordBatch) -> bytes:
-    """A record batch as a Kafka value."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=IPC_OPTIONS) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue())
-
-
-def decode(value: bytes) -> pa.RecordBatch:
-    """The record batch in a Kafka value. Raises pa.ArrowInvalid where it is none (somebody else wrote it)."""
-    with pa.ipc.open_stream(pa.py_buffer(value)) as reader:
-        try:
-            return reader.read_next_batch()
-        except StopIteration:
-            raise pa.ArrowInvalid("an Arrow stream without a batch") from None
-
-
-def read_batch(value: bytes | None, schema: pa.Schema) -> pa.RecordBatch:
-    """The record batch in a value that anybody may have written, with exactly this schema.
-
-    Columns are found by name, others are left out, text becomes a dictionary. Everything is checked before it is touched:
-    an index behind the end of a dictionary would take the process down. BatchError where it cannot be had.
-    """
-    try:
-        batch = decode(value or b"")
-        batch.validate(full=True)
-        if not batch.schema.equals(schema):
-            batch = batch.select(schema.names).cast(schema)
-    except (pa.ArrowException, ValueError, TypeError, KeyError, OSError) as error:
-        raise BatchError(f"{type(error).__name__}: {error}") from error
-    for column, field in zip(batch.columns, schema, strict=True):
-        values = column.dictionary if pa.types.is_dictionary(field.type) else column
-        if not field.nullable and (column.null_count or values.null_count):
-            raise BatchError(f"'{field.name}' holds a null")
-    return batch
 
 
 def is_arrow(headers: Any) -> bool:

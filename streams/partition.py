@@ -23,7 +23,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from streams.checkpoint import SHARDS, Checkpoint, checkpoint_records, recover
-from streams.kafka import ARROW_HEADERS, Topics, encode, read_partition, transactional_producer
+from streams.ipc import encode
+from streams.kafka import ARROW_HEADERS, Topics, read_partition, transactional_producer
 from streams.pipeline import Output, Pipeline, combine
 
 if TYPE_CHECKING:

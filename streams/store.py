@@ -29,7 +29,8 @@ from streams.clock import Clock, wall_clock_ns
 from streams.database import load_reference_rows, open_client, wait_for_database
 from streams.errors import DependencyError
 from streams.folders import make_folder
-from streams.kafka import BatchError, Topics, read_batch, wait_for_topics
+from streams.ipc import BatchError, read_batch
+from streams.kafka import Topics, wait_for_topics
 from streams.reference import read_reference
 from streams.telemetry import Telemetry
 

@@ -22,7 +22,8 @@ from aiokafka.errors import ProducerFenced
 from streams.clock import wall_clock_ns
 from streams.decode import dictionary, open_decoder
 from streams.folders import make_folder
-from streams.kafka import BatchError, Producer, Topics, is_arrow, log_start, read_batch, stamp_of, wait_for_topics
+from streams.ipc import BatchError, read_batch
+from streams.kafka import Producer, Topics, is_arrow, log_start, stamp_of, wait_for_topics
 from streams.model import FRAMES
 from streams.partition import SourcePartition
 from streams.shell import EXIT_FAILED, die_on_failure, make_app, run_app

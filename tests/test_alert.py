@@ -20,7 +20,7 @@ from streams.alert import Alerter, Role, identities
 from streams.clock import NS
 from streams.config import Config
 from streams.errors import ConfigError, DependencyError, InputError
-from streams.kafka import decode
+from streams.ipc import decode
 from streams.model import ALERTS
 from streams.rules import Answer, Maintenance, Rule, bind
 from streams.rules.names import examine_names, rules_of

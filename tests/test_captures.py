@@ -207,6 +207,15 @@ def test_overlapping_fragments_are_refused_whole() -> None:
     assert (reason, size_bytes, detail) == ("fragment", 2000, "fragments contradict each other")
 
 
+@pytest.mark.parametrize("behind", [1, 2])
+def test_last_fragment_before_others_is_refused_whole(behind: int) -> None:
+    """Where the bytes add up, too: 1,000 beyond the end do not stand for the 1,000 that are missing at the beginning."""
+    beyond = [ip(b"a" * 1000, flags_and_offset=0x2000 | (2000 + 1000 * number) // 8) for number in range(behind)]
+    last = ip(b"b" * 1000, flags_and_offset=1000 // 8)
+    [(reason, _, size_bytes, detail)] = reasons(pcap([(TIME_NS, part) for part in (*beyond, last)], 101))
+    assert (reason, size_bytes, detail) == ("fragment", 1000 * behind + 1000, "fragments contradict each other")
+
+
 def test_fragment_beyond_64_kib_is_refused() -> None:
     last = ip(b"x" * 1000, flags_and_offset=0x1FFF)
     assert reasons(pcap([(TIME_NS, last)], 101))[0][3] == "fragments contradict each other"

@@ -24,7 +24,7 @@ from streams.collectors.losses import CODEC, Losses
 from streams.collectors.udp import UdpListener
 from streams.config import Config
 from streams.errors import ConfigError, DependencyError
-from streams.kafka import decode
+from streams.ipc import decode
 from streams.model import FRAMES, SAMPLES
 from streams.repeats import Repeats, Stamp
 from streams.telemetry import Telemetry

@@ -13,7 +13,7 @@ from tests.processes import REPOSITORY
 
 # A module may import from its own layer and from those before it.
 LAYERS = [
-    ["errors", "clock", "model", "addresses", "resources", "folders", "repeats", "timecodes"],
+    ["errors", "clock", "model", "ipc", "addresses", "resources", "folders", "repeats", "timecodes"],
     ["settings", "config_types", "config_links", "config_mistakes", "config", "yamlfile", "toml", "telemetry"],
     ["definitions", "elements", "decode", "rules", "slo", "reference", "checkpoint", "captures", "rows", "web"],
     ["pipeline", "offline", "outputs"],

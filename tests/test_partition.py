@@ -12,7 +12,7 @@ import pyarrow as pa
 from streams.clock import NS
 from streams.config import Config
 from streams.decode import OWN_SAMPLES
-from streams.kafka import encode
+from streams.ipc import encode
 from streams.model import FRAMES, SAMPLES
 from streams.partition import SourcePartition
 

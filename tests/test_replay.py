@@ -18,7 +18,8 @@ from framecodec.batches import partition_of, source_key
 from streams.cli import main
 from streams.clock import NS
 from streams.config import Config, Link, load_config
-from streams.kafka import decode, is_arrow, read_partition
+from streams.ipc import decode
+from streams.kafka import is_arrow, read_partition
 from streams.model import FRAMES
 from streams.replay import Pace, read_frames, replay
 from tests.capture_files import ethernet, ip, pcap, udp

@@ -18,7 +18,7 @@ from streams.clickhouse.client import connect
 from streams.clickhouse.migrate import migrate
 from streams.clock import NS
 from streams.config import Config
-from streams.kafka import encode
+from streams.ipc import encode
 from streams.store import Store
 from tests.made_windows import as_batch, expected_rollups, make_windows
 from tests.processes import end, free_port, start_database

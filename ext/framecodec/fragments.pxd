@@ -19,6 +19,7 @@ cdef struct Slot:
     uint8_t* data                # DATAGRAM_BYTES_MAX bytes, owned by Fragments, kept when the slot is freed
     uint8_t units[8192]          # 1 for each 8 bytes that have come
     uint32_t received_bytes
+    uint32_t end_bytes           # where the fragment that reaches farthest ends
     uint32_t total_bytes         # 0 until the last fragment has come
     int64_t received_ns          # of the newest fragment; -1 unknown
     int64_t first_received_ns    # of the oldest

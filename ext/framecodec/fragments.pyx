@@ -56,25 +56,28 @@ cdef class Fragments:
         slot.has_first = False
         memcpy(slot.key, key, FRAGMENT_KEY_BYTES)
         memset(slot.units, 0, sizeof(slot.units))
-        slot.received_bytes = slot.total_bytes = 0
+        slot.received_bytes = slot.end_bytes = slot.total_bytes = 0
         slot.received_ns = slot.first_received_ns = received_ns
         slot.offset = offset
 
     cdef Assembly put(
         self, Slot* slot, uint32_t at, bint more, const uint8_t* data, size_t size, int64_t received_ns,
     ) noexcept nogil:
-        cdef uint32_t unit, first, last
+        cdef uint32_t unit, first, last, end
         cdef uint32_t known = 0
         if size == 0 or at + size > DATAGRAM_BYTES_MAX or (more and size % UNIT_BYTES):
             return ASSEMBLY_BROKEN
-        if slot.total_bytes and (at + size > slot.total_bytes or (not more and at + size != slot.total_bytes)):
+        end = at + <uint32_t> size
+        if slot.total_bytes and (end > slot.total_bytes or (not more and end != slot.total_bytes)):
+            return ASSEMBLY_BROKEN
+        if not more and end < slot.end_bytes:                    # others lie beyond the last one
             return ASSEMBLY_BROKEN
         if slot.data == NULL:
             slot.data = <uint8_t*> malloc(DATAGRAM_BYTES_MAX)
             if slot.data == NULL:
                 return ASSEMBLY_BROKEN
         first = at // UNIT_BYTES
-        last = (at + <uint32_t> size - 1) // UNIT_BYTES
+        last = (end - 1) // UNIT_BYTES
         for unit in range(first, last + 1):
             known += slot.units[unit]
         if known:
@@ -85,11 +88,10 @@ cdef class Fragments:
             slot.units[unit] = 1
         memcpy(slot.data + at, data, size)
         slot.received_bytes += <uint32_t> size
+        slot.end_bytes = max(slot.end_bytes, end)
         slot.received_ns = received_ns
         slot.has_first |= at == 0
         if not more:
-            slot.total_bytes = at + <uint32_t> size
-        if slot.total_bytes == 0 or slot.received_bytes < slot.total_bytes:
-            return ASSEMBLY_WAITS
-        # More than the last fragment says there is: it came after others that lie beyond it.
-        return ASSEMBLY_COMPLETE if slot.received_bytes == slot.total_bytes else ASSEMBLY_BROKEN
+            slot.total_bytes = end
+        # No two overlap and none lies beyond the last one, so that nothing is missing when the bytes add up.
+        return ASSEMBLY_COMPLETE if slot.received_bytes == slot.total_bytes else ASSEMBLY_WAITS

@@ -31,7 +31,7 @@ import pyarrow.compute as pc
 
 from framecodec.batches import address_bytes, partition_of
 from streams.clock import NS
-from streams.kafka import encode
+from streams.ipc import encode
 from streams.model import FRAMES, SAMPLES
 
 if TYPE_CHECKING:

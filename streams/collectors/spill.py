@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any
 from streams.collectors.batches import PARCEL_BYTES, Lane, Parcel
 from streams.errors import DependencyError
 from streams.folders import folder_error, make_folder
-from streams.kafka import MESSAGE_BYTES_MAX, decode, encode
+from streams.ipc import decode, encode
+from streams.kafka import MESSAGE_BYTES_MAX
 from streams.repeats import Stamp
 
 if TYPE_CHECKING:

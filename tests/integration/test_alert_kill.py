@@ -20,7 +20,8 @@ from standardwebhooks import Webhook as Verifier
 from streams.alert import Alerter
 from streams.clock import NS
 from streams.config import Kafka
-from streams.kafka import Producer, Topics, create_topics, decode, read_partition
+from streams.ipc import decode
+from streams.kafka import Producer, Topics, create_topics, read_partition
 from streams.rules import load_rules
 from streams.webhooks import Outbox
 from tests.alert_scenario import windows_batch

@@ -15,7 +15,8 @@ from standardwebhooks import Webhook as Verifier
 
 from streams.clickhouse.client import connect
 from streams.config import Kafka
-from streams.kafka import Topics, create_topics, decode, read_partition
+from streams.ipc import decode
+from streams.kafka import Topics, create_topics, read_partition
 from tests.processes import end, environment, role
 from tests.webhook_server import SECRET, Server
 

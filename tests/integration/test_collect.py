@@ -14,7 +14,8 @@ import pytest
 
 from streams.collectors.losses import CODEC
 from streams.config import Config
-from streams.kafka import decode, read_partition
+from streams.ipc import decode
+from streams.kafka import read_partition
 from tests.processes import CONTROLLER_PORT_STEP, end, environment, free_port, listens, role, start_broker, wait_for
 
 pytestmark = pytest.mark.integration

@@ -14,7 +14,8 @@ from framecodec.batches import Batches
 from streams.collectors.batches import Lane, Parcel
 from streams.collectors.delivery import Delivery
 from streams.config import Kafka
-from streams.kafka import Producer, Topics, create_topics, decode, read_partition, stamp_of
+from streams.ipc import decode
+from streams.kafka import Producer, Topics, create_topics, read_partition, stamp_of
 from streams.repeats import Stamp
 from streams.telemetry import Telemetry
 from tests.processes import Cluster, running_cluster

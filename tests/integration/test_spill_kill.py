@@ -15,7 +15,8 @@ import pytest
 from streams.collectors.losses import CODEC
 from streams.collectors.spill import Spill
 from streams.config import Kafka
-from streams.kafka import create_topics, decode, read_partition, stamp_of
+from streams.ipc import decode
+from streams.kafka import create_topics, read_partition, stamp_of
 from streams.repeats import Repeats
 from tests.processes import CONTROLLER_PORT_STEP, end, environment, free_port, listens, role, start_broker, wait_for
 

@@ -23,7 +23,8 @@ from streams.clickhouse.client import connect
 from streams.clickhouse.migrate import migrate
 from streams.clock import NS
 from streams.config import Config
-from streams.kafka import ARROW_HEADERS, Topics, committed_offsets, create_topics, encode, transactional_producer
+from streams.ipc import encode
+from streams.kafka import ARROW_HEADERS, Topics, committed_offsets, create_topics, transactional_producer
 from streams.model import REJECTS, SAMPLES
 from tests.made_windows import as_batch, make_windows
 from tests.processes import end, environment, free_port, role, start_database

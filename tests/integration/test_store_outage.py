@@ -19,7 +19,8 @@ from streams.clickhouse.client import connect
 from streams.clickhouse.migrate import migrate
 from streams.clock import NS
 from streams.config import Config
-from streams.kafka import ARROW_HEADERS, Topics, committed_offsets, create_topics, encode, transactional_producer
+from streams.ipc import encode
+from streams.kafka import ARROW_HEADERS, Topics, committed_offsets, create_topics, transactional_producer
 from streams.model import SAMPLES
 from streams.store import BUFFER_BYTES_MAX
 from tests.processes import end, environment, free_port, role, start_database, wait_for

@@ -27,7 +27,8 @@ from aiokafka import TopicPartition
 from framecodec.netflow import NetflowDecoder
 from streams.config import Config
 from streams.decode import as_arrow
-from streams.kafka import Producer, Topics, create_topics, decode, partition_consumer, read_partition, wait_for_broker
+from streams.ipc import decode
+from streams.kafka import Producer, Topics, create_topics, partition_consumer, read_partition, wait_for_broker
 from tests.netflow_messages import a_set, fields, ipfix, template, v9
 from tests.processes import environment, role
 from tests.racks import Datagram, frames

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pytest
 
 from streams.config import Config
-from streams.kafka import ARROW_HEADERS, Producer, Topics, committed_offsets, create_topics, decode, encode, read_partition
+from streams.ipc import decode, encode
+from streams.kafka import ARROW_HEADERS, Producer, Topics, committed_offsets, create_topics, read_partition
 from tests.integration.test_worker_kill import as_frames, sample_batch
 from tests.processes import end, environment, wait_for
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from streams.config import Kafka
-from streams.kafka import Producer, Topics, create_topics, decode, read_partition
+from streams.ipc import decode
+from streams.kafka import Producer, Topics, create_topics, read_partition
 from streams.repeats import Stamp
 from tests.processes import end, environment, role, wait_for
 from tests.test_pipeline import counters, frames

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streams.collectors.losses import CODEC
-from streams.kafka import decode, stamp_of
+from streams.ipc import decode
+from streams.kafka import stamp_of
 from streams.repeats import Repeats
 from tests.simulation.exporters import LOOPBACK
 
