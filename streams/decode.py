@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streams.errors import ConfigError
+from streams.ipc import BatchError, read_batch
 from streams.model import SAMPLES, SCHEMAS
 from streams.timecodes import time_code
 
@@ -32,7 +33,7 @@ __all__ = [
     "OWN_SAMPLES", "Decoded", "Decoder", "TransferFrameDecoder", "frame_decoder", "netflow_decoder", "open_decoder", "reject",
 ]
 
-# Frames that a collector makes about itself: each is an Arrow IPC stream of SAMPLES (drops, sheds, skew).
+# Frames that a collector makes about itself: each is a batch of SAMPLES (drops, sheds, skew), as streams/ipc.py writes it.
 OWN_SAMPLES = "orbitrack-samples"
 SFLOW_BEGIN = pa.scalar(b"\0\0\0\5", pa.binary())
 
@@ -135,11 +136,10 @@ class OwnSamplesDecoder:
 
     def decode(self, frames: pa.RecordBatch) -> Decoded:
         decoded = Decoded()
-        for row, frame in enumerate(frames["frame"]):                # one frame a second and collector
+        for row, frame in enumerate(frames["frame"].to_pylist()):    # one frame a second and collector
             try:
-                with pa.ipc.open_stream(frame.as_buffer()) as reader:
-                    decoded.samples += [batch.cast(SAMPLES) for batch in reader]
-            except (pa.ArrowInvalid, ValueError) as error:
+                decoded.samples.append(read_batch(frame, SAMPLES))
+            except BatchError as error:
                 decoded.rejects.append(reject(frames.slice(row, 1), "bad_batch", str(error)))
         return decoded
 

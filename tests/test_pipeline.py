@@ -11,7 +11,9 @@ import pytest
 
 from streams.clock import NS
 from streams.config import Config
-from streams.model import FRAMES, REJECTS
+from streams.decode import OWN_SAMPLES
+from streams.ipc import encode
+from streams.model import FRAMES, REJECTS, SAMPLES
 from streams.pipeline import Output, Pipeline, combine
 from tests.racks import counter_sample, flow_sample, raw_header, record, sflow, words
 
@@ -55,6 +57,25 @@ def test_frames_become_samples_and_windows() -> None:
     assert samples["10.0.0.1/if/1", "if_in_octets"] == 3500
     octets = [row for row in rows(output.windows) if row["metric"] == "if_in_octets"]
     assert [(row["increase"], row["rev"]) for row in octets] == [(0.0, 7), (2500.0, 7)]
+
+
+def test_own_samples_are_taken_whole_or_rejected_wherever_they_are_cut() -> None:
+    names = {"entity": "racks", "metric": "received", "kind": "counter", "source": "racks"}
+    sample = names | {"time": NOW, "value": 1.0, "quality": 0}
+    whole = encode(pa.RecordBatch.from_pylist([sample], schema=SAMPLES))
+    broken_index = pa.DictionaryArray.from_arrays(pa.array([7], pa.int32()), pa.array(["racks"]), safe=False)
+    batch = pa.RecordBatch.from_pylist([sample], schema=SAMPLES).set_column(2, SAMPLES.field("entity"), broken_index)
+    of_others = [whole[:size] for size in range(len(whole))] + [encode(batch), encode(pa.record_batch({"time": [[1]]}))]
+    pipeline = Pipeline(config())
+    for frame in (whole, *of_others):
+        row = {"received_ns": NOW, "source": "somebody", "link": "racks", "codec": OWN_SAMPLES, "frame": frame}
+        pipeline.feed(pa.RecordBatch.from_pylist([row], schema=FRAMES), NOW)
+    output = pipeline.close(FOREVER, 7)
+    taken, refused = rows(output.samples), rows(output.rejects)
+    assert len(taken) + len(refused) == 1 + len(of_others)
+    assert {row["value"] for row in taken} == {1.0}
+    assert {row["reason"] for row in refused} == {"bad_batch"}
+    assert len(taken) < 10, "only the mark of the stream's end may be missing"
 
 
 def test_frames_of_an_unknown_link_are_rejected_one_by_one() -> None:
