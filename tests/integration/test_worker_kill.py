@@ -25,12 +25,12 @@ from streams.clickhouse.client import connect
 from streams.clock import NS
 from streams.config import Config
 from streams.errors import DependencyError
+from streams.ipc import decode
 from streams.kafka import (
     Producer,
     Topics,
     committed_offsets,
     create_topics,
-    decode,
     read_partition,
     retry_visibly,
     wait_for_broker,
