@@ -32,6 +32,12 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}" if self.scheme else f"{host}:{self.port}"
 
+    def overlaps(self, other: Address) -> bool:
+        """Whether only one of the two can be listened on, as far as the texts say (a name may stand for any address)."""
+        hosts = {self.host, other.host}
+        covers = "::" in hosts or len(hosts) == 1 or ("0.0.0.0" in hosts and not any(":" in host for host in hosts))
+        return self.scheme == other.scheme and 0 < self.port == other.port and covers
+
 
 def parse_address(text: str, *, schemes: tuple[str, ...] = ("", "udp", "tcp")) -> Address:
     """`HOST:PORT`, `udp://HOST:PORT`, `tcp://[IPV6]:PORT` -> `Address`; ValueError says what is wrong."""

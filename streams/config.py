@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, model_validator
 
-from streams.addresses import parse_address
+from streams.addresses import Address, parse_address
 from streams.clock import NS
 from streams.config_links import CODECS, Link
 from streams.config_mistakes import examine
@@ -53,6 +53,12 @@ Table = Literal[
     "dead_letters",
 ]
 METRICS_LISTEN: dict[Role, str] = {role: f"127.0.0.1:{9101 + number}" for number, role in enumerate(get_args(Role))}
+# Half of what streams/kafka.py lets a message have; what setsockopt(2) takes and the kernel doubles; what one batch may go
+# beyond its size.
+BATCH_BYTES_MAX = 2 << 20
+SOCKET_BUFFER_BYTES_MAX = (1 << 30) - 1
+FRAME_BYTES_MAX = 64 << 10
+BUFFER_BATCHES_MIN = 4
 WAIT = "how long a role that starts waits for it; then exit status 3"
 
 
@@ -134,16 +140,29 @@ class Windows(Section):
 
 
 class Collector(Section):
-    batch_bytes: SizeBytes = Field(default=256 << 10, description="a batch is sealed at this size,")
+    batch_bytes: SizeBytes = Field(default=256 << 10, description="a batch is sealed at this size (2MiB at most),")
     batch_interval_ns: DurationNs = Field(default=50_000_000, alias="batch_interval", description="or at this age,")
     batch_rows: int = Field(default=65_536, ge=1, description="or with so many frames")
-    buffer_bytes: SizeBytes = Field(default=256 << 20, description="held while Kafka is slow; more is dropped and counted")
+    buffer_bytes: SizeBytes = Field(
+        default=256 << 20, description="held while Kafka is slow, four batches at least; more is dropped and counted"
+    )
     spill_bytes: SizeBytes = Field(
         default=0, alias="spill", description='datagrams kept in DATA_DIR/spill while Kafka is away; "0B": none'
     )
     socket_buffer_bytes: SizeBytes = Field(default=8 << 20, description="SO_RCVBUF of each UDP socket")
     sockets: int = Field(default=1, ge=1, le=64, description="UDP sockets a listener, sharing the port")
     connections: int = Field(default=64, ge=1, le=10_000, description="TCP connections a listener")
+
+    @model_validator(mode="after")
+    def check_sizes(self) -> Collector:
+        if not 0 < self.batch_bytes <= BATCH_BYTES_MAX:
+            raise KeyProblem("batch_bytes", "is more than 0B and 2MiB at most: a message of Kafka has to hold it")
+        if not 0 < self.socket_buffer_bytes <= SOCKET_BUFFER_BYTES_MAX:
+            raise KeyProblem("socket_buffer_bytes", "is more than 0B and less than 1GiB: the kernel takes no more")
+        for key, size_bytes in (("buffer_bytes", self.buffer_bytes), ("spill", self.spill_bytes or self.buffer_bytes)):
+            if size_bytes < BUFFER_BATCHES_MIN * (self.batch_bytes + FRAME_BYTES_MAX):
+                raise KeyProblem(key, "holds fewer than four batches, each of batch_bytes and a frame of 64KiB", "batch_bytes")
+        return self
 
 
 class Objective(Section):
@@ -225,6 +244,19 @@ class Config(Section):
             for index, name in enumerate(names):
                 if name in names[:index]:
                     raise KeyProblem((key, index, "name"), f"'{name}' is taken by another [[{key}]]")
+        return self
+
+    @model_validator(mode="after")
+    def check_addresses(self) -> Config:
+        taken: list[tuple[str, Address]] = []
+        for index, link in enumerate(self.links):
+            if link.listen is None:
+                continue
+            address = parse_address(link.listen)
+            for name, other in taken:
+                if address.overlaps(other):
+                    raise KeyProblem(("link", index, "listen"), f"is taken by link '{name}', which listens on {other}")
+            taken.append((link.name, address))
         return self
 
     def link(self, name: str) -> Link | None:

@@ -66,6 +66,30 @@ MISTAKES = [
     ("duration_unknown_unit", 2, "'30sec' is not a duration; write for example 10s, 5m, 1h30m, 14d", "windows.lateness", None),
     ("size_without_unit", 2, "'256' is not a size; write for example 256KiB, 8MB, 1GiB", "collector.buffer_bytes", None),
     ("size_unknown_unit", 2, "'256 megs' is not a size; write for example 256KiB, 8MB, 1GiB", "collector.buffer_bytes", None),
+    (
+        "batch_larger_than_a_message", 2, "'batch_bytes' is more than 0B and 2MiB at most: a message of Kafka has to hold it",
+        "collector.batch_bytes", None,
+    ),
+    (
+        "batch_of_nothing", 2, "'batch_bytes' is more than 0B and 2MiB at most: a message of Kafka has to hold it",
+        "collector.batch_bytes", None,
+    ),
+    (
+        "socket_buffer_too_large", 2, "'socket_buffer_bytes' is more than 0B and less than 1GiB: the kernel takes no more",
+        "collector.socket_buffer_bytes", None,
+    ),
+    (
+        "buffer_too_small", 3, "'buffer_bytes' holds fewer than four batches, each of batch_bytes and a frame of 64KiB",
+        "collector.buffer_bytes", None,
+    ),
+    (
+        "spill_too_small", 2, "'spill' holds fewer than four batches, each of batch_bytes and a frame of 64KiB",
+        "collector.spill", None,
+    ),
+    (
+        "link_listen_taken", 9, "'listen' is taken by link 'racks', which listens on udp://0.0.0.0:6343", "link[1].listen",
+        None,
+    ),
     ("partitions_zero", 2, "'partitions' cannot be 0", "kafka.partitions", "input should be greater than or equal to 1"),
     (
         "partitions_text", 2, "'partitions' cannot be 'many'", "kafka.partitions",

@@ -88,6 +88,24 @@ def test_addresses_are_read_and_written_back(text, address):
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "is_taken"),
+    [
+        ("udp://127.0.0.1:6343", "udp://127.0.0.1:6343", True),
+        ("udp://0.0.0.0:6343", "udp://127.0.0.1:6343", True),
+        ("udp://[::]:6343", "udp://127.0.0.1:6343", True),       # our sockets on :: take IPv4 too
+        ("udp://[::]:6343", "udp://[::1]:6343", True),
+        ("udp://0.0.0.0:6343", "udp://[::1]:6343", False),
+        ("udp://127.0.0.1:6343", "udp://127.0.0.2:6343", False),
+        ("udp://127.0.0.1:6343", "tcp://127.0.0.1:6343", False),
+        ("udp://127.0.0.1:0", "udp://127.0.0.1:0", False),       # each gets a free one
+    ],
+)
+def test_addresses_that_only_one_can_have(first, second, is_taken):
+    assert parse_address(first).overlaps(parse_address(second)) == is_taken
+    assert parse_address(second).overlaps(parse_address(first)) == is_taken
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("sctp://0.0.0.0:1", "is not an address; write"),
