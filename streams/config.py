@@ -58,7 +58,7 @@ METRICS_LISTEN: dict[Role, str] = {role: f"127.0.0.1:{9101 + number}" for number
 BATCH_BYTES_MAX = 2 << 20
 SOCKET_BUFFER_BYTES_MAX = (1 << 30) - 1
 FRAME_BYTES_MAX = 64 << 10
-BUFFER_BATCHES_MIN = 4
+BUFFER_BATCHES_MIN = 2
 WAIT = "how long a role that starts waits for it; then exit status 3"
 
 
@@ -144,7 +144,7 @@ class Collector(Section):
     batch_interval_ns: DurationNs = Field(default=50_000_000, alias="batch_interval", description="or at this age,")
     batch_rows: int = Field(default=65_536, ge=1, description="or with so many frames")
     buffer_bytes: SizeBytes = Field(
-        default=256 << 20, description="held while Kafka is slow, four batches at least; more is dropped and counted"
+        default=256 << 20, description="held while Kafka is slow, two batches at least; more is dropped and counted"
     )
     spill_bytes: SizeBytes = Field(
         default=0, alias="spill", description='datagrams kept in DATA_DIR/spill while Kafka is away; "0B": none'
@@ -161,7 +161,7 @@ class Collector(Section):
             raise KeyProblem("socket_buffer_bytes", "is more than 0B and less than 1GiB: the kernel takes no more")
         for key, size_bytes in (("buffer_bytes", self.buffer_bytes), ("spill", self.spill_bytes or self.buffer_bytes)):
             if size_bytes < BUFFER_BATCHES_MIN * (self.batch_bytes + FRAME_BYTES_MAX):
-                raise KeyProblem(key, "holds fewer than four batches, each of batch_bytes and a frame of 64KiB", "batch_bytes")
+                raise KeyProblem(key, "holds fewer than two batches, each of batch_bytes and a frame of 64KiB", "batch_bytes")
         return self
 
 

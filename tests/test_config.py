@@ -79,11 +79,11 @@ MISTAKES = [
         "collector.socket_buffer_bytes", None,
     ),
     (
-        "buffer_too_small", 3, "'buffer_bytes' holds fewer than four batches, each of batch_bytes and a frame of 64KiB",
+        "buffer_too_small", 3, "'buffer_bytes' holds fewer than two batches, each of batch_bytes and a frame of 64KiB",
         "collector.buffer_bytes", None,
     ),
     (
-        "spill_too_small", 2, "'spill' holds fewer than four batches, each of batch_bytes and a frame of 64KiB",
+        "spill_too_small", 2, "'spill' holds fewer than two batches, each of batch_bytes and a frame of 64KiB",
         "collector.spill", None,
     ),
     (
