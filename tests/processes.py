@@ -6,6 +6,7 @@ Every process is ended by its own pid when the test ends; ports are free ones of
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,22 +19,31 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 CONTROLLER_PORT_STEP = 1000
+# Below those that Linux gives to whoever connects or binds port 0 (ip_local_port_range, from 32768): such a one may be taken
+# by the time it is listened on, or while its owner is killed and started again.
+PORTS = range(20_000, 31_000)
+
+given_ports: set[int] = set()
 
 
 def free_port(also_above: int = 0) -> int:
-    """A port that is free now on loopback, and so is the one `also_above` higher."""
-    for _ in range(100):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port + also_above > 65535:
-                continue
-            try:
-                second.bind(("127.0.0.1", port + also_above if also_above else 0))
-            except OSError:
-                continue
+    """A port of loopback that is free for TCP and UDP, as is the one `also_above` higher; none that was given out before."""
+    for port in random.Random().sample(PORTS, len(PORTS)):
+        wanted = {port, port + also_above}
+        if given_ports.isdisjoint(wanted) and all(map(is_free, wanted)):
+            given_ports.update(wanted)
             return port
     raise AssertionError("no free port")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        try:
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def environment(**settings: object) -> dict[str, str]:
