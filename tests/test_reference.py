@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import zoneinfo
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from streams.clickhouse.reference import delete_statement, load_reference
 from streams.config import Database
 from streams.database import load_reference_rows
 from streams.errors import ConfigError, DefinitionError
-from streams.reference import read_reference
+from streams.reference import read_reference, zones
 from streams.yamlfile import Mistakes
 from tests.processes import environment
 
@@ -74,6 +75,19 @@ def test_yaml_lists_tables_and_csv_is_one(write) -> None:
     assert [(row["station"], row["required_snr_db"]) for row in tables["contacts"].values()] == [
         ("Kiruna, north", 8.5), ("Svalbard", 0)
     ]
+
+
+def test_zones_are_looked_up_once_however_many_rows_have_one(write, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    zones.cache_clear()
+    monkeypatch.setattr(zoneinfo, "available_timezones", lambda: looks.append(1) or {"UTC", "Europe/Stockholm"})
+    rows = "".join(f"link-{number},Europe/Stockholm\n" for number in range(100))
+    try:
+        tables = read_reference([write("entities.csv", f"entity,zone\n{rows}")])
+    finally:
+        zones.cache_clear()
+    assert len(tables["entities"]) == 100
+    assert len(looks) == 1
 
 
 def test_csv_columns_of_attrs_become_attributes(write) -> None:
