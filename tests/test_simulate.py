@@ -135,6 +135,18 @@ def test_runs_with_the_same_resume_file_leave_no_gap(tmp_path):
     assert (again["size"], again["steps"] > kept["steps"]) == (kept["size"], True)
 
 
+def test_an_address_that_cannot_be_reached_and_an_account_that_cannot_be_written_are_said(tmp_path):
+    fleet = ("simulate", "--racks", "1", "--satellites", "0", "--duration", "200ms")
+    nowhere = orbitrack(*fleet, "--to-udp", "[fe80::1]:9")                  # of which link is not said
+    assert (nowhere.returncode, nowhere.stderr) == (3, "[fe80::1]:9: Invalid argument\n")
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        file = tmp_path / "nowhere" / "account.json"
+        unwritten = orbitrack(*fleet, "--to-udp", f"127.0.0.1:{receiver.getsockname()[1]}", "--account", str(file))
+    assert (unwritten.returncode, unwritten.stderr) == (2, f"--account {file}: cannot be written: No such file or directory\n")
+
+
 def test_account_adds_up():
     made = fleet(seed=2, faults=MANY, stream_faults=MANY_IN_A_STREAM, racks=30)
     datagrams, satellites = everything(made, 60)

@@ -411,6 +411,13 @@ def test_report_in_every_format_names_every_entity(run: Any, dsn: str, form: str
     assert ("2026-09-30T22:00:00Z" in text and "2026-10-07T22:00:00Z" in text) == (form != "table")
 
 
+def test_report_says_where_it_cannot_be_written(run: Any, dsn: str) -> None:
+    result = run("report", "--file", "slo.yaml", "--month", "2026-10", "--dsn", dsn, "-o", "nowhere/out")
+
+    assert result.exit_code == 2
+    assert "nowhere/out: cannot be written: No such file or directory" in result.stderr
+
+
 @pytest.mark.parametrize(("now", "end"), [
     ("2026-09-01 00:00", "2026-11-01 00:00"), ("2026-10-07 10:20:30", "2026-10-07 10:20"),
     ("2026-12-01 00:00", "2026-11-01 00:00"),

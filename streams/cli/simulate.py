@@ -18,7 +18,7 @@ from click.core import ParameterSource
 from streams.addresses import Address, parse_address
 from streams.cli import current_session
 from streams.clock import NS, parse_duration_ns, wall_clock_ns
-from streams.errors import UsageError
+from streams.errors import DependencyError, UsageError
 
 if TYPE_CHECKING:
     from streams.config import Config
@@ -85,8 +85,15 @@ def command(
     asyncio.run(simulate(fleet, udp, tcp, duration_ns, is_terminal=not is_json and sys.stderr.isatty(), resume=resume))
     result = {name: each.as_dict() for name, each in fleet.account.items()}
     if account is not None:
-        account.write_text(json.dumps({"seed": made.seed, "start_ns": fleet.start_ns, "account": result}, indent=1) + "\n")
+        write_account(account, {"seed": made.seed, "start_ns": fleet.start_ns, "account": result})
     click.echo(json.dumps({"seed": made.seed, "account": result}) if is_json else account_text(fleet.account))
+
+
+def write_account(file: Path, account: dict[str, Any]) -> None:
+    try:
+        file.write_text(json.dumps(account, indent=1) + "\n")
+    except OSError as error:
+        raise UsageError(f"--account {file}: cannot be written: {error.strerror}") from error
 
 
 def targets(
@@ -173,12 +180,18 @@ def progress_text(fleet: Fleet, now_ns: int) -> str:
 
 
 class Datagrams:
-    """A socket for each rack, up to SENDER_ADDRESSES; on loopback each with an address of its own."""
+    """A socket for each rack, up to SENDER_ADDRESSES; on loopback each with an address of its own.
+
+    DependencyError for a name that nobody knows, and for an address that cannot be reached.
+    """
 
     def __init__(self, target: Address, account: Account) -> None:
-        self.account = account
+        self.target, self.account = target, account
         self.sockets: dict[int, socket.socket] = {}
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)[0]
+        try:
+            found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)[0]
+        except OSError as error:
+            raise self.unreachable(error) from error
         self.family: socket.AddressFamily = found[0]
         self.place: Any = found[4]
         self.is_loopback = self.family == socket.AF_INET and ipaddress.ip_address(self.place[0]) in LOOPBACK
@@ -189,8 +202,14 @@ class Datagrams:
             sock = self.sockets[number] = socket.socket(self.family, socket.SOCK_DGRAM)
             if self.is_loopback:
                 sock.bind((f"127.0.1.{number + 1}", 0))
-            sock.connect(self.place)
+            try:
+                sock.connect(self.place)
+            except OSError as error:
+                raise self.unreachable(error) from error
         return self.sockets[number]
+
+    def unreachable(self, error: OSError) -> DependencyError:
+        return DependencyError(f"{self.target}: {error.strerror or error}", retryable=False)
 
     def send(self, frames: Frames) -> None:
         for row, source in enumerate(frames.source.tolist()):

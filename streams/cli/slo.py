@@ -53,18 +53,14 @@ def report(
 
     Without --window, --month or --from: each SLO's own time window up to now.
     """
-    from streams.cli.sql import connection
+    from streams.cli.sql import connection, write
     from streams.clickhouse.levels import service_levels
 
     slos = chosen(names, files)
     spans = [span_of(slo, window, month, start, end) for slo in slos]
     lines = service_levels(connection(dsn), zip(slos, spans, strict=True))
     columns, rows = whole_rows(lines) if form == "json" else flat_rows(lines) if form == "csv" else short_rows(lines, form)
-    text = "\n".join(render(columns, rows, form))
-    if output:
-        output.write_text(text + "\n")
-    else:
-        click.echo(text)
+    write([("\n".join(render(columns, rows, form)) + "\n").encode()], output)
 
 
 @command.command()
