@@ -157,6 +157,8 @@ spec: {thresholdMetric: {metricSource: {metricSourceRef: %s, spec: {metric: up}}
 @pytest.mark.parametrize(("kind", "reference", "what"), [
     ("orbitrack", "windows", None), ("Prometheus", "windows", "'type' cannot be 'Prometheus'"),
     ("orbitrack", "window", "there is no DataSource 'window'"),
+    ("orbitrack", "windows, type: orbitrack", None),
+    ("orbitrack", "windows, type: Prometheus", "'type' cannot be 'Prometheus'"),
 ])
 def test_type_of_a_source_may_be_that_of_its_data_source(kind: str, reference: str, what: str | None) -> None:
     text = DATA_SOURCE % (kind, reference)
@@ -165,6 +167,26 @@ def test_type_of_a_source_may_be_that_of_its_data_source(kind: str, reference: s
         return
     with pytest.raises(DefinitionError, match=what):
         parse([("slo.yaml", text)])
+
+
+REPEATED = """apiVersion: orbitrack/v1
+kind: MaintenancePolicy
+metadata: {name: yearly}
+spec: {appliesTo: [], windows: [{start: %s, duration: %s, repeat: FREQ=YEARLY}]}
+"""
+
+
+@pytest.mark.parametrize(("start", "duration", "is_accepted"), [
+    ("1970-01-01 00:00:00", "1d", True), ("1969-12-31 23:59:59", "1d", False),
+    ("2026-01-01 00:00:00", "366d", True), ("2026-01-01 00:00:00", "367d", False),
+])
+def test_what_repeats_begins_in_1970_and_lasts_a_leap_year_at_most(start: str, duration: str, is_accepted: bool) -> None:
+    text = REPEATED % (start, duration)
+    if is_accepted:
+        assert parse([("maintenance.yaml", text)]) == []
+        return
+    with pytest.raises(DefinitionError, match="a year at most, and begin in 1970 at the earliest"):
+        parse([("maintenance.yaml", text)])
 
 
 LAUGHS = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20))])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 
 from streams.clock import NS
@@ -17,7 +18,8 @@ from streams.rules.anomaly import hours_needed, judge_anomaly
 from streams.rules.columns import BREACH, CLEAR, HOLD
 from streams.rules.polls import judge_levels, span_of
 from streams.rules.rule import Anomaly, Levels, Pair
-from streams.slo import Slo, Span, Tally, load, parse
+from streams.slo import BURN_PAIRS, Slo, Span, Tally, load, parse
+from streams.slo.objects import BURN_WINDOWS
 from tests.alert_scenario import Scenario, seconds
 
 DEFINITIONS = Path(__file__).parent / "definitions"
@@ -382,9 +384,17 @@ def test_file_with_all_kinds_is_read() -> None:
     assert errors.over_ns == 60 * NS
 
 
+def test_burn_windows_are_as_long_as_their_names_and_burn_the_workbooks_shares() -> None:
+    assert {name: pd.Timedelta(name.replace("d", "D")).total_seconds() for name in BURN_WINDOWS} == BURN_WINDOWS
+    # The Site Reliability Workbook, ch. 5 (from memory): so much of a 30 day budget is gone when the alert fires, and the short
+    # window is a twelfth of the long one.
+    shares = {long: rate * BURN_WINDOWS[long] / (30 * 86_400) for pairs in BURN_PAIRS.values() for long, _, rate in pairs}
+    assert shares == pytest.approx({"1h": 0.02, "6h": 0.05, "1d": 0.1, "3d": 0.1})
+    assert all(BURN_WINDOWS[long] == 12 * BURN_WINDOWS[short] for pairs in BURN_PAIRS.values() for long, short, _ in pairs)
+
+
 def test_docs_name_every_key_and_pair() -> None:
     from streams.rules.definitions import KEYS
-    from streams.slo import BURN_PAIRS
 
     text = (Path(__file__).parents[1] / "docs" / "alerts.md").read_text()
     for kind, keys in KEYS.items():

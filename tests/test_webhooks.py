@@ -318,6 +318,29 @@ def test_circuit_pause_grows_to_a_bound():
     assert [circuit_pause_ns(failures) // NS for failures in (0, 4, 5, 6, 7, 50, 10**6)] == [0, 0, 5, 10, 20, 120, 120]
 
 
+# --- what is kept ---
+
+def test_what_is_done_is_kept_a_week_and_what_died_or_is_not_recorded_a_month(outbox):
+    clock, day_ns = HandClock(), 86_400 * NS
+    put(outbox, clock, message(1), message(2), message(3))
+    outbox.delivered(outbox.next_due("ops", clock()), clock(), 204, 1.0)
+    outbox.recorded(attempt.number for attempt in outbox.unrecorded(10))
+    second = outbox.next_due("ops", clock())
+    outbox.failed(second, clock(), 500, "HTTP 500", 1.0, due_ns=None, failures=1, closed_until_ns=0)
+
+    def kept(after_ns):
+        outbox.prune(clock() + after_ns)
+        return [
+            [value for (value,) in outbox.database.execute(query)]
+            for query in ("SELECT state FROM messages ORDER BY number", "SELECT outcome FROM attempts ORDER BY number")
+        ]
+    assert kept(7 * day_ns) == [["delivered", "dead", "waiting"], ["delivered", "dead"]]
+    assert kept(7 * day_ns + 1) == [["dead", "waiting"], ["dead"]]
+    assert kept(30 * day_ns) == [["dead", "waiting"], ["dead"]]
+    assert kept(30 * day_ns + 1) == [["waiting"], []]
+    assert outbox.next_due("ops", clock()).webhook_id == "msg_3"
+
+
 # --- kill -9 ---
 
 SENDER = textwrap.dedent("""
