@@ -346,6 +346,11 @@ def test_host_counters_go_under_the_host() -> None:
     assert got[("10.0.0.1/host", "os_release")] == "6.1.0-"
 
 
+def test_load_averages_of_minus_one_are_unknown() -> None:
+    got = values(counter_sample(record(2003, struct.pack(">fff", -1, 0.5, -1) + words(*[2**32 - 1] * 16))))
+    assert got == {("10.0.0.1/host", "load_five"): 0.5}
+
+
 def test_percentages_are_in_percent_and_unknown_ones_absent() -> None:
     got = values(counter_sample(record(1001, words(2599, 0xFFFFFFFF, 100, 0, 8 << 20, 0, 1 << 20))))
     assert got == {
@@ -428,6 +433,16 @@ def test_restarted_agent_is_a_reset_and_no_gap() -> None:
     assert gaps(
         decoder, sflow(sequence=700, uptime_ms=9_000_000), sflow(sequence=1, uptime_ms=500), sflow(sequence=2, uptime_ms=600)
     ) == [("10.0.0.1/domain/0", "sequence_resets", 1.0)]
+
+
+def test_an_agent_of_which_little_was_heard_before_it_started_again_has_lost_nothing() -> None:
+    got = gaps(
+        SflowDecoder(),
+        sflow(flow_sample(sequence=3), sequence=5, uptime_ms=90_000_000),
+        sflow(flow_sample(sequence=80), sequence=900, uptime_ms=5_000),
+        sflow(flow_sample(sequence=81), sequence=901, uptime_ms=6_000),
+    )
+    assert got == [("10.0.0.1/if/3", "drops", 0.0), ("10.0.0.1/domain/0", "sequence_resets", 1.0)]
 
 
 def test_drops_of_a_source_are_a_counter_on_change() -> None:

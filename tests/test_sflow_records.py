@@ -96,6 +96,15 @@ def test_mpls_and_ppp_headers_are_read_to_the_packet_behind() -> None:
     assert (row["protocol"], row["dst_addr"]) == (1, mapped(bytes([10, 0, 0, 2])))
 
 
+def test_packets_over_sonet_are_read_like_ppp_and_headers_of_other_protocols_are_counted() -> None:
+    packet = bytes.fromhex("45000014000040004011") + bytes(2) + bytes([10, 0, 0, 1, 10, 0, 0, 2])
+    assert flow(raw_header(bytes.fromhex("ff030021") + packet, protocol=14))["protocol"] == 17
+    decoder = SflowDecoder()
+    for protocol in (1, 7, 11, 12, 13, 14, 5, 15, 99):
+        rows(sflow(flow_sample(raw_header(packet, protocol=protocol))), decoder)
+    assert decoder.counters()["unknown_records"] == 3
+
+
 def test_802_11_is_skipped_by_its_length_and_is_not_unknown() -> None:
     decoder = SflowDecoder(derive=False)
     ethernet = record(2, words(*range(1, 14)))
@@ -145,6 +154,15 @@ def test_a_discarded_packet_has_its_reason_and_no_scale() -> None:
     assert (row["discard_reason"], row["in_if"], row["out_if"], row["sampling_rate"], row["packets"]) == (289, 3, None, None, 1)
     assert [(each["metric"], each["value"]) for each in out["samples"]] == [("drops", 2.0)]
     assert ("discarded_packets", 1.0, 0) in [(each["metric"], each["value"], each["quality"]) for each in out["derived"]]
+
+
+@pytest.mark.parametrize(
+    ("in_if", "out_if", "counted"), [(3, 4, "if/3"), (0, 4, "if/4"), (0, 0, None), (1 << 31 | 2, 4, "if/4")]
+)
+def test_a_drop_on_the_way_out_counts_where_it_would_have_left(in_if: int, out_if: int, counted: str | None) -> None:
+    out = rows(sflow(sample(5, words(1, 0, 4, 0, in_if, out_if, 289, 0))), SflowDecoder())
+    found = [row["entity"] for row in out["derived"] if row["metric"] == "discarded_packets"]
+    assert found == ([f"10.0.0.1/{counted}"] if counted else [])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,13 @@ cdef enum HeaderProtocol:
     HEADER_IPV4 = 11
     HEADER_IPV6 = 12
     HEADER_MPLS = 13
+    HEADER_POS = 14                  # PPP over SONET, RFC 2615: PPP in the framing of RFC 1662
+
+cdef inline bint is_read_protocol(uint32_t protocol) noexcept nogil:
+    return (
+        protocol == HEADER_ETHERNET or protocol == HEADER_PPP or HEADER_IPV4 <= protocol <= HEADER_POS
+    )
+
 
 # Writes what bytes[:size] tells about the packet into `row` (open, at rows.length); a header cut anywhere gives the
 # fields before the cut. Returns `present`, the row's mask, with the columns written. ip_bytes[0] becomes the IP total length

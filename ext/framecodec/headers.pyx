@@ -42,7 +42,7 @@ cdef uint64_t read_packet(
         at = read_ethernet(flows.columns, row, &present, data, size, &ethertype)
         if at < 0:
             return present
-    elif protocol == HEADER_PPP:
+    elif protocol == HEADER_PPP or protocol == HEADER_POS:
         if size >= 2 and be16(data) == 0xFF03:
             at = 2
         if size - at < 2:

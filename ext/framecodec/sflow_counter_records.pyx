@@ -162,8 +162,11 @@ cdef class SflowCounters(SflowFlows):
                 elif field.form == PERCENT:
                     value = word / 100.0
                 else:
+                    # -1.0 is "unknown" of the load averages (host structures, the only ones with floats).
                     memcpy(&single, &word, 4)
                     value = single
+                    if value == -1.0:
+                        continue
             else:
                 at = self.read_text(entity, field, p, size, at)
                 if at < 0:

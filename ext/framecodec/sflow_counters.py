@@ -11,7 +11,7 @@ Place is where the rows belong:
     queue       <exporter>/if/N/queue/<first field>
 
 Types: u32, u64, f32, i32; percent (hundredths of a percent, in percent); skip32; mac (6 octets in 8), bytes16, string
-(length, octets, padding). All ones is "unknown" and gives no row.
+(length, octets, padding). All ones, and -1.0 of an f32, is "unknown" and gives no row.
 
 Sources: sFlow Version 5 (2004) section 5.3; the structure pages of sflow.org for LAG, optics, host, TCP/IP, virtual node,
 OpenFlow port names, NVML, queue lengths and optics, the latter two and virtual nodes from memory. The layout of PFC (11,

@@ -7,7 +7,7 @@ a column of ours are skipped by their length, those of unknown type counted.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from framecodec.columns cimport Column
-from framecodec.headers cimport MPLS_LABELS_MAX, read_packet
+from framecodec.headers cimport MPLS_LABELS_MAX, is_read_protocol, read_packet
 from framecodec.rack cimport (
     BAD_LENGTH, CODEC_SFLOW, ENTITY_INTERFACE, METRIC_DISCARDED_PACKETS, METRIC_FLOW_IN_BYTES, METRIC_FLOW_IN_PACKETS,
     METRIC_FLOW_OUT_BYTES, METRIC_FLOW_OUT_PACKETS, UNIT_BYTES, UNIT_PACKETS, be32, is_set, put8, put16, put32, put64,
@@ -99,22 +99,29 @@ cdef class SflowFlows(SflowSamples):
 
     cdef int contribute_flow(self, const Sample* sample, bint is_discard) noexcept nogil:
         cdef double scale = sample.rate if sample.rate else 1
-        cdef uint16_t quality = 0 if sample.rate or is_discard else QUALITY_SAMPLING_UNKNOWN
+        cdef uint16_t quality = 0 if sample.rate else QUALITY_SAMPLING_UNKNOWN
         cdef double size = scale * (sample.ip_bytes if sample.ip_bytes else sample.frame_bytes)
         cdef int32_t entity
-        if sample.in_form == 0 and sample.in_value != 0 and sample.in_value != INTERNAL_INTERFACE:
+        if is_discard:
+            # Counts where it came in; where that is unknown, as in drops on the way out, where it would have left.
+            if is_interface(sample.in_form, sample.in_value):
+                entity = self.entity(ENTITY_INTERFACE, sample.in_value, 0)
+            elif is_interface(sample.out_form, sample.out_value):
+                entity = self.entity(ENTITY_INTERFACE, sample.out_value, 0)
+            else:
+                return 0
+            if entity < 0:
+                return -1
+            return self.contribute(entity, METRIC_DISCARDED_PACKETS, 1, UNIT_PACKETS, 0)
+        if is_interface(sample.in_form, sample.in_value):
             entity = self.entity(ENTITY_INTERFACE, sample.in_value, 0)
             if entity < 0:
                 return -1
-            if is_discard:
-                return self.contribute(entity, METRIC_DISCARDED_PACKETS, 1, UNIT_PACKETS, quality)
             if size > 0 and self.contribute(entity, METRIC_FLOW_IN_BYTES, size, UNIT_BYTES, quality) < 0:
                 return -1
             if self.contribute(entity, METRIC_FLOW_IN_PACKETS, scale, UNIT_PACKETS, quality) < 0:
                 return -1
-        if is_discard:
-            return 0
-        if sample.out_form == 0 and sample.out_value != 0 and sample.out_value != INTERNAL_INTERFACE:
+        if is_interface(sample.out_form, sample.out_value):
             entity = self.entity(ENTITY_INTERFACE, sample.out_value, 0)
             if entity < 0:
                 return -1
@@ -122,6 +129,11 @@ cdef class SflowFlows(SflowSamples):
                 return -1
             return self.contribute(entity, METRIC_FLOW_OUT_PACKETS, scale, UNIT_PACKETS, quality)
         return 0
+
+
+# Whether a sample names one interface: 0 is an unknown one.
+cdef inline bint is_interface(uint32_t form, uint32_t value) noexcept nogil:
+    return form == 0 and value != 0 and value != INTERNAL_INTERFACE
 
 
 # What a flow sample or a discarded packet says before its records; False where it is too short for that [5].
@@ -173,6 +185,8 @@ cdef inline bint read_flow_record(
         header_bytes = be32(p + 12)
         if header_bytes > size - 16:
             header_bytes = <uint32_t> (size - 16)
+        if not is_read_protocol(be32(p)):
+            self.unknown_records += 1
         present[0] = read_packet(self.flows, row, present[0], be32(p), p + 16, header_bytes, &sample.ip_bytes)
         sample.frame_bytes = be32(p + 4)
     elif tag == 1001:

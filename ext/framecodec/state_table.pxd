@@ -67,11 +67,12 @@ cdef inline int64_t follow(Slot* slot, bint is_new, uint32_t sequence, uint32_t 
     if is_new:
         slot.number, slot.uptime_ms = sequence + step, uptime_ms
         return 0
-    # An exporter that started again has a smaller sequence and a smaller uptime; one that was overtaken on the way only
-    # the first. Both may wrap at 2^32.
-    if ahead < 0 and ahead >= -LATE_MAX and later_ms > -RESTART_MS:
+    cdef bint is_restarted = later_ms <= -RESTART_MS and ahead != 0
+    # An exporter that started again has a smaller uptime and another sequence, larger too where little was heard of its
+    # former life; one that was overtaken on the way has a smaller sequence only. Both may wrap at 2^32.
+    if -LATE_MAX <= ahead < 0 and not is_restarted:
         return -1
     slot.number, slot.uptime_ms = sequence + step, uptime_ms
-    if ahead < 0 or ahead > GAP_MAX:
+    if ahead < 0 or ahead > GAP_MAX or is_restarted:
         return -2
     return ahead
