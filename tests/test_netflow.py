@@ -268,6 +268,22 @@ def test_v9_sequence_counts_datagrams_and_ipfix_data_records() -> None:
     assert [(row["value"], row["unit"]) for row in send(*ten)["samples"]] == [(6.0, "flows")]
 
 
+def test_an_exporter_that_started_again_with_a_larger_sequence_has_lost_nothing() -> None:
+    out = send(v9(sequence=5, uptime=90_000_000), v9(sequence=900, uptime=5_000), v9(sequence=901, uptime=2**32 - 1))
+    assert [(row["metric"], row["value"]) for row in out["samples"]] == [("sequence_resets", 1.0)]
+    early, late = v9(sequence=5, uptime=2**32 - 100_000), v9(sequence=8, uptime=20_000)
+    assert [(row["metric"], row["value"]) for row in send(early, late)["samples"]] == [("sequence_gaps", 2.0)]
+
+
+def test_records_of_a_set_that_was_given_up_are_not_lost_on_the_way() -> None:
+    out = send(
+        ipfix(a_set(2, template(256, (8, 4), (82, 0xFFFF))), sequence=0),
+        ipfix(struct.pack(">HH", 256, 18) + ROW[:4] + b"\2ab" + ROW[:4] + b"\x0aab", sequence=0),
+        ipfix(struct.pack(">HH", 256, 11) + ROW[:4] + b"\2ab", sequence=2),
+    )
+    assert (len(out["flows"]), [row["reason"] for row in out["rejects"]], out["samples"]) == (2, ["bad_length"], [])
+
+
 def test_sets_wait_for_their_template_and_neighbours_do_not() -> None:
     known = a_set(0, template(300, *SIMPLE))
     decoder = NetflowDecoder()
@@ -391,6 +407,22 @@ def test_variable_length_beyond_its_set_is_rejected_and_the_records_before_stay(
     assert [(row["reason"], row["offset"], row["size_bytes"]) for row in out["rejects"]] == [("bad_length", 44, 8)]
 
 
+def test_padding_behind_records_of_variable_length_is_no_record() -> None:
+    template_set = a_set(2, template(256, (82, 0xFFFF), (7, 0xFFFF)))
+    for size in range(4):
+        data = b"\2ab" + b"\2" + struct.pack(">H", 443) + bytes(size)
+        out = send(ipfix(template_set, struct.pack(">HH", 256, 4 + len(data)) + data))
+        assert [row["src_port"] for row in out["flows"]] == [443], size
+        assert out["rejects"] == []
+
+
+def test_fields_of_variable_length_without_octets_are_absent() -> None:
+    specs = tuple((element, 0xFFFF) for element in (1, 7, 9, 22, 32, 34, 48, 61, 152, 158))
+    (row,) = send(ipfix(a_set(2, template(256, (8, 4), *specs)), a_set(256, ROW[:4] + bytes(len(specs)))))["flows"]
+    about = {"received", "exporter", "domain", "codec", "sequence"}
+    assert {name for name, value in row.items() if value is not None} - about == {"src_addr", "ethertype"}
+
+
 def test_reduced_size_and_too_large_numbers() -> None:
     specs = ((1, 3), (2, 1), (10, 8), (7, 4), (4, 2))
     good = b"\x01\x00\x00" + b"\x07" + (5).to_bytes(8, "big") + (80).to_bytes(4, "big") + b"\0\6"
@@ -474,6 +506,39 @@ def test_sampling_by_option_scope() -> None:
     assert rates(interface, ((8, 4), (10, 4)), ROW[:4] + (6).to_bytes(4, "big")) is None
     assert rates(system, ((8, 4), (34, 4)), ROW[:4] + (7).to_bytes(4, "big")) == 7
     assert rates(system, ((8, 4), (34, 4)), ROW[:4] + bytes(4)) == 100
+
+
+def test_a_flow_that_names_a_sampler_of_which_nothing_was_told_has_no_rate_of_another() -> None:
+    head = struct.pack(">HHH", 257, 2, 1) + fields((302, 4), (34, 4))
+    flows = a_set(2, template(256, (8, 4), (302, 4))) + a_set(
+        256, b"".join(ROW[:4] + struct.pack(">I", sampler) for sampler in (1, 2, 0))
+    )
+    out = send(ipfix(a_set(3, head) + a_set(257, struct.pack(">II", 1, 100)), flows))
+    assert [row["sampling_rate"] for row in out["flows"]] == [100, None, 100]
+
+
+def test_flows_observed_where_they_left_have_the_rate_of_that_interface() -> None:
+    head = struct.pack(">HHH", 257, 2, 1) + fields((10, 4), (34, 4))
+    flows = a_set(2, template(256, (10, 4), (14, 4), (61, 1))) + a_set(
+        256, b"".join(struct.pack(">IIB", 1, 2, direction) for direction in (0, 1))
+    )
+    out = send(ipfix(a_set(3, head) + a_set(257, struct.pack(">IIII", 1, 100, 2, 500)), flows))
+    assert [row["sampling_rate"] for row in out["flows"]] == [100, 500]
+
+
+@pytest.mark.parametrize(
+    ("octets", "rate"),
+    [
+        (struct.pack(">d", 0.01), 100), (struct.pack(">d", 1.0), 1), (struct.pack(">f", 0.125), 8),
+        (struct.pack(">d", 0.0), None), (struct.pack(">d", float("nan")), None), (struct.pack(">d", -1.0), None), (struct.pack(">d", 1e-300), None),
+    ],
+)  # fmt: skip
+def test_a_sampling_probability_is_a_rate(octets: bytes, rate: int | None) -> None:
+    head = struct.pack(">HHH", 257, 2, 1) + fields((144, 4), (311, len(octets)))
+    (row,) = send(
+        ipfix(a_set(3, head), a_set(257, bytes(4) + octets), a_set(2, template(256, (8, 4))), a_set(256, ROW[:4]))
+    )["flows"]
+    assert row["sampling_rate"] == rate
 
 
 def test_v9_sampling_by_interface_scope_and_flow_sampler() -> None:
@@ -647,6 +712,9 @@ def test_several_messages_of_all_versions_in_one_datagram() -> None:
         (v5(v5_record()) + b"\xff" * 5, [("trailing_bytes", 72, 5)]),
         (ipfix()[:15], [("truncated", 0, 15)]),
         (ipfix(size=15), [("bad_length", 0, 16)]),
+        (ipfix(size=200), [("truncated", 16, 0)]),
+        (ipfix(a_set(2, template(256, *SIMPLE)), a_set(256, ROW), size=200), [("truncated", 52, 0)]),
+        (ipfix(a_set(2, template(256, *SIMPLE))[:-2], size=200), [("truncated", 16, 18)]),
         (v9(struct.pack(">HH", 256, 3)), [("bad_length", 20, 4)]),
         (v9(struct.pack(">HH", 256, 9)), [("truncated", 20, 4)]),
         (v9(a_set(200, bytes(8)), a_set(0, b"")), [("reserved_set", 20, 12)]),

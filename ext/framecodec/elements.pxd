@@ -35,6 +35,7 @@ cdef enum Operation:
     OPTION_SPACE
     OPTION_SIZE
     OPTION_POPULATION
+    OPTION_PROBABILITY
     OPTION_SAMPLER
     OPTION_INTERFACE
     OPTION_IF_NAME
@@ -96,6 +97,7 @@ cdef struct Template:
     bint has_ethertype
     bint has_mpls
     bint has_named
+    bint has_sampler             # its records say which sampler took them
     bint has_ipv4
     bint has_ipv6
     uint32_t min_bytes           # of a record; exact where it is not variable

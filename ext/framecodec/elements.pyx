@@ -22,8 +22,8 @@ cdef enum:
     VENDOR_V9 = 0x8000
 
 OPTION_NAMES = (
-    "rate", "interval", "space", "size", "population", "sampler", "interface", "if_name", "if_description", "vrf", "vrf_name",
-    "system_init",
+    "rate", "interval", "space", "size", "population", "probability", "sampler", "interface", "if_name", "if_description", "vrf",
+    "vrf_name", "system_init",
 )
 WIDTHS = {"C": 1, "S": 2, "I": 4, "L": 8}
 
@@ -145,6 +145,7 @@ cdef class Elements:
             if op.operation == OP_ADDRESS:
                 template.has_ipv4 = template.has_ipv4 or field.element == 8 or field.element == 12
                 template.has_ipv6 = template.has_ipv6 or field.element == 27 or field.element == 28
+            template.has_sampler = template.has_sampler or op.operation == OP_SAMPLER
             template.ops[template.op_count] = op
             template.op_count += 1
         template.is_row_wise = template.is_row_wise or template.is_variable

@@ -233,7 +233,7 @@ cdef class NetflowDecoder(NetflowSets):
     cdef int64_t read_ipfix(self, int64_t at) noexcept nogil:
         cdef const uint8_t* p = self.start
         cdef int64_t end = self.size_bytes
-        cdef int64_t message_bytes
+        cdef int64_t message_bytes, missing_bytes
         cdef uint32_t set_id, set_bytes
         cdef Domain* domain
         cdef char detail[96]
@@ -255,20 +255,24 @@ cdef class NetflowDecoder(NetflowSets):
         domain = self.open_domain()
         if domain == NULL:
             return -1
-        if message_bytes < end - at:
+        missing_bytes = message_bytes - (end - at)
+        if missing_bytes <= 0:
             end = at + message_bytes
-        elif message_bytes > end - at:
-            self.has_unknown_set = True
         at += IPFIX_HEADER_BYTES
         while end - at >= 4:
             set_id, set_bytes = be16(p + at), be16(p + at + 2)
             if self.is_bad_set(at, end, set_id, set_bytes):
                 self.has_unknown_set = True
+                missing_bytes = 0            # told with the set
                 at = end
                 break
             if self.read_set(domain, set_id, 2, 3, at, set_bytes) < 0:
                 return -1
             at += set_bytes
+        if missing_bytes > 0:
+            self.has_unknown_set = True
+            put_detail(detail, sizeof(detail), b"IPFIX message of %llu bytes, %llu are missing", message_bytes, missing_bytes)
+            self.reject(TRUNCATED, end, 0, detail)
         if self.out_of_memory:
             return -1
         # [3.1] The sequence number counts data records, those of options included.

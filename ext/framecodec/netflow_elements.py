@@ -72,7 +72,8 @@ ELEMENTS: tuple[tuple[int, str, str, int], ...] = (
 
 # What options records say, by element: the scope they are about, sampling, names.
 OPTIONS: dict[int, str] = {
-    34: "rate", 50: "rate", 305: "interval", 306: "space", 309: "size", 310: "population", 48: "sampler", 302: "sampler",
+    34: "rate", 50: "rate", 305: "interval", 306: "space", 309: "size", 310: "population",
+    311: "probability", 48: "sampler", 302: "sampler",
     10: "interface", 14: "interface", 252: "interface", 253: "interface", 82: "if_name", 83: "if_description",
     234: "vrf", 235: "vrf", 236: "vrf_name", 160: "system_init",
 }  # fmt: skip

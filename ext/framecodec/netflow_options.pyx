@@ -5,10 +5,12 @@ The third storey of the NetFlow decoder. What a rate is about (a sampler, an int
 scope or by a field beside it.
 """
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from framecodec.elements cimport (
-    OPTION_COUNTER, OPTION_IF_DESCRIPTION, OPTION_IF_NAME, OPTION_INTERFACE, OPTION_INTERVAL, OPTION_POPULATION, OPTION_RATE,
-    OPTION_SAMPLER, OPTION_SIZE, OPTION_SPACE, OPTION_SYSTEM_INIT, OPTION_VRF, OPTION_VRF_NAME, Op, Template,
+    OPTION_COUNTER, OPTION_IF_DESCRIPTION, OPTION_IF_NAME, OPTION_INTERFACE, OPTION_INTERVAL, OPTION_POPULATION,
+    OPTION_PROBABILITY, OPTION_RATE, OPTION_SAMPLER, OPTION_SIZE, OPTION_SPACE, OPTION_SYSTEM_INIT, OPTION_VRF, OPTION_VRF_NAME,
+    Op, Template,
 )
 from framecodec.netflow_fields cimport number_of, ratio
 from framecodec.netflow_records cimport INTERFACE_RATE, NetflowRecords, SAMPLER_RATE
@@ -40,6 +42,7 @@ cdef class NetflowOptions(NetflowRecords):
         cdef int index
         cdef const Op* op
         cdef uint64_t value, rate = 0, interval = 0, space = 0, sample = 0, population = 0, sampler = 0, interface = 0, vrf = 0
+        cdef uint64_t inverse = 0
         cdef bint has_sampler = False, has_interface = False, has_vrf = False, has_rate = False, has_space = False
         cdef const Op* if_name = NULL        # told once the record has told what they name
         cdef const Op* if_description = NULL
@@ -48,6 +51,8 @@ cdef class NetflowOptions(NetflowRecords):
         cdef Slot* slot
         for index in range(template.op_count):
             op = &template.ops[index]
+            if self.length[op.field] == 0:
+                continue
             value = number_of(self.at[op.field], self.length[op.field])
             if op.operation == OPTION_RATE:
                 if value:
@@ -61,6 +66,8 @@ cdef class NetflowOptions(NetflowRecords):
                 sample = value
             elif op.operation == OPTION_POPULATION:
                 population, has_rate = value, True
+            elif op.operation == OPTION_PROBABILITY:
+                inverse, has_rate = rate_of_probability(value, self.length[op.field]), True
             elif op.operation == OPTION_SAMPLER:
                 sampler, has_sampler = value, True
             elif op.operation == OPTION_INTERFACE:
@@ -86,6 +93,8 @@ cdef class NetflowOptions(NetflowRecords):
             rate = ratio(interval + space, interval) if has_space else interval
         elif sample and population:
             rate = ratio(population, sample)
+        elif inverse:
+            rate = inverse
         if has_rate and 0 < rate <= 0xFFFFFFFFU:
             if has_sampler or has_interface:
                 slot = self.rates.find(
@@ -128,3 +137,18 @@ cdef class NetflowOptions(NetflowRecords):
         if entity < 0:
             return -1
         return self.text_sample(entity, metric, self.at[op.field], size)
+
+
+# 1 in N of a samplingProbability (RFC 5477): a float64 or, reduced, a float32; 0 where it is none.
+cdef uint32_t rate_of_probability(uint64_t octets, uint32_t length) noexcept nogil:
+    cdef uint32_t word = <uint32_t> octets
+    cdef double probability = 0
+    cdef float single
+    if length == 8:
+        memcpy(&probability, &octets, 8)
+    elif length == 4:
+        memcpy(&single, &word, 4)
+        probability = single
+    if not 1e-9 < probability <= 1:
+        return 0
+    return <uint32_t> (1 / probability + 0.5)

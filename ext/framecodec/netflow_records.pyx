@@ -23,8 +23,8 @@ from framecodec.rack cimport (
     CODEC_IPFIX, CODEC_NETFLOW9, ENTITY_DOMAIN, ENTITY_INTERFACE, be16, be32, be64, is_set, put8, put16, put32, put64,
 )
 from framecodec.records cimport (
-    FLOW_BYTES, FLOW_DST_ADDR, FLOW_ETHERTYPE, FLOW_ICMP_CODE, FLOW_ICMP_TYPE, FLOW_IN_IF, FLOW_MPLS_LABELS, FLOW_PACKETS,
-    FLOW_SAMPLING_RATE, FLOW_SRC_ADDR,
+    FLOW_BYTES, FLOW_DIRECTION, FLOW_DST_ADDR, FLOW_ETHERTYPE, FLOW_ICMP_CODE, FLOW_ICMP_TYPE, FLOW_IN_IF, FLOW_MPLS_LABELS,
+    FLOW_OUT_IF, FLOW_PACKETS, FLOW_SAMPLING_RATE, FLOW_SRC_ADDR,
 )
 from framecodec.state_table cimport Slot, Table
 from framecodec.templates cimport Domain
@@ -99,6 +99,8 @@ cdef class NetflowRecords(NetflowRows):
         self.system_init_ms = domain.system_init_ms
         for index in range(template.op_count):
             op = &template.ops[index]
+            if self.length[op.field] == 0:
+                continue
             present = self.apply(domain, op, self.at[op.field], 0, self.length[op.field], row, 1, 0)
             add_mask(self.flows.masks + row, present, 1)
         self.complete_rows(domain, template, row, 1)
@@ -115,6 +117,8 @@ cdef class NetflowRecords(NetflowRows):
         row += 1
         for index in range(template.reverse_count):
             op = &template.reverse[index]
+            if self.length[op.field] == 0:
+                continue
             present = self.apply(domain, op, self.at[op.field], 0, self.length[op.field], row, 1, 0)
             add_mask(self.flows.masks + row, present, 1)
         if not is_reverse_seen(self.flows, row):
@@ -128,6 +132,7 @@ cdef class NetflowRecords(NetflowRows):
         cdef int64_t index
         cdef uint32_t rate
         cdef uint16_t ethertype
+        cdef int side
         cdef const uint8_t* address
         if not template.has_ethertype and not template.is_row_wise and template.has_ipv4 != template.has_ipv6:
             add_mask(masks + row, self.fill_ethertype(row, 0x0800 if template.has_ipv4 else 0x86DD, count), count)
@@ -146,12 +151,16 @@ cdef class NetflowRecords(NetflowRows):
                 masks[index] |= put16(columns, FLOW_ETHERTYPE, index, ethertype)
         if domain.has_interface_rates:
             for index in range(row, row + count):
-                if is_set(masks[index], FLOW_SAMPLING_RATE) or not is_set(masks[index], FLOW_IN_IF):
+                # [IPFIX element 61] Direction 1: the flow was observed where it went out.
+                side = FLOW_IN_IF
+                if is_set(masks[index], FLOW_DIRECTION) and columns[FLOW_DIRECTION].values[index] == 1:
+                    side = FLOW_OUT_IF
+                if is_set(masks[index], FLOW_SAMPLING_RATE) or not is_set(masks[index], side):
                     continue
-                rate = self.rate(domain, INTERFACE_RATE, (<uint32_t*> columns[FLOW_IN_IF].values)[index])
+                rate = self.rate(domain, INTERFACE_RATE, (<uint32_t*> columns[side].values)[index])
                 if rate:
                     masks[index] |= put32(columns, FLOW_SAMPLING_RATE, index, rate)
-        rate = domain.default_rate if domain.default_rate else domain.lone_rate
+        rate = domain.default_rate if domain.default_rate or template.has_sampler else domain.lone_rate
         if rate:
             for index in range(row, row + count):
                 if not is_set(masks[index], FLOW_SAMPLING_RATE):
@@ -255,6 +264,9 @@ cdef class NetflowRecords(NetflowRows):
                     masks[index] |= put32(columns, FLOW_SAMPLING_RATE, index, ratio(value + rate, rate))
             elif domain.has_samplers and not is_set(masks[index], FLOW_SAMPLING_RATE):
                 rate = self.rate(domain, SAMPLER_RATE, value)
+                # Number 0 is no number: the only sampler is meant, unless the rate is told in another way.
+                if not rate and value == 0 and not domain.default_rate and not domain.has_interface_rates:
+                    rate = domain.lone_rate
                 if rate:
                     masks[index] |= put32(columns, FLOW_SAMPLING_RATE, index, rate)
 

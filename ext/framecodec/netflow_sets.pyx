@@ -185,6 +185,7 @@ cdef class NetflowSets(NetflowOptions):
         cdef int64_t frame_offset = self.frame_offset
         cdef int64_t rows_left = self.rows_left
         cdef uint32_t data_records = self.data_records
+        cdef bint has_unknown_set = self.has_unknown_set
         cdef Template* template = self.domains.template(domain, held.message.set_id)
         cdef int status
         self.message = held.message
@@ -199,7 +200,7 @@ cdef class NetflowSets(NetflowOptions):
         self.received_ns, self.has_received = received_ns, has_received
         self.frame_offset = frame_offset
         self.rows_left = rows_left
-        self.data_records = data_records
+        self.data_records, self.has_unknown_set = data_records, has_unknown_set
         self.set_time()
         return status
 
@@ -239,8 +240,11 @@ cdef class NetflowSets(NetflowOptions):
         if template.is_options or template.is_row_wise:
             left = size
             while left >= template.min_bytes:
+                if template.is_variable and left <= 3 and is_zero(p, left):
+                    break                    # padding; it could be read as fields of no octets
                 used = self.locate(template, p, left)
                 if used < 0:
+                    self.has_unknown_set = True
                     return self.reject(BAD_LENGTH, at + 4 + (p - start), left, b"a field reaches beyond its set")
                 if template.is_options:
                     if self.read_option(domain, template) < 0:

@@ -163,14 +163,15 @@ def sampling(present: dict[int, list[bytes]], row: dict[str, Any], state: State)
     rate = next((number(o) for e in (34, 50, 305) for o in present.get(e, []) if number(o)), 0)
     if rate and 306 in present:
         rate = nearest(number(present[306][0]) + rate, rate)
-    for element in (48, 302):
-        if not rate and element in present:
-            rate = state.samplers.get(number(present[element][0]), 0)
+    named = [number(octets) for element in (48, 302) for octets in present.get(element, [])]
+    for sampler in named:
+        rate = rate or state.samplers.get(sampler, 0)
     if not rate:
-        rate = state.interfaces.get(row.get("in_if", -1), 0)
+        rate = state.interfaces.get(row.get("out_if" if row.get("direction") == 1 else "in_if", -1), 0)
+    # Without a number, or with 0, the only sampler is meant; of several nobody knows.
     if not rate:
-        # Without a number the only sampler is meant; of several nobody knows.
-        rate = state.default_rate or (next(iter(state.samplers.values())) if len(state.samplers) == 1 else 0)
+        means_the_only_one = len(state.samplers) == 1 and (not named or 0 in named)
+        rate = state.default_rate or (next(iter(state.samplers.values())) if means_the_only_one else 0)
     return {"sampling_rate": rate} if rate else {}
 
 
@@ -228,6 +229,9 @@ def learn(elements: list[Element], state: State, is_v9: bool, scopes: list[Eleme
         rate = nearest(said[305] + said[306], said[305]) if 306 in said else said[305]
     elif said.get(309) and said.get(310):
         rate = nearest(said[310], said[309])
+    elif 311 in said:
+        (probability,) = struct.unpack(">d", said[311].to_bytes(8, "big"))
+        rate = int(1 / probability + 0.5)
     if not rate:
         return
     if sampler is not None:
@@ -242,7 +246,8 @@ def records(fields: list[tuple[int, int, int]], data: bytes) -> list[list[Elemen
     """The records of a set's body by its template."""
     found: list[list[Element]] = []
     smallest = sum(1 if length == 0xFFFF else length for _, _, length in fields)
-    while len(data) >= smallest:
+    is_variable = any(length == 0xFFFF for _, _, length in fields)
+    while len(data) >= smallest and not (is_variable and len(data) <= 3 and not any(data)):
         record = []
         for enterprise, element, length in fields:
             if length == 0xFFFF:
