@@ -700,6 +700,25 @@ def test_encapsulation_packets_are_passed_over_by_their_length() -> None:
     assert not output.rejects
 
 
+def test_of_an_encapsulation_packet_that_goes_on_only_the_header_is_kept() -> None:
+    form = b"\xe7\0\0\0\0\0\x02\xbc"
+    decoder = FrameDecoder("aos", 100, fecf=False)
+    decoder.decode_bytes(b"".join(oracle.aos_frames([form + b"x" * 692], 100)[:2]))
+    [stream] = json.loads(decoder.snapshot())["packets"]
+    assert (stream["pending"], stream["used"], stream["total"]) == (form.hex(), 2 * 92, 700)
+
+
+def test_a_channel_whose_packets_are_never_whole_is_not_held_for_ever() -> None:
+    """Every other frame is missing, and no packet fits into one: nothing says that these are no packets."""
+    first = oracle.aos_frames([oracle.packet(5, 0, bytes(500))], 100)[0]
+    frames = [first[:2] + (2 * number).to_bytes(3, "big") + first[5:] for number in range(6000)]
+    decoder = FrameDecoder("aos", 100, fecf=False)
+    rejects = decoder.decode_bytes(b"".join(frames)).rejects
+    assert len(json.loads(decoder.snapshot())["packets"][0]["held"]) <= 4096
+    assert sum(batch.num_rows for batch in rejects) == 5999
+    assert decode(b"".join(frames), "aos", 100, cuts=[3, 7777], fecf=False).reasons == {"partial_packet": 6000}
+
+
 def test_mode_bytes_leaves_a_channel_alone_and_packets_is_not_questioned() -> None:
     rng = seeded(18)
     noise = [b"\x40\x05" + index.to_bytes(3, "big") + b"\0\0\0" + b"\xff" + rng.randbytes(91) for index in range(30)]

@@ -99,3 +99,4 @@ cdef class ChannelModes:
     ) noexcept nogil
     cdef int add_remark(self, const Remark* remark) noexcept nogil
     cdef Held* hold(self, PacketStream* stream) noexcept nogil
+    cdef int bound_held(self, PacketStream* stream) noexcept nogil

@@ -23,7 +23,7 @@ cdef enum:
     SCORE_MAX = 16
     SCORE_PACKETS = 1
     SCORE_NOT_PACKETS = -2
-    # A channel that is not understood after this much of it is taken at its word.
+    # What is held of one channel, in octets and in packets and remarks.
     HELD_BYTES_MAX = 4 * PACKET_BYTES_MAX
     HELD_MAX = 4096
 
@@ -115,9 +115,7 @@ cdef class ChannelModes:
         held.start, held.size, held.offset, held.received_ns, held.source = stream.held_used, size, offset, received_ns, source
         memcpy(stream.held_bytes + stream.held_used, data, size)
         stream.held_used += size
-        if stream.held_used > HELD_BYTES_MAX or stream.held_count > HELD_MAX:
-            return self.settle(stream, MODE_PACKETS)
-        return 0
+        return self.bound_held(stream)
 
     cdef Held* hold(self, PacketStream* stream) noexcept nogil:
         cdef void* moved
@@ -128,6 +126,12 @@ cdef class ChannelModes:
             stream.held, stream.held_capacity = <Held*> moved, 2 * stream.held_capacity + 16
         stream.held_count += 1
         return &stream.held[stream.held_count - 1]
+
+    # A channel that is not understood after so much of it is taken at its word.
+    cdef int bound_held(self, PacketStream* stream) noexcept nogil:
+        if stream.held_used > HELD_BYTES_MAX or stream.held_count > HELD_MAX:
+            return self.settle(stream, MODE_PACKETS)
+        return 0
 
     cdef int write(
         self, PacketStream* stream, const uint8_t* data, int64_t size, int64_t offset, int64_t received_ns, int32_t source,
@@ -219,7 +223,7 @@ cdef class ChannelModes:
         if held == NULL:
             return -1
         held.size, held.remark = -1, remark
-        return 0
+        return self.bound_held(stream)
 
     cdef int add_remark(self, const Remark* remark) noexcept nogil:
         cdef void* moved

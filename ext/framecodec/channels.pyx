@@ -27,6 +27,7 @@ __all__ = ["Reassembler"]
 
 cdef enum:
     PACKET_HEADER_BYTES = 6              # 133.0-B 4.1.3
+    ENCAPSULATION_HEADER_BYTES = 8       # 133.1-B 4.1.2, at most
 
 cdef const char* SHORT_LAST = "its last frame ends before it does"
 
@@ -35,6 +36,13 @@ cdef int64_t size_of(const uint8_t* data, int64_t available) noexcept nogil:
     if data[0] >> 5:
         return encapsulation_size(data, available)
     return PACKET_HEADER_BYTES + 1 + ((<int64_t> data[4] << 8) | data[5]) if available >= PACKET_HEADER_BYTES else 0
+
+
+# How much of the packet at hand is in `pending`: of one that is passed over, only its header.
+cdef int64_t stored_bytes(const PacketStream* stream) noexcept nogil:
+    if stream.used > ENCAPSULATION_HEADER_BYTES and stream.pending[0] >> 5:
+        return ENCAPSULATION_HEADER_BYTES
+    return stream.used
 
 
 cdef class Reassembler(ChannelModes):
@@ -165,7 +173,8 @@ cdef class Reassembler(ChannelModes):
         if size == 0:
             return 0
         if (stream.pending[0] if stream.used else data[0]) >> 5:
-            stored = 8 - stream.used if stream.used < 8 else 0     # passed over: only its header matters
+            # Passed over: only its header matters.
+            stored = ENCAPSULATION_HEADER_BYTES - stream.used if stream.used < ENCAPSULATION_HEADER_BYTES else 0
             stored = stored if stored < size else size
         if stored and stream.used + stored > stream.pending_capacity:
             wanted = 2 * (stream.used + stored) + 2048
@@ -240,11 +249,10 @@ cdef class Reassembler(ChannelModes):
                 else:
                     data = (<char*> stream.held_bytes)[held.start:held.start + held.size]
                     waiting.append([held.offset, held.received_ns, sources.name(held.source), data.hex(), ""])
-            stored = stream.used if stream.used < stream.pending_capacity else stream.pending_capacity
             streams.append({
                 "channel": [stream.scid, stream.vcid, stream.map_id], "mode": <int> stream.mode, "score": stream.score,
                 "step": [bool(stream.is_in_step), bool(stream.is_headless), bool(stream.has_seen_header)],
-                "pending": (<bytes> (<char*> stream.pending)[:stored]).hex() if stream.used else "",
+                "pending": (<bytes> (<char*> stream.pending)[:stored_bytes(stream)]).hex() if stream.used else "",
                 "used": stream.used, "total": stream.total,
                 "begun": [
                     stream.pending_offset, stream.pending_received_ns,
