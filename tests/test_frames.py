@@ -719,6 +719,12 @@ def test_a_channel_whose_packets_are_never_whole_is_not_held_for_ever() -> None:
     assert decode(b"".join(frames), "aos", 100, cuts=[3, 7777], fecf=False).reasons == {"partial_packet": 6000}
 
 
+def test_insert_zone_that_cannot_be_is_an_error() -> None:
+    for zone_bytes in (-1, 65_537):
+        with pytest.raises(ValueError, match=f"insert_zone {zone_bytes}: it has 0 bytes or more"):
+            FrameDecoder("aos", 100, insert_zone=zone_bytes)
+
+
 def test_mode_bytes_leaves_a_channel_alone_and_packets_is_not_questioned() -> None:
     rng = seeded(18)
     noise = [b"\x40\x05" + index.to_bytes(3, "big") + b"\0\0\0" + b"\xff" + rng.randbytes(91) for index in range(30)]

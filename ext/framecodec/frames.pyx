@@ -116,6 +116,8 @@ cdef class FrameDecoder(CaduCutter):
             raise ValueError(
                 f"truncated_length {truncated_length} is of truncated USLP frames (5 bytes or more) among others of any length"
             )
+        if not 0 <= insert_zone <= FRAME_BYTES_MAX:
+            raise ValueError(f"insert_zone {insert_zone}: it has 0 bytes or more, and frames have up to {FRAME_BYTES_MAX:,}")
         if frame_length is not None and not FRAME_BYTES_MIN <= frame_length <= FRAME_BYTES_MAX:
             raise ValueError(f"frame_length {frame_length}: frames have {FRAME_BYTES_MIN} to {FRAME_BYTES_MAX:,} bytes")
         is_randomized = kind == "cadu" if randomized is None else bool(randomized)
