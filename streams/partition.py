@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 # 20,000 rows of samples are about 250 KB compressed, of windows with sketches 900 KB: below what one record may hold.
 ROWS_PER_RECORD = {"samples": 20_000, "flows": 10_000, "windows": 5_000, "rejects": 10_000, "late": 20_000}
 CLOSE_TIMEOUT_S = 5
+# Records that were buffered before a rebalance come again at once; if the next one does not come, it is lost.
+GAP_TIMEOUT_S = 30
 
 
 class Counts(Protocol):
@@ -64,6 +66,7 @@ class SourcePartition:
         self.quarantined: set[int] = set()
         self.commit: asyncio.Task[None] | None = None
         self.checkpointed_at = time.monotonic()
+        self.gap_since_s: float | None = None
 
     def __repr__(self) -> str:
         return f"{self.topic}[{self.number}]"
@@ -103,10 +106,18 @@ class SourcePartition:
                 log.warning("%r: offset %d repeats the batch %s and is left out", self, offset, stamp)
                 self.counts.repeated(self.topic, frames.num_rows)
         self.applied = offset
+        self.gap_since_s = None
 
     def skip_to(self, offset: int) -> None:
         """Goes on at `offset`: the records between are gone from the log (retention)."""
         self.applied = offset - 1
+
+    def await_next(self, offset: int, now_s: float) -> None:
+        """A record came before the next one did. AssertionError when nothing else has come for GAP_TIMEOUT_S of `now_s`."""
+        self.gap_since_s = now_s if self.gap_since_s is None else self.gap_since_s
+        assert now_s - self.gap_since_s < GAP_TIMEOUT_S, (
+            f"{self!r}: state ends at source offset {self.applied}, but records come from {offset} on"
+        )
 
     @property
     def age_s(self) -> float:

@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 1.0
 TICK_S = 0.05
-GAP_TIMEOUT_S = 30
 
 
 class Worker:
@@ -53,12 +52,11 @@ class Worker:
         self.counts = WorkerCounts(self.telemetry)
         self.partitions: dict[tuple[str, int], SourcePartition] = {}
         self.mine: set[tuple[str, int]] = set()
-        self.gap_since: dict[tuple[str, int], float] = {}
         self.recovered = asyncio.Event()                # some partition was recovered, or the assignment changed
 
     async def revoked(self, app: Any, revoked: Any, **_: Any) -> None:
         self.mine.clear()
-        for partition in self.partitions.values():
+        for partition in list(self.partitions.values()):
             try:
                 await partition.finish_commit()
             except ProducerFenced:
@@ -71,6 +69,7 @@ class Worker:
         gone = [self.partitions.pop(place) for place in set(self.partitions) - wanted]
         await asyncio.gather(*(partition.close() for partition in gone))
         self.mine = wanted
+        self.counts.lag.clear()                         # of partitions that went nobody here knows the lag any more
         self.recovered.set()
         await asyncio.gather(*(self.recover(place) for place in wanted - set(self.partitions)))
 
@@ -112,18 +111,14 @@ class Worker:
     async def is_real_gap(self, partition: SourcePartition, message: Any) -> bool:
         """Records are missing before this one. Either they were buffered before a rebalance and come again (False), or
         retention has deleted them (True, and the loss is said)."""
-        start = await log_start(self.config.kafka, *(place := (message.topic, message.partition)))
+        start = await log_start(self.config.kafka, message.topic, message.partition)
         if start > partition.applied + 1:
             lost = start - partition.applied - 1
             log.error("%r: %d records were deleted by retention before they were read", partition, lost)
             self.counts.lost.inc(lost)
             partition.skip_to(start)
-            self.gap_since.pop(place, None)
             return partition.follows(message.offset)
-        now = asyncio.get_running_loop().time()
-        assert now - self.gap_since.setdefault(place, now) < GAP_TIMEOUT_S, (
-            f"{partition!r}: state ends at source offset {partition.applied}, but records come from {message.offset} on"
-        )
+        partition.await_next(message.offset, asyncio.get_running_loop().time())
         return False
 
     async def quarantine(self, partition: SourcePartition, message: Any, error: str) -> None:
@@ -218,7 +213,8 @@ def frames_of(message: Any) -> pa.RecordBatch | None:
     link = (dict(message.headers or ()).get("link") or b"").decode("utf-8", "replace")
     return pa.RecordBatch.from_arrays(
         [
-            pa.array([round(message.timestamp * 1e9)], pa.int64()), dictionary(link, 1), dictionary(link, 1),
+            # Kafka has milliseconds, Faust makes seconds of them.
+            pa.array([round(message.timestamp * 1e3) * 1_000_000], pa.int64()), dictionary(link, 1), dictionary(link, 1),
             dictionary("", 1), pa.array([message.value], pa.binary()),
         ],
         schema=FRAMES,
@@ -229,7 +225,7 @@ def create_app(config: Config) -> faust.App:
     """The Faust app of the worker role, ready to run."""
     app = make_app(config, "worker", stream_buffer_maxsize=64)
     worker = Worker(config, app)
-    app.on_partitions_revoked.connect(worker.revoked)
+    app.on_partitions_revoked.connect(die_on_failure(worker.revoked))
     app.on_partitions_assigned.connect(die_on_failure(worker.assigned))
 
     @app.agent(app.topic(*worker.sources, key_type=bytes, value_type=bytes))

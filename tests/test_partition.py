@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pyarrow as pa
+import pytest
 
 from streams.clock import NS
 from streams.config import Config
@@ -38,3 +39,19 @@ def test_samples_that_are_not_finite_are_stored_and_told_but_in_no_window() -> N
     counts.applied.assert_called_once_with("frames.rack", 1, 5, 2)
     assert sum(batch.num_rows for batch in output.samples) == 3
     assert [row["cnt"] for batch in output.windows for row in batch.to_pylist()] == [1]
+
+
+def test_a_gap_that_was_closed_does_not_count_for_the_next_one() -> None:
+    """Every rebalance may leave records in buffers that do not follow; hours later the first one is long forgotten."""
+    frames = pa.RecordBatch.from_pylist([], schema=FRAMES)
+
+    async def live() -> None:
+        partition = SourcePartition(Config(), "frames.rack", 0, "test", lambda: NOW, Mock())
+        partition.await_next(7, now_s=100.0)
+        partition.apply(0, frames, b"")
+        partition.await_next(9, now_s=5000.0)
+        partition.await_next(9, now_s=5029.9)
+        with pytest.raises(AssertionError, match=r"rack\[0\]: state ends at source offset 0, but records come from 9 on"):
+            partition.await_next(9, now_s=5030.0)
+
+    asyncio.run(live())
