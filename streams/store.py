@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 BUFFER_BYTES_MAX = 64 << 20
 TICK_S = 0.05
 WATCH_S = 5
+# What a dead letter takes besides its payload.
+LETTER_BYTES = 1000
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5, 10)
 # What a rebalance may wait for; what is not done by then comes again at the next owner.
 LAST_FLUSH_S = 5
@@ -61,6 +63,16 @@ class Waiting:
 
     offsets: Offsets = field(default_factory=dict)
     letters: list[DeadLetter] = field(default_factory=list)
+    letter_bytes: int = 0
+
+    def bury(self, letter: DeadLetter) -> None:
+        self.letters.append(letter)
+        self.letter_bytes += LETTER_BYTES + len(letter.payload)
+
+    def before(self, newer: Waiting) -> Waiting:
+        """Both, with this one's letters first and the newer offsets."""
+        both = self.letters + newer.letters
+        return Waiting(self.offsets | newer.offsets, both, self.letter_bytes + newer.letter_bytes)
 
 
 class Store:
@@ -86,9 +98,10 @@ class Store:
 
     @property
     def is_full(self) -> bool:
-        return self.sink.size_bytes + self.inserting_bytes >= BUFFER_BYTES_MAX
+        letter_bytes = sum(each.letter_bytes for each in self.waiting.values())
+        return self.sink.size_bytes + letter_bytes + self.inserting_bytes >= BUFFER_BYTES_MAX
 
-    async def take(self, topic: str, partition: int, offset: int, value: bytes) -> None:
+    async def take(self, topic: str, partition: int, offset: int, value: bytes | None) -> None:
         """One record. Waits while the buffers are full."""
         while self.is_full:
             self.room.clear()
@@ -100,7 +113,7 @@ class Store:
         except BatchError as error:
             log.error("%s is no batch for table '%s': %s", place, table, error)
             self.counts.refused.labels(table, "decode").inc()
-            waiting.letters.append(DeadLetter("decode", table, place, 0, 0, str(error), b64encode(value).decode()))
+            waiting.bury(DeadLetter("decode", table, place, 0, 0, str(error), b64encode(value or b"").decode()))
         else:
             self.sink.put(table, batch, place, self.clock())
         waiting.offsets[topic, partition] = offset + 1
@@ -129,13 +142,12 @@ class Store:
         """Inserts what waits for a table, again and again until it is stored."""
         async with self.insert_lock:
             held, waiting = self.sink.drain(table), self.waiting.pop(table, Waiting())
-            self.inserting_bytes = sum(each.batch.nbytes for each in held)
+            self.inserting_bytes = waiting.letter_bytes + sum(each.batch.nbytes for each in held)
             try:
                 await self.insist(f"insert into '{table}'", lambda: self.store(table, held, waiting.letters))
             except BaseException:
                 self.sink.put_back(table, held, self.clock())
-                newer = self.waiting[table]
-                self.waiting[table] = Waiting(waiting.offsets | newer.offsets, waiting.letters + newer.letters)
+                self.waiting[table] = waiting.before(self.waiting[table])
                 raise
             finally:
                 self.inserting_bytes = 0
@@ -273,18 +285,21 @@ def create_app(config: Config) -> faust.App:
     async def commit(offsets: Offsets) -> None:
         if offsets:
             await app.consumer._commit({TP(*place): offset for place, offset in offsets.items()})
+        mine = app.consumer.assignment()
         for place, offset in offsets.items():
-            # The last offset of a log written in transactions is a marker that nobody reads.
-            end = app.consumer.highwater(TP(*place))
-            store.counts.lag.labels(*place).set(max((end or offset) - offset - 1, 0))
+            if TP(*place) in mine:
+                # The last offset of a log written in transactions is a marker that nobody reads.
+                end = app.consumer.highwater(TP(*place))
+                store.counts.lag.labels(*place).set(max((end or offset) - offset - 1, 0))
 
     async def revoked(*_: Any, **__: Any) -> None:
         try:
             await commit(await asyncio.wait_for(store.flush(), LAST_FLUSH_S))
         except TimeoutError:
             log.warning("partitions are taken away before everything was stored; their next owner stores it")
+        store.counts.lag.clear()                       # of partitions that go nobody here knows the lag any more
 
-    app.on_partitions_revoked.connect(revoked)
+    app.on_partitions_revoked.connect(die_on_failure(revoked))
 
     @app.agent(app.topic(*store.tables, key_type=bytes, value_type=bytes))
     @die_on_failure

@@ -198,6 +198,33 @@ def test_outage_of_the_database_loses_nothing_and_bounds_memory(tmp_path: Path, 
         end(database)
 
 
+def test_records_that_are_no_batches_fill_the_buffers_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can write them, as many as he likes, while the database is away."""
+    monkeypatch.setattr(store_module, "BUFFER_BYTES_MAX", 200_000)
+    store = open_store("http://127.0.0.1:1/orbitrack")
+
+    async def feed() -> None:
+        for offset in range(1000):
+            await store.take("samples", 0, offset, bytes(3000))
+
+    async def run() -> None:
+        feeding = asyncio.create_task(feed())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert store.is_full and not feeding.done()
+        assert sum(len(letter.payload) for letter in store.waiting["samples"].letters) < 200_000
+        with pytest.raises(asyncio.CancelledError):    # put back, they still count
+            inserting = asyncio.create_task(store.insert("samples"))
+            await asyncio.sleep(0.01)
+            assert store.is_full
+            inserting.cancel()
+            await inserting
+        assert store.is_full and not feeding.done()
+        feeding.cancel()
+
+    asyncio.run(run())
+
+
 def test_database_is_known_to_be_up_or_away_without_any_insert(database: str, store: Store) -> None:
     async def run() -> None:
         watching = asyncio.create_task(store.watch_database())
