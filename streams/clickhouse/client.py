@@ -34,11 +34,11 @@ __all__ = [
 
 CONNECT_TIMEOUT_S = 5
 # An insert of 8 MB takes a second; ten minutes of merges behind TOO_MANY_PARTS do not count, they are refused at once.
+ANSWER_TIMEOUT_S = 120
+
 # A read-only user's server calls every setting read-only, also those that it takes from him (formats of times and numbers).
 # Who may set what is the server's to say.
 common.set_setting("invalid_setting_action", "send")
-
-ANSWER_TIMEOUT_S = 120
 
 
 class Fault(Enum):

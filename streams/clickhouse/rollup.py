@@ -118,7 +118,6 @@ class Rollup:
     def recompute(self, minutes: set[int]) -> int:
         """Brings all levels above up to date for these minutes; returns the number of statements. Blocks."""
         statements = 0
-        starts = minutes
         for target, source, size_s, span_s, lead in LEVELS:
             starts = {start * MINUTE_S // size_s for start in minutes}
             for some in by_spans(starts, span_s // size_s):
