@@ -530,7 +530,8 @@ def test_flows_observed_where_they_left_have_the_rate_of_that_interface() -> Non
     ("octets", "rate"),
     [
         (struct.pack(">d", 0.01), 100), (struct.pack(">d", 1.0), 1), (struct.pack(">f", 0.125), 8),
-        (struct.pack(">d", 0.0), None), (struct.pack(">d", float("nan")), None), (struct.pack(">d", -1.0), None), (struct.pack(">d", 1e-300), None),
+        (struct.pack(">d", 0.0), None), (struct.pack(">d", float("nan")), None),
+        (struct.pack(">d", -1.0), None), (struct.pack(">d", 1e-300), None),
     ],
 )  # fmt: skip
 def test_a_sampling_probability_is_a_rate(octets: bytes, rate: int | None) -> None:

@@ -22,8 +22,8 @@ cdef enum:
     VENDOR_V9 = 0x8000
 
 OPTION_NAMES = (
-    "rate", "interval", "space", "size", "population", "probability", "sampler", "interface", "if_name", "if_description", "vrf",
-    "vrf_name", "system_init",
+    "rate", "interval", "space", "size", "population", "probability", "sampler", "interface", "if_name", "if_description",
+    "vrf", "vrf_name", "system_init",
 )
 WIDTHS = {"C": 1, "S": 2, "I": 4, "L": 8}
 
