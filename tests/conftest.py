@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.databases import Database
+    from tests.sla_month import Month
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -62,15 +63,40 @@ def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def database(database_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The DSN of a database of this test alone, with all migrations applied."""
-    from streams.clickhouse.client import connect_to_server, database_of
     from streams.clickhouse.migrate import migrate
 
     name = "".join(letter if letter.isalnum() else "_" for letter in request.node.name)[:60]
     dsn = f"{database_server}/{name}"
     migrate(dsn)
     yield dsn
+    drop_database(dsn)
+
+
+def drop_database(dsn: str) -> None:
+    from streams.clickhouse.client import connect_to_server, database_of
+
     with connect_to_server(dsn) as server:
         server.command(f"DROP DATABASE `{database_of(dsn)}`")
+
+
+@pytest.fixture(scope="session")
+def month() -> Month:
+    """What happened in the month of tests/sla_month.py; in another one with $ORBITRACK_SEED."""
+    from tests.sla_month import SEED, make
+
+    print(f"seed: ORBITRACK_SEED={SEED}")
+    return make(SEED)
+
+
+@pytest.fixture(scope="session")
+def month_dsn(database_server: str, month: Month) -> Iterator[str]:
+    """The DSN of a database with the month in it, one for the whole session: it is only read."""
+    from tests.sla_month import load
+
+    dsn = f"{database_server}/month"
+    load(month, dsn)
+    yield dsn
+    drop_database(dsn)
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,14 @@ Europe/Stockholm on the 25th, and these entities:
     link-c          svalbard, attrs that are no numbers      link-f   listed, data only before October
     link-d          listed as link, never any data           rack-*   power, temperature, interfaces
 
-`Month` keeps the truth as DataFrames without the superseded revisions; `load` writes all of it.
+`Month` keeps the truth as DataFrames without the superseded revisions; `load` writes all of it. The fixtures `month` and
+`month_dsn` of conftest.py make and load one for the whole session.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +25,7 @@ import pyarrow as pa
 from streams.clickhouse.client import connect
 from streams.clickhouse.migrate import migrate
 
+SEED = int(os.environ.get("ORBITRACK_SEED", "20261002"))
 FIRST = int(pd.Timestamp("2026-09-24", tz="UTC").timestamp())
 START = int(pd.Timestamp("2026-10-01", tz="UTC").timestamp())
 END = int(pd.Timestamp("2026-11-02", tz="UTC").timestamp())

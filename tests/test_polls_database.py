@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,9 +15,8 @@ from streams.rules.anomaly import compile_anomaly
 from streams.rules.columns import BREACH, CLEAR
 from streams.rules.rule import Anomaly, Levels, Pair
 from streams.slo import parse
-from tests.sla_month import Month, at, load, make
+from tests.sla_month import Month, at, load
 
-SEED = int(os.environ.get("ORBITRACK_SEED", "20261002"))
 LATENCY = """
 apiVersion: openslo/v1
 kind: SLO
@@ -31,12 +29,6 @@ spec:
   budgetingMethod: Occurrences
   objectives: [{target: 0.9}]
 """
-
-
-@pytest.fixture(scope="module")
-def month() -> Month:
-    print(f"seed: ORBITRACK_SEED={SEED}")
-    return make(SEED)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,10 +19,9 @@ from streams.clickhouse.client import connect
 from streams.clickhouse.queries import catalogue, named
 from streams.clickhouse.views import view_arguments, view_name
 from streams.errors import UsageError
-from tests.sla_month import END, FIRST, Month, load, make
+from tests.sla_month import END, FIRST, SEED, Month
 from tests.sla_oracle import Oracle
 
-SEED = int(os.environ.get("ORBITRACK_SEED", "20261001"))
 STOCKHOLM = "Europe/Stockholm"
 OCTOBER = {"from": "2026-10-01", "to": "2026-11-01"}
 SHORT = {"from": "2026-10-03T05:30:40", "to": "2026-10-09T12:07:00"}           # neither on days, one not on a minute
@@ -32,16 +30,8 @@ SKETCHED = ("p50", "p95", "p99")
 
 
 @pytest.fixture(scope="module")
-def month() -> Month:
-    print(f"seed: ORBITRACK_SEED={SEED}")
-    return make(SEED)
-
-
-@pytest.fixture(scope="module")
-def client(database_server: str, month: Month) -> Iterator[Any]:
-    dsn = f"{database_server}/sla_month"
-    load(month, dsn)
-    with connect(dsn) as client:
+def client(month_dsn: str) -> Iterator[Any]:
+    with connect(month_dsn) as client:
         yield client
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +11,9 @@ import pytest
 from streams.clickhouse.client import connect
 from streams.clickhouse.levels import service_levels
 from streams.slo import month_span, parse
-from tests.sla_month import Month, at, load, make
+from tests.sla_month import Month, at
 from tests.slo_oracle import Question, report
 
-SEED = int(os.environ.get("ORBITRACK_SEED", "20261002"))
 LINKS = ("link-a", "link-b", "link-c", "link-e")
 UP = "{thresholdMetric: {metricSource: {type: orbitrack, spec: {metric: up, column: vmin, match: {entity: 'link-*'}}}}}"
 LATENCY = "{{ratioMetric: {{good: {}, total: {}}}}}".format(*(
@@ -93,16 +91,8 @@ MAINTENANCE: dict[str, tuple[str, tuple[str, ...], list[tuple[str, int, int]]]] 
 
 
 @pytest.fixture(scope="module")
-def month() -> Month:
-    print(f"seed: ORBITRACK_SEED={SEED}")
-    return make(SEED)
-
-
-@pytest.fixture(scope="module")
-def client(database_server: str, month: Month) -> Iterator[Any]:
-    dsn = f"{database_server}/slo_oracle"
-    load(month, dsn)
-    with connect(dsn) as client:
+def client(month_dsn: str) -> Iterator[Any]:
+    with connect(month_dsn) as client:
         yield client
 
 
