@@ -58,7 +58,6 @@ METRICS_LISTEN: dict[Role, str] = {role: f"127.0.0.1:{9101 + number}" for number
 BATCH_BYTES_MAX = 2 << 20
 SOCKET_BUFFER_BYTES_MAX = (1 << 30) - 1
 FRAME_BYTES_MAX = 64 << 10
-BUFFER_BATCHES_MIN = 2
 WAIT = "how long a role that starts waits for it; then exit status 3"
 
 
@@ -159,9 +158,10 @@ class Collector(Section):
             raise KeyProblem("batch_bytes", "is more than 0B and 2MiB at most: a message of Kafka has to hold it")
         if not 0 < self.socket_buffer_bytes <= SOCKET_BUFFER_BYTES_MAX:
             raise KeyProblem("socket_buffer_bytes", "is more than 0B and less than 1GiB: the kernel takes no more")
-        for key, size_bytes in (("buffer_bytes", self.buffer_bytes), ("spill", self.spill_bytes or self.buffer_bytes)):
-            if size_bytes < BUFFER_BATCHES_MIN * (self.batch_bytes + FRAME_BYTES_MAX):
-                raise KeyProblem(key, "holds fewer than two batches, each of batch_bytes and a frame of 64KiB", "batch_bytes")
+        if self.buffer_bytes < 2 * (self.batch_bytes + FRAME_BYTES_MAX):
+            raise KeyProblem("buffer_bytes", "holds fewer than two batches of batch_bytes and a frame of 64KiB", "batch_bytes")
+        if 0 < self.spill_bytes < 2 * self.batch_bytes:
+            raise KeyProblem("spill", "holds fewer than two batches of batch_bytes", "batch_bytes")
         return self
 
 

@@ -79,12 +79,11 @@ MISTAKES = [
         "collector.socket_buffer_bytes", None,
     ),
     (
-        "buffer_too_small", 3, "'buffer_bytes' holds fewer than two batches, each of batch_bytes and a frame of 64KiB",
+        "buffer_too_small", 3, "'buffer_bytes' holds fewer than two batches of batch_bytes and a frame of 64KiB",
         "collector.buffer_bytes", None,
     ),
     (
-        "spill_too_small", 2, "'spill' holds fewer than two batches, each of batch_bytes and a frame of 64KiB",
-        "collector.spill", None,
+        "spill_too_small", 2, "'spill' holds fewer than two batches of batch_bytes", "collector.spill", None,
     ),
     (
         "link_listen_taken", 9, "'listen' is taken by link 'racks', which listens on udp://0.0.0.0:6343", "link[1].listen",
