@@ -15,6 +15,8 @@ __all__ = ["NS", "Clock", "format_time", "parse_duration_ns", "parse_time_ns", "
 NS = 1_000_000_000
 Clock = Callable[[], int]
 UNITS_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": NS, "m": 60 * NS, "h": 3600 * NS, "d": 86_400 * NS, "w": 604_800 * NS}
+# Two of them added still fit 64 bits.
+DURATION_MAX_NS = 100 * 366 * UNITS_NS["d"]
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d|w)")
 
 
@@ -30,7 +32,10 @@ def parse_duration_ns(text: str | int | float) -> int:
     parts = DURATION.findall(compact)
     if not parts or "".join(number + unit for number, unit in parts) != compact.replace(" ", ""):
         raise ValueError(f"'{text}' is not a duration; write for example 10s, 5m, 1h30m, 14d")
-    return round(sum(float(number) * UNITS_NS[unit] for number, unit in parts))
+    duration_ns = sum(float(number) * UNITS_NS[unit] for number, unit in parts)
+    if duration_ns > DURATION_MAX_NS:
+        raise ValueError(f"'{text}' is longer than a hundred years")
+    return round(duration_ns)
 
 
 def parse_time_ns(text: str) -> int:

@@ -39,6 +39,22 @@ def test_mistake_is_named_with_its_place(file: Path) -> None:
         assert not line or raised.value.line == int(line[1]), message
 
 
+@pytest.mark.parametrize(("duration", "is_accepted"), [
+    ("10Y", True), ("11Y", False), ("40Q", False), ("39Q", True), ("3660d", True), ("3661d", False), ("999999w", False),
+])
+def test_windows_last_ten_years_at_most(duration: str, is_accepted: bool) -> None:
+    """Of a longer one the span would begin before 1970, or before the year 1, and only the alert role would find out."""
+    text = (DEFINITIONS / "bad" / "slo_duration_minutes_for_month.yaml").read_text().replace("1 month", duration)
+    if is_accepted:
+        (slo,) = parse([("a.yaml", text)])
+        assert slo.window.span(1_790_000_000).start_s > 0
+        return
+    with pytest.raises(DefinitionError, match="'duration' is longer than ten years"):
+        parse([("a.yaml", text)])
+    with pytest.raises(DefinitionError, match="'timeSliceWindow' is longer than ten years"):
+        parse([("a.yaml", text.replace(duration, "1M").replace("timeSliceWindow: 1m", "timeSliceWindow: 600w"))])
+
+
 def test_every_mistake_of_all_files_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("""\
 apiVersion: openslo/v1

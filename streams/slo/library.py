@@ -11,13 +11,19 @@ from streams.errors import DefinitionError
 from streams.slo.spans import UNIT_S
 from streams.yamlfile import Node, suggestion
 
-__all__ = ["DURATION", "Library", "duration_s", "inline_or_found", "name_of", "optional_text", "zone"]
+__all__ = [
+    "DURATION", "LONGEST_S", "LONGEST_UNIT_S", "Library", "duration_s", "inline_or_found", "name_of", "optional_text",
+    "refuse_longer", "zone",
+]
 
 T = TypeVar("T")
 OPENSLO_KINDS = ("SLO", "SLI", "AlertPolicy", "AlertCondition", "AlertNotificationTarget", "Service", "DataSource")
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._|/\\-]{0,253}[A-Za-z0-9])?")
 # OpenSLO's duration shorthand: M Q Y are months, quarters and years, of no fixed length.
 DURATION = re.compile(r"([1-9]\d{0,5})([mhdwMQY])")
+LONGEST_UNIT_S = {**UNIT_S, "M": 31 * 86_400, "Q": 92 * 86_400, "Y": 366 * 86_400}
+# Ten years: the database keeps minutes for one, and knows no time before 1970.
+LONGEST_S = 10 * LONGEST_UNIT_S["Y"]
 
 
 class Library:
@@ -98,4 +104,11 @@ def duration_s(node: Node, *, bare_minutes: bool = False, zero: bool = False) ->
     match = DURATION.fullmatch(f"{text}m" if bare_minutes and text.isdecimal() else text)
     if not match or match[2] not in UNIT_S:
         node.fail(f"'{node.key}' cannot be {node.describe()}", "a number and one of m h d w, for example 5m")
-    return int(match[1]) * UNIT_S[match[2]]
+    length_s = int(match[1]) * UNIT_S[match[2]]
+    refuse_longer(node, length_s)
+    return length_s
+
+
+def refuse_longer(node: Node, length_s: int) -> None:
+    if length_s > LONGEST_S:
+        node.fail(f"'{node.key}' is longer than ten years")

@@ -23,7 +23,17 @@ from pathlib import Path
 
 from streams.errors import DefinitionError
 from streams.slo.indicators import read_indicator
-from streams.slo.library import DURATION, Library, duration_s, inline_or_found, name_of, optional_text, zone
+from streams.slo.library import (
+    DURATION,
+    LONGEST_UNIT_S,
+    Library,
+    duration_s,
+    inline_or_found,
+    name_of,
+    optional_text,
+    refuse_longer,
+    zone,
+)
 from streams.slo.objects import Indicator, Objective, Selector, Slo
 from streams.slo.policies import maintenance_policy, read_condition, read_policies, read_policy
 from streams.slo.spans import TimeWindow
@@ -176,6 +186,7 @@ def time_window(node: Node | None) -> TimeWindow:
     if not match:
         duration.fail(f"'{duration.value}' is not a duration", "a number and one of m h d w M Q Y: 28d, 1M (1m is a minute)")
     count, unit = int(match[1]), match[2]
+    refuse_longer(duration, count * LONGEST_UNIT_S[unit])
     calendar, rolling = window.get("calendar"), window.get("isRolling")
     if (rolling.boolean() if rolling else calendar is None) is (calendar is not None):
         what = "a rolling window has no calendar, and a calendar window must have one"

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from streams.slo.library import Library, duration_s, name_of, optional_text, zone
+from streams.slo.library import LONGEST_S, Library, duration_s, name_of, optional_text, zone
 from streams.slo.maintenance import MaintenancePolicy, MaintenanceWindow
 from streams.slo.objects import AlertCondition, AlertPolicy
 from streams.slo.spans import MINUTE_S
@@ -136,6 +136,8 @@ def window_length_s(node: Node, start: datetime | None, place: ZoneInfo) -> int:
     length_s = int(end.replace(tzinfo=place).timestamp() - start.replace(tzinfo=place).timestamp())
     if length_s <= 0:
         node.need("end").fail("'end' is not after 'start'")
+    if length_s > LONGEST_S:
+        node.need("end").fail("'end' is more than ten years after 'start'")
     return length_s
 
 
