@@ -103,7 +103,9 @@ class Login(TypedDict):
 
 
 class Database(Section):
-    dsn: str = Field(default="http://127.0.0.1:8123/orbitrack", description="http[s]://[USER:PASSWORD@]HOST:PORT/DATABASE")
+    dsn: str = Field(
+        default="http://127.0.0.1:8123/orbitrack", description="http[s]://[USER:PASSWORD@]HOST:PORT/DATABASE", repr=False
+    )
     user: str | None = Field(default=None, description="instead of the one in dsn")
     password: SecretText | None = Field(default=None, description="instead of the one in dsn")
     wait_ns: DurationNs = Field(default=300 * NS, alias="wait", description=WAIT)
@@ -185,10 +187,16 @@ class Alert(Section):
     rules: FilePaths = Field(default=[], description="rule files")
     poll_ns: DurationNs = Field(default=60 * NS, alias="poll", description="how often rules on roll-ups are evaluated")
 
+    @model_validator(mode="after")
+    def check_poll(self) -> Alert:
+        if self.poll_ns < NS:
+            raise KeyProblem("poll", "is a second at least: so often the database is asked")
+        return self
+
 
 class Webhook(Section):
     name: Name
-    url: str
+    url: str = Field(repr=False)                            # Slack's is a secret
     secret: SecretText | None = Field(default=None, description="Standard Webhooks: whsec_ and base64")
     format: Literal["alertmanager", "alertmanager-api", "slack", "pagerduty", "template"] = "alertmanager"
     template: FilePath | None = None
@@ -201,6 +209,8 @@ class Webhook(Section):
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise KeyProblem("url", "is not http[s]://HOST[:PORT]/PATH")
+        if not self.timeout_ns:
+            raise KeyProblem("timeout", "is more than 0: a receiver that never answers would hold up all that come after")
         if (self.format == "template") != (self.template is not None):
             raise KeyProblem("template", 'and format = "template" belong together', "format")
         return self

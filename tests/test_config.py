@@ -64,6 +64,12 @@ MISTAKES = [
     ("link_frames_without_length", 3, "'codec' tm needs frame_length", "link[0].codec", None),
     ("duration_without_unit", 2, "'30' has no unit; write for example \"30s\"", "windows.lateness", None),
     ("duration_unknown_unit", 2, "'30sec' is not a duration; write for example 10s, 5m, 1h30m, 14d", "windows.lateness", None),
+    ("duration_of_centuries", 2, "'300000d' is longer than a hundred years", "windows.lateness", None),
+    ("poll_without_pause", 2, "'poll' is a second at least: so often the database is asked", "alert.poll", None),
+    (
+        "webhook_without_timeout", 4, "'timeout' is more than 0: a receiver that never answers would hold up all that come after",
+        "webhook[0].timeout", None,
+    ),
     ("size_without_unit", 2, "'256' is not a size; write for example 256KiB, 8MB, 1GiB", "collector.buffer_bytes", None),
     ("size_unknown_unit", 2, "'256 megs' is not a size; write for example 256KiB, 8MB, 1GiB", "collector.buffer_bytes", None),
     (
@@ -350,9 +356,10 @@ def test_dump_is_read_as_the_same_configuration(tmp_path: Path) -> None:
     assert load_config(again, {}) == config
 
 
-def test_dump_hides_the_password_of_the_dsn() -> None:
-    config = load_config(None, {"ORBITRACK__DATABASE__DSN": "http://me:pw@127.0.0.1:8123/orbitrack"})
+def test_the_password_of_the_dsn_is_in_no_dump_and_no_traceback() -> None:
+    config = load_config(None, {"ORBITRACK__DATABASE__DSN": "http://me:s3cret@127.0.0.1:8123/orbitrack"})
     assert config.dump()["database"]["dsn"] == "http://me:<redacted>@127.0.0.1:8123/orbitrack"
+    assert "s3cret" not in f"{config!r} {config}"
 
 
 def test_metrics_of_one_role_leave_the_others_at_their_defaults() -> None:
