@@ -164,6 +164,16 @@ def test_broken_elements_that_nothing_uses_do_no_harm(tmp_path: Path) -> None:
         ("name,data_type,bit_length\na,uint(b),8\nb,uint,8\n", "the size 'b' is no number", 2),
         ("name,data_type,bit_length\na,uint(expand),8\nb,uint(expand),8\n", "an expanding array must be the last array", 2),
         ("name,data_type,bit_length\n", "the table has no fields", 1),
+        ("name,data_type,bit_length\n,uint,8\n", "the field has no name", 2),
+        ("name,data_type,bit_length\na,uint,\u00b2\n", "'\u00b2' is no number of bits", 2),
+        ("name,data_type,bit_length\na,uint(\u00b2),8\n", "the size '\u00b2' is no number", 2),
+        (f"name,data_type,bit_length\na,uint,{5000 * '9'}\n", f"a number of {18 * '9'} bits is not supported", 2),
+        (f"name,data_type,bit_length\na,fill,{5000 * '9'}\n", f"{18 * '9'} bits are more than a packet has", 2),
+        ("name,data_type,bit_length\na,str,524337\n", "524337 bits are more than a packet has", 2),
+        ("name,data_type,bit_length,bit_offset\na,uint,8,9999999\n", "9999999 bits are more than a packet has", 2),
+        ('name,data_type,bit_length\na,"uint(1000, 1000)",8\n', "an array of 8000000 bits is more than a packet has", 2),
+        (f'name,data_type,bit_length\na,"uint({32 * "1,"}1)",8\n', "an array of 33 dimensions is not supported", 2),
+        (f"name,data_type,bit_length\n{200_000 * 'a'},uint,8\n", "is not CSV: field larger than field limit", 1),
     ],
 )
 def test_bad_table_is_refused_with_its_line(tmp_path: Path, text: str, what: str, line: int) -> None:
@@ -172,6 +182,24 @@ def test_bad_table_is_refused_with_its_line(tmp_path: Path, text: str, what: str
     with pytest.raises(DefinitionError) as caught:
         definitions.load(path)
     assert what in caught.value.what and caught.value.line == line
+
+
+def test_every_mistake_of_a_table_is_named(tmp_path: Path) -> None:
+    """One line's mistake makes none of another: `data` may have `count` of elements, whatever type that was to be."""
+    path = tmp_path / "table.csv"
+    path.write_text(
+        "name,data_type,bit_length\ncount,unit,x\nspare,fill,4\ndata,uint(count),80\nvoltage,float(cuont),24\n"
+        "data,int,8\nrest,uint(expand),8\ntail,uint(2),8\n"
+    )
+    definition, mistakes = definitions.examine(path)
+    assert definition is None
+    assert [(each.line, each.what.partition(" and no whole")[0]) for each in mistakes] == [
+        (2, "data type 'unit' is not known"), (2, "'x' is no number of bits"), (4, "a number of 80 bits is not supported"),
+        (5, "a float of 24 bits is not supported"), (5, "the size 'cuont' is no number"), (6, "there are two fields 'data'"),
+        (7, "an expanding array must be the last array"),
+    ]
+    path.write_text("name,data_type,bit_length\n" + 100 * "a,uint,99\n")
+    assert len(definitions.examine(path)[1]) == 20
 
 
 def test_entities_are_not_expanded(tmp_path: Path) -> None:

@@ -241,6 +241,13 @@ def test_a_table_with_offsets_fill_and_matrices(tmp_path: Path) -> None:
     assert raw == {"late": 7, "early": -1, "m": [[1, 2, 3], [4, 7, 97]], "word": "abc"}
 
 
+def test_a_dimension_of_a_matrix_may_be_a_field(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text('name,data_type,bit_length\nrows,uint,8\nm,"uint(rows, 2)",8\nlast,uint,8\n')
+    [(_, _, raw, _)] = run(definitions.load(table), [bytes(6) + bytes([3, 1, 2, 3, 4, 5, 6, 9])])
+    assert raw == {"rows": 3, "m": [[1, 2], [3, 4], [5, 6]], "last": 9}
+
+
 def test_a_definition_survives_pickling() -> None:
     definition = definitions.load(testdata("packets", "bogussat", "BogusSAT-2.xml"))
     assert pickle.loads(pickle.dumps(definition)) == definition

@@ -17,8 +17,8 @@ from pathlib import Path
 from streams.definitions.compiler import compile_document
 from streams.definitions.document import Document
 from streams.definitions.model import Container, Definition, Parameter
-from streams.definitions.survey import survey
-from streams.definitions.table import load_table
+from streams.definitions.survey import MISTAKES_MAX, survey
+from streams.definitions.table import examine_table, load_table
 from streams.errors import DefinitionError
 
 __all__ = ["Container", "Definition", "Parameter", "examine", "load"]
@@ -46,12 +46,16 @@ def load(path: str | Path, container: str | None = None) -> Definition:
 
 
 def examine(path: str | Path, container: str | None = None) -> tuple[Definition | None, list[DefinitionError]]:
-    """The same; with mistakes None, and those that can be told apart. Of a table the first one only."""
+    """The same; with mistakes None, and those that can be told apart, MISTAKES_MAX of them."""
+    is_table = Path(path).suffix.lower() == ".csv"
     try:
+        if is_table:
+            definition, mistakes = examine_table(Path(path))
+            return definition, mistakes[:MISTAKES_MAX]
         return load(path, container), []
     except DefinitionError as error:
         first = error
-    if Path(path).suffix.lower() == ".csv":
+    if is_table:                                            # no table at all
         return None, [first]
     try:
         found = survey(Document(Path(path)), container)

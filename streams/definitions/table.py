@@ -8,13 +8,12 @@ Such a table has one container, named after the file, and every packet is one of
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import NoReturn
 
 from streams.definitions.compiler import pruned
-from streams.definitions.entries import Tables, field_size, varies
+from streams.definitions.entries import NESTING_MAX, Tables, field_size, varies
 from streams.definitions.model import (
     Column,
     Container,
@@ -27,32 +26,29 @@ from streams.definitions.model import (
     Node,
 )
 from streams.definitions.packet_time import find_time
+from streams.definitions.table_lines import PACKET_BITS_MAX, TYPES, Line, read_lines, whole_number
 from streams.errors import DefinitionError, nearest
 
-__all__ = ["load_table"]
+__all__ = ["examine_table", "load_table"]
 
 HEADER_BITS = 48
-TYPES = {"uint": "unsigned", "int": "twos_complement", "float": "ieee754", "str": "string", "fill": ""}
-FLOAT_BITS = (16, 32, 64)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    number: int
-    name: str
-    kind: str
-    bits: int
-    place: int | None
-    shape: str  # what stands in the brackets, or nothing
 
 
 def load_table(path: Path) -> Definition:
-    """The definition in a table; DefinitionError with file and line."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DefinitionError(f"cannot be read: {error}", file=path) from error
-    return TableCompiler(path).compile(text)
+    """The definition in a table; DefinitionError with file and line: the first mistake."""
+    definition, mistakes = examine_table(path)
+    if definition is None:
+        raise mistakes[0]
+    return definition
+
+
+def examine_table(path: Path) -> tuple[Definition | None, list[DefinitionError]]:
+    """The definition, or all mistakes, in the order of the lines. DefinitionError: it is no table at all."""
+    lines, mistakes = read_lines(path)
+    compiler = TableCompiler(path)
+    definition = compiler.compile(lines)
+    mistakes = sorted([*mistakes, *compiler.mistakes], key=lambda error: error.line or 0)
+    return (None, mistakes) if mistakes else (definition, [])
 
 
 class TableCompiler:
@@ -67,22 +63,29 @@ class TableCompiler:
         self.fixed_bits = 0
         self.full: list[Instruction] = []
         self.tail: list[Instruction] = []
+        self.mistakes: list[DefinitionError] = []
 
     def fail(self, line: int, what: str, hint: str | None = None) -> NoReturn:
         raise DefinitionError(what, file=self.path, line=line, hint=hint)
 
-    def compile(self, text: str) -> Definition:
-        lines = self.lines(text)
+    def compile(self, lines: list[Line]) -> Definition | None:
+        """None if `mistakes` has any."""
         names: dict[str, Line] = {}
-        for line in lines:
-            if line.kind != "fill" and line.name in names:
-                self.fail(line.number, f"there are two fields '{line.name}'", f"the first is in line {names[line.name].number}")
-            names[line.name] = line
-            if line.shape and line.shape != "expand" and not line.shape.replace(",", "").replace(" ", "").isdigit():
-                self.slots.setdefault(f"{self.root}/{line.shape}", len(self.slots))
         at: int | None = HEADER_BITS
+        for line in lines:
+            if line.kind != "fill":
+                names.setdefault(line.name, line)
+            for size in sizes_of(line):
+                if size != "expand" and whole_number(size) is None:
+                    self.slots.setdefault(f"{self.root}/{size}", len(self.slots))
         for index, line in enumerate(lines):
-            at = self.field(line, lines[index + 1 :], at, names)
+            try:
+                at = self.field(line, lines[index + 1 :], at, names)
+            except DefinitionError as error:
+                self.mistakes.append(error)
+                at = None
+        if self.mistakes:
+            return None
         fields = tuple(self.tables.fields)
         time_scalar, time_code = find_time(self.fixed, self.scalars, list(fields))
         layout = Layout(
@@ -111,51 +114,6 @@ class TableCompiler:
             slots=self.slots,
         )
 
-    def lines(self, text: str) -> list[Line]:
-        reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-        missing = [name for name in ("name", "data_type", "bit_length") if name not in (reader.fieldnames or ())]
-        if missing:
-            self.fail(1, f"column {missing[0]} is missing", "the first line is: name,data_type,bit_length[,bit_offset]")
-        found = []
-        for row in reader:
-            number = reader.line_num
-            kind, _, shape = (row["data_type"] or "").strip().partition("(")
-            if kind not in TYPES:
-                guess = nearest(kind, TYPES)
-                self.fail(
-                    number,
-                    f"data type '{kind}' is not known",
-                    f"did you mean {guess}?" if guess else f"one of {', '.join(TYPES)}",
-                )
-            place = (row.get("bit_offset") or "").strip()
-            found.append(
-                Line(
-                    number,
-                    (row["name"] or "").strip(),
-                    kind,
-                    self.whole(number, row["bit_length"]),
-                    self.whole(number, place) if place else None,
-                    shape.rstrip(") "),
-                )
-            )
-        if not found:
-            self.fail(1, "the table has no fields")
-        return found
-
-    def whole(self, line: int, text: str | None) -> int:
-        if not (text or "").strip().isdigit():
-            self.fail(line, f"'{text}' is no number of bits")
-        return int(text or "")
-
-    def encoding(self, line: Line) -> Encoding:
-        if line.kind == "str":
-            return Encoding("string", Expression(line.bits))
-        if line.kind == "float" and line.bits not in FLOAT_BITS:
-            self.fail(line.number, f"a float of {line.bits} bits is not supported", f"one of {', '.join(map(str, FLOAT_BITS))}")
-        if not 1 <= line.bits <= 64:
-            self.fail(line.number, f"a number of {line.bits} bits is not supported", "1 to 64")
-        return Encoding(TYPES[line.kind], Expression(line.bits))
-
     def field(self, line: Line, following: list[Line], at: int | None, names: dict[str, Line]) -> int | None:
         """Compile one line that begins at `at` (None: not known beforehand); returns where the next one begins."""
         if line.place is not None:
@@ -167,7 +125,10 @@ class TableCompiler:
                 return None
             self.both("seek", at + line.bits)
             return at + line.bits
-        field = Field(f"{self.root}/{line.name}", "text" if line.kind == "str" else "gauge", self.encoding(line))
+        if line.name and names[line.name] is not line:
+            self.fail(line.number, f"there are two fields '{line.name}'", f"the first is in line {names[line.name].number}")
+        encoding = Encoding(TYPES[line.kind], Expression(line.bits))
+        field = Field(f"{self.root}/{line.name}", "text" if line.kind == "str" else "gauge", encoding)
         number = self.tables.field(field)
         if line.shape:
             return self.array(line, following, at, names, number)
@@ -187,11 +148,13 @@ class TableCompiler:
             self.fail(line.number, "arrays of str are not supported", "give the str more bits")
         if at is not None:
             self.both("seek", at)
-        sizes = [part.strip() for part in line.shape.split(",")]
+        sizes = sizes_of(line)
+        if len(sizes) > NESTING_MAX:
+            self.fail(line.number, f"an array of {len(sizes)} dimensions is not supported", f"at most {NESTING_MAX}")
         counts: list[Expression] = []
         for size in sizes:
-            if size.isdigit():
-                counts.append(Expression(int(size)))
+            if (whole := whole_number(size)) is not None:
+                counts.append(Expression(whole))
             elif size in names and names[size].number < line.number and names[size].kind in ("uint", "int"):
                 counts.append(Expression(0, 1, self.slots[f"{self.root}/{size}"]))
             elif size != "expand" or len(sizes) > 1:
@@ -201,6 +164,9 @@ class TableCompiler:
                     f"the size '{size}' is no number and no whole-number field before this one",
                     f"did you mean {guess}?" if guess else None,
                 )
+        total = line.bits * prod(count.constant for count in counts if count.constant is not None)
+        if total > PACKET_BITS_MAX:
+            self.fail(line.number, f"an array of {total} bits is more than a packet has", f"at most {PACKET_BITS_MAX}")
         scalar = len(self.scalars)
         domain, column = 0, Column("item", len(self.domains) + len(sizes) - 1, scalar=scalar)
         outer = []
@@ -230,13 +196,13 @@ class TableCompiler:
             self.full.append(("next", gap, full + 1))
             self.tail.append(("next", gap, tail + 1))
             self.full[full], self.tail[tail] = ("loop", count_number, len(self.full)), ("loop", count_number, len(self.tail))
-        total = line.bits
-        for count in counts:
-            if count.constant is None:
-                return None
-            total *= count.constant
-        return None if at is None else at + total
+        return None if at is None or any(count.constant is None for count in counts) else at + total
 
     def both(self, *instruction: str | int) -> None:
         self.full.append(instruction)
         self.tail.append(instruction)
+
+
+def sizes_of(line: Line) -> list[str]:
+    """What stands in an array's brackets, a text for each dimension."""
+    return [size.strip() for size in line.shape.split(",")] if line.shape else []
