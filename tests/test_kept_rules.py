@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from base64 import b64decode
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +22,6 @@ HOT = Rule("TooHot", "threshold", "temp_c", op=">", value=80.0, resolve=80.0)
 SILENT = Rule("Silent", "absence", "up", after_ns=60 * NS)
 ERRORS = Rule("Errors", "rate", "if_in_errors", column="rate", op=">", value=5.0, resolve=5.0, over_ns=60 * NS)
 RULES = [HOT, SILENT, ERRORS]
-VERSION_1 = Path(__file__).parent / "golden" / "alert_state_version_1.b64"
 
 
 def feed(engine: RuleEngine, second: int, *rows: tuple[str, str, float]) -> list[dict[str, Any]]:
@@ -91,25 +88,6 @@ def test_all_rules_together_are_bounded(monkeypatch: pytest.MonkeyPatch, metric:
         engine.advance((START + second + 10) * NS)
     used = [room.used for room in engine.rooms.values()]
     assert sum(used) == (1500 if metric == "up" else 0)
-
-
-def test_state_of_before_rows_is_read() -> None:
-    """The file was written by the program of 2026-11-23: TooHot fires for a, and for b in maintenance; x is silent."""
-    engine = RuleEngine(RULES, window_ns=10 * NS, grace_ns=10 * NS)
-    engine.restore({"engine": b64decode(VERSION_1.read_text())})
-    changes = engine.changes()
-    assert {name: row for name, row in changes.items() if row is not None} == engine.snapshot()
-    assert engine.suppressions.maintenance[0].reason == "moved"
-
-    again = RuleEngine(RULES, window_ns=10 * NS, grace_ns=10 * NS)
-    again.restore(engine.snapshot())
-    for each in (engine, again):
-        events = feed(each, 70, ("a", "temp_c", 20.0), ("b", "temp_c", 20.0), ("x", "up", 1.0), ("p", "if_in_errors", 151.0))
-        assert told(events) == [
-            ("TooHot", "a", "resolved", 2), ("TooHot", "b", "inactive", 2), ("Silent", "x", "resolved", 2),
-            ("Errors", "p", "firing", 1),
-        ]
-        assert events[-1]["value"] == (5 * 30 + 151) / 60
 
 
 def test_chunks_keep_the_order_in_which_entities_came() -> None:

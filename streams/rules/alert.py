@@ -5,7 +5,7 @@
                            v       |v
                           suppressed          (maintenance: stands for firing, tells nobody)
 
-An `Alert` is told what happened (`begin`, `fire`, `end`) and appends an `Event` for every change. Only `firing` and
+An `Alert` is told what happened (`pend`, `fire`, `end`) and appends an `Event` for every change. Only `firing` and
 `resolved` concern receivers, and `resolved` comes only to those who were told `firing`: an alert that was suppressed
 from its beginning to its end ends in `inactive`.
 """

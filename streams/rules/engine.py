@@ -34,7 +34,6 @@ from streams.rules.polls import Answer
 from streams.rules.rate import RECENT_TOTAL_MAX, RateState
 from streams.rules.rule import Rule
 from streams.rules.threshold import TRACKS_TOTAL_MAX, ThresholdState
-from streams.rules.version_1 import is_version_1, rows_of_version_1
 
 __all__ = ["RuleEngine"]
 
@@ -237,8 +236,6 @@ class RuleEngine:
 
     def restore(self, rows: Mapping[str, bytes]) -> None:
         """Continue from kept rows, also with other rules: alerts of rules that are gone end at the next `advance`."""
-        if is_version_1(rows["engine"]):
-            rows = rows_of_version_1(rows["engine"])
         content = json.loads(rows["engine"])
         assert content["version"] == SNAPSHOT_VERSION, content["version"]
         self.watch_ns, self.now_ns = content["watch_ns"], content["now_ns"]
@@ -267,9 +264,6 @@ class RuleEngine:
             self.restore_rule(by_name.get(name), former, sorted(chunks.get(name, ())))
             if name not in by_name:
                 self.gone.add(f"rule:{name}")
-        if content.get("is_converted"):
-            for kept in self.every_kept():
-                kept.changed |= kept.chunks.keys()
 
     def restore_rule(
         self, state: ThresholdState | AbsenceState | None, former: Rule, chunks: Sequence[tuple[int, str, bytes]]
