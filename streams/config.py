@@ -210,7 +210,7 @@ class Webhook(Section):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise KeyProblem("url", "is not http[s]://HOST[:PORT]/PATH")
         if not self.timeout_ns:
-            raise KeyProblem("timeout", "is more than 0: a receiver that never answers would hold up all that come after")
+            raise KeyProblem("timeout", "is more than 0: a receiver that never answers would hold up all after it")
         if (self.format == "template") != (self.template is not None):
             raise KeyProblem("template", 'and format = "template" belong together', "format")
         return self

@@ -67,7 +67,7 @@ MISTAKES = [
     ("duration_of_centuries", 2, "'300000d' is longer than a hundred years", "windows.lateness", None),
     ("poll_without_pause", 2, "'poll' is a second at least: so often the database is asked", "alert.poll", None),
     (
-        "webhook_without_timeout", 4, "'timeout' is more than 0: a receiver that never answers would hold up all that come after",
+        "webhook_without_timeout", 4, "'timeout' is more than 0: a receiver that never answers would hold up all after it",
         "webhook[0].timeout", None,
     ),
     ("size_without_unit", 2, "'256' is not a size; write for example 256KiB, 8MB, 1GiB", "collector.buffer_bytes", None),
