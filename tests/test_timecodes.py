@@ -86,6 +86,22 @@ def test_gps_and_tt_are_fixed_to_tai() -> None:
     assert to_utc_ns(reading, "utc") == reading
 
 
+@pytest.mark.parametrize(("reading", "scale"), [(2**63 - 1, "gps"), (-(2**63) + 1, "tt")])
+def test_a_reading_whose_utc_is_no_int64_is_an_error(reading: int, scale: str) -> None:
+    with pytest.raises(OverflowError, match=f"ns of {scale} is no time in UTC"):
+        to_utc_ns(reading, scale)
+
+
+@pytest.mark.parametrize("scale", ["utc", "tai", "gps", "tt"])
+def test_the_last_days_that_int64_holds_never_come_out_as_others(scale: str) -> None:
+    """GPS's epoch, so that seconds are not whole days of 1970: the last millisecond of a day counts from it, too."""
+    epoch_ns = posix("1980-01-06") * SECOND + 999_999_999
+    for days in range(103_090, 103_100):
+        packet = days.to_bytes(3, "big") + (86_400_999).to_bytes(4, "big") + (2**32 - 1).to_bytes(4, "big")
+        found = decode("cds", packet, day_bits=24, sub_bits=32, epoch_ns=epoch_ns, scale=scale)
+        assert found is None or found > 9 * 10**18, (days, found)
+
+
 @pytest.mark.parametrize(("day_bits", "sub_bits"), [(16, 0), (16, 16), (16, 32), (24, 0), (24, 16), (24, 32)])
 def test_day_segmented_codes(day_bits: int, sub_bits: int) -> None:
     randoms = random.Random(SEED + day_bits + sub_bits)

@@ -34,7 +34,7 @@ cdef struct Code:
 # From a streams.timecodes.TimeCode; ValueError for widths that no code has.
 cdef int set_code(Code* code, source) except -1
 
-# A reading of `scale`, in ns since 1970-01-01 of that scale, as UTC ns; NO_TIME stays.
+# A reading of `scale`, in ns since 1970-01-01 of that scale, as UTC ns; NO_TIME stays, and is what does not fit.
 cdef int64_t to_utc(int64_t reading_ns, Scale scale) noexcept nogil
 
 # The time that `code` finds in the packet, UTC ns; NO_TIME where the packet is too short or the code makes no sense.

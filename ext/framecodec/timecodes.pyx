@@ -7,7 +7,7 @@
 UTC is counted as POSIX does, leap seconds left out: the second 23:59:60 has the number of the 00:00:00 after it. Before 1972
 TAI and UTC are taken as equal; no clock that we read had been built. A time outside 1677 to 2262 is no time.
 """
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint64_t
 
 from framecodec.bits cimport read_bits
 
@@ -19,12 +19,15 @@ cdef extern from *:
     /* TT = TAI + 32.184 s, GPS = TAI - 19 s (IERS Conventions 2010, 10.1; IS-GPS-200, 3.3.4; from memory). */
     #define FRAMECODEC_TT_AHEAD_NS INT64_C(32184000000)
     #define FRAMECODEC_GPS_BEHIND_NS INT64_C(19000000000)
-    #define FRAMECODEC_SECONDS_MAX (INT64_MAX / FRAMECODEC_NS - 86400)
+    #define FRAMECODEC_FROM_1958_NS INT64_C(-378691200000000000)
+    /* Two days before the end of int64: what is added is less, a day with a leap second and what scales differ by. */
+    #define FRAMECODEC_SECONDS_MAX (INT64_MAX / FRAMECODEC_NS - 2 * 86400)
     """
     const int64_t NS "FRAMECODEC_NS"
     const int64_t TT_AHEAD_NS "FRAMECODEC_TT_AHEAD_NS"
     const int64_t GPS_BEHIND_NS "FRAMECODEC_GPS_BEHIND_NS"
     const int64_t SECONDS_MAX "FRAMECODEC_SECONDS_MAX"
+    const int64_t FROM_1958_NS "FRAMECODEC_FROM_1958_NS"
 
 cdef enum:
     DAY_SECONDS = 86400
@@ -40,13 +43,7 @@ cdef int64_t[LEAPS] leap_seconds = [
 SCALES = ("utc", "tai", "gps", "tt")
 CODES = ("cds", "cuc", "ccs_day", "ccs_month", "explicit")
 # 1958-01-01, the epoch of CDS and CUC unless an agency defines its own (301.0-B-4 3.2.2, 3.3.2).
-EPOCH_1958_NS = -378_691_200_000_000_000
-
-cdef extern from *:
-    """
-    #define FRAMECODEC_EPOCH_1958_NS INT64_C(-378691200000000000)
-    """
-    const int64_t FROM_1958_NS "FRAMECODEC_EPOCH_1958_NS"
+EPOCH_1958_NS = FROM_1958_NS
 
 
 cdef int64_t to_utc(int64_t reading_ns, Scale scale) noexcept nogil:
@@ -55,8 +52,12 @@ cdef int64_t to_utc(int64_t reading_ns, Scale scale) noexcept nogil:
     if scale == SCALE_UTC or reading_ns == NO_TIME:
         return reading_ns
     if scale == SCALE_GPS:
+        if reading_ns > INT64_MAX - GPS_BEHIND_NS:
+            return NO_TIME
         reading_ns += GPS_BEHIND_NS
     elif scale == SCALE_TT:
+        if reading_ns <= INT64_MIN + TT_AHEAD_NS:
+            return NO_TIME
         reading_ns -= TT_AHEAD_NS
     seconds = reading_ns // NS
     if reading_ns < 0 and seconds * NS != reading_ns:
@@ -216,8 +217,14 @@ cdef int set_code(Code* code, source) except -1:
 
 
 def to_utc_ns(int64_t reading_ns, scale: str = "tai") -> int:
-    """UTC ns since 1970 of a clock that reads `reading_ns` since 1970-01-01 of its own scale: utc, tai, gps or tt."""
-    return to_utc(reading_ns, <Scale> <int> SCALES.index(scale))
+    """UTC ns since 1970 of a clock that reads `reading_ns` since 1970-01-01 of its own scale: utc, tai, gps or tt.
+
+    OverflowError where that is no int64.
+    """
+    cdef int64_t found = to_utc(reading_ns, <Scale> <int> SCALES.index(scale))
+    if found == NO_TIME:
+        raise OverflowError(f"{reading_ns} ns of {scale} is no time in UTC")
+    return found
 
 
 def decode(
