@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+import struct
 from pathlib import Path
 
 import pyarrow as pa
@@ -291,6 +292,22 @@ def test_conditions_of_every_form_include_restrict_calibrate_and_look_up(tmp_pat
     )
     rows = equal_to_oracle(tmp_path, text, noise(60, 12))
     assert {row[0] for row in rows if row} == {"/S/Heir", "/S/Other"}
+
+
+@pytest.mark.parametrize("sent", [3.0, 3.7, 2.9999, 0.0, -0.5, 3e38, float("inf"), float("nan")])
+def test_a_float_has_a_label_only_if_it_is_whole_for_conditions_too(tmp_path: Path, sent: float) -> None:
+    labels = (
+        '<EnumeratedParameterType name="E"><FloatDataEncoding sizeInBits="32"/><EnumerationList>'
+        '<Enumeration value="0" label="ZERO"/><Enumeration value="3" label="THREE"/></EnumerationList></EnumeratedParameterType>'
+    )
+    test = '<IncludeCondition><Comparison parameterRef="e" value="THREE"/></IncludeCondition>'
+    text = document(
+        integer("U") + labels, {"e": "E", "a": "U", "b": "U"},
+        container("C", entry("e") + entry("a", test) + entry("b")),
+    )
+    [row] = equal_to_oracle(tmp_path, text, [struct.pack(">f", sent) + b"\x05\x06"])
+    assert row is not None
+    assert ("a" in row[1]) == (sent == 3.0)
 
 
 def repeat(count: str, gap: str = "") -> str:

@@ -9,7 +9,7 @@ from framecodec.layouts cimport (
     BAD, MODE_BYTES, MODE_RANGES, MODE_REAL, MODE_SLOT, OK, TEST_AND, TEST_COMPARE, VALUE_BYTES, VALUE_REAL, VALUE_SIGNED,
     VALUE_UNSIGNED, ExpressionC, Machine, TestC, Value,
 )
-from framecodec.values cimport compare_bytes, compare_numbers, ordered, whole_of
+from framecodec.values cimport compare_bytes, compare_numbers, is_whole, ordered
 
 cdef extern from *:
     """
@@ -45,14 +45,15 @@ cdef bint compare(Machine* machine, const TestC* test) noexcept nogil:
     cdef Value* slot = &machine.slots[test.slot]
     cdef Value* other
     cdef int index, order
+    cdef int64_t whole
     cdef bint inside = False
     cdef Value constant
     if slot.stamp != machine.stamp:
         return False
     if test.mode == MODE_RANGES:
-        for index in range(test.range_start, test.range_start + test.range_count):
-            if machine.ranges[2 * index] <= whole_of(slot) <= machine.ranges[2 * index + 1]:
-                inside = True
+        if is_whole(slot, &whole):
+            for index in range(test.range_start, test.range_start + test.range_count):
+                inside = inside or machine.ranges[2 * index] <= whole <= machine.ranges[2 * index + 1]
         return inside == (test.operator == 0)
     if test.mode == MODE_BYTES:
         if slot.kind != VALUE_BYTES:

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """What raw values mean: calibrated numbers, labels, times (XTCE 1.2: calibrators, EnumerationList, ReferenceTime)."""
-from libc.math cimport isnan, trunc
+from libc.math cimport isnan
 from libc.stdint cimport INT64_MAX, int64_t
 
 from framecodec.conditions cimport holds
@@ -9,7 +9,7 @@ from framecodec.layouts cimport (
     VALUE_NONE, VALUE_REAL, VALUE_UNSIGNED, CalibratorC, FieldC, Machine, Value,
 )
 from framecodec.timecodes cimport NO_TIME, to_utc
-from framecodec.values cimport compute, number_of
+from framecodec.values cimport compute, is_whole, number_of
 
 
 cdef void finish(Machine* machine, const FieldC* field, Value* value) noexcept nogil:
@@ -19,12 +19,8 @@ cdef void finish(Machine* machine, const FieldC* field, Value* value) noexcept n
     if field.making == MAKE_NOTHING or field.making == MAKE_TEXT or value.kind == VALUE_NONE:
         return
     if field.making == MAKE_LABEL:
-        if value.kind == VALUE_REAL:
-            if isnan(value.real) or value.real != trunc(value.real) or not -9e18 < value.real < 9e18:
-                return
-            whole = <int64_t> value.real
-        else:
-            whole = value.bits
+        if not is_whole(value, &whole):
+            return
         value.value = <double> whole
         if field.label_table >= 0 and 0 <= whole < (1 << field.width):
             value.label = machine.label_table[field.label_table + whole]
@@ -73,6 +69,8 @@ cdef void finish(Machine* machine, const FieldC* field, Value* value) noexcept n
     if (whole > 0 and low > INT64_MAX - whole) or (whole < 0 and low < -INT64_MAX - whole):
         return
     value.time_ns = low + whole if field.offset_from >= 0 else to_utc(low + whole, field.scale)
+    if value.time_ns == NO_TIME:
+        return
     value.value = <double> value.time_ns / 1e9
     value.has_value = True
 

@@ -1,4 +1,5 @@
 # Numbers that are decoded, compared and calibrated. See values.pyx.
+from libc.math cimport trunc
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -19,8 +20,15 @@ cdef int64_t write_number(char* text, const Value* value, int width) noexcept no
 cdef bint compute(const Machine* machine, const MathC* program, int count, double raw, double* result) noexcept nogil
 
 
-cdef inline int64_t whole_of(const Value* value) noexcept nogil:
-    return <int64_t> value.real if value.kind == VALUE_REAL else value.bits
+# The whole number that a raw value is, as labels count by: False where it is none.
+cdef inline bint is_whole(const Value* value, int64_t* whole) noexcept nogil:
+    if value.kind != VALUE_REAL:
+        whole[0] = value.bits
+        return True
+    if not -9e18 < value.real < 9e18 or value.real != trunc(value.real):
+        return False
+    whole[0] = <int64_t> value.real
+    return True
 
 
 cdef inline double number_of(const Value* value) noexcept nogil:
