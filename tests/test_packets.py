@@ -370,6 +370,20 @@ def test_a_batch_of_something_else_is_a_type_error() -> None:
         SpacePacketDecoder().decode(pa.record_batch({"a": [1]}))
 
 
+def test_segments_without_an_end_are_held_up_to_a_bound_and_the_first_ones_go() -> None:
+    """1,100 packets begin, and none goes on: more than 64 MiB."""
+    body = bytes(65_535)
+    decoder = SpacePacketDecoder(emit=("packets",), join_segments=True)
+    given_up = []
+    for apid in range(1100):
+        first = space_packets.packet(apid, 0, body)
+        out = decoder.decode_bytes(first[:2] + b"\x40\0" + first[4:])
+        given_up += [row for batch in out.rejects for row in batch.to_pylist()]
+    assert len(decoder.finish().rejects[0]) + len(given_up) == 1100
+    assert {row["reason"] for row in given_up} == {"partial_packet"}
+    assert 1100 - len(given_up) <= (64 << 20) // len(first) + 3, "a packet waits for its successor"
+
+
 # -- gaps --------------------------------------------------------------------------------------------------------------
 def gaps_of(counts: list[int], **options: object) -> Output:
     return decode([b"".join(space_packets.packet(7, count, b"xy") for count in counts)], **options)

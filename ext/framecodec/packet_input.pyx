@@ -12,10 +12,12 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from framecodec.arrow cimport ArrowArray, ArrowSchema
-from framecodec.bits cimport load_be16, load_be32
+from framecodec.bits cimport load_be32
 from framecodec.columns cimport Names
 from framecodec.encapsulation cimport encapsulation_size
-from framecodec.found_packets cimport WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Waste, new_packet, new_waste, pass_over
+from framecodec.found_packets cimport (
+    HEADER_BYTES, WASTE_GARBAGE, WASTE_TRUNCATED, Found, Packet, Waste, new_packet, new_waste, packet_size, pass_over,
+)
 from framecodec.frame_input cimport check_columns, dictionary_name, int_at, long_at
 
 __all__ = ["PacketInput"]
@@ -27,8 +29,6 @@ cdef enum:
     OFFSET
     SCID
     VCID
-
-    HEADER_BYTES = 6
 
 FORMATS = {RECEIVED_NS: b"l", SOURCE: b"i", PACKET: b"z", OFFSET: b"l", SCID: b"i", VCID: b"i"}
 
@@ -62,8 +62,7 @@ cdef class PacketInput:
                 last_id = ids[row]
                 number = sources.add(dictionary_name(source, last_id))
             header, size = data + ends[row], ends[row + 1] - ends[row]
-            # 4.1.3.5: the length field counts the octets after the header, minus one.
-            expected = HEADER_BYTES + 1 + load_be16(header + 4) if size >= HEADER_BYTES and header[0] >> 5 == 0 else -1
+            expected = packet_size(header) if size >= HEADER_BYTES and header[0] >> 5 == 0 else -1
             if size == expected:
                 packet = new_packet(found)
                 if packet == NULL:

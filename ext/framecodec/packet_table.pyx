@@ -28,9 +28,6 @@ FIELDS = (
     ("size_bytes", "i", 4, False), ("time", "tsn:UTC", 8, True), ("received", "tsn:UTC", 8, True),
     ("source", "name", 4, False), ("lost_before", "i", 4, False), ("container", "i", 4, True),
 )
-# Written for every row.
-ALWAYS = (PACKET_OFFSET, PACKET_APID, PACKET_TYPE, PACKET_SEQUENCE_FLAGS, PACKET_SEQUENCE_COUNT, PACKET_SIZE_BYTES)
-
 
 @cython.final
 cdef class PacketTable:
@@ -82,6 +79,7 @@ cdef class PacketTable:
             capacity *= 2
         for number in range(PACKET_COLUMNS):
             column = &self.columns[number]
+            # These are written for every row.
             if column.values == NULL and number not in (
                 PACKET_OFFSET, PACKET_APID, PACKET_TYPE, PACKET_SEQUENCE_FLAGS, PACKET_SEQUENCE_COUNT, PACKET_SIZE_BYTES,
             ):

@@ -4,21 +4,20 @@
 A group is a first segment (flags 01), continuations (00) and a last one (10) with consecutive sequence counts. The joined
 packet has the first one's header, with flags 11 and a length field that covers all data fields, or all ones where that is not
 enough for it. Secondary headers are data here: where the later segments have one, it stays where it is. A group with a hole is
-given up as a whole. Groups are bounded in size, and all of them together.
+given up as a whole. Groups are bounded in size, and all of them together: the one that was begun first gives way.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from framecodec.bits cimport load_be32
 from framecodec.columns cimport Names
-from framecodec.found_packets cimport WASTE_PARTIAL, Found, Packet, Waste, apid_of, count_of, flags_of, new_waste
+from framecodec.found_packets cimport HEADER_BYTES, WASTE_PARTIAL, Found, Packet, Waste, apid_of, count_of, flags_of, new_waste
 
 cdef enum:
-    HEADER_BYTES = 6
     FIRST = 1
     LAST = 2
     UNSEGMENTED = 3
-    GROUP_BYTES_MAX = 16777216
-    HELD_BYTES_MAX = 67108864
+    GROUP_BYTES_MAX = 16 << 20
+    HELD_BYTES_MAX = 64 << 20    # of all groups, and one packet more
 
 
 cdef class Group:
@@ -50,7 +49,7 @@ cdef class Joiner:
             group = self.groups.get(key)
             if group is not None and (
                 flags in (FIRST, UNSEGMENTED) or count != (group.count + 1) % 16384
-                or len(group.data) + packet.size > GROUP_BYTES_MAX or self.held_bytes > HELD_BYTES_MAX
+                or len(group.data) + packet.size > GROUP_BYTES_MAX
             ):
                 self.give_up(found, key)
                 group = None
@@ -58,6 +57,10 @@ cdef class Joiner:
                 found.packets[kept] = packet
                 kept += 1
                 continue
+            while self.held_bytes > HELD_BYTES_MAX and self.groups:      # the one that was begun first goes
+                oldest = next(iter(self.groups))
+                self.give_up(found, oldest)
+                group = None if oldest == key else group
             if flags == FIRST:
                 group = Group()
                 group.data = bytearray(packet.data[:packet.size])
