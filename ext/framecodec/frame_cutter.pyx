@@ -119,8 +119,8 @@ cdef class FrameCutter:
         return 0
 
     # The frame at hand does not prove itself. If the next one does not either, bytes may be missing or too many: is there a
-    # place before it where two do? It costs a check for each byte, so of frames that never do only the first, second, fourth and
-    # eighth ask for it, and then every sixteenth.
+    # place before it where two do? It costs a check for each byte, so of frames that never do only the first, second, fourth
+    # and eighth ask for it, and then every sixteenth.
     cdef Verdict find_again(self, int64_t* found) noexcept nogil:
         cdef int64_t block = 8 * self.block_bytes
         cdef int64_t first = self.stream.at
