@@ -88,6 +88,9 @@ cdef struct Op:
     uint32_t offset              # in a record of fixed length
 
 cdef struct Template:
+    Template* chain              # of its domain: the next in its bucket; by the time of the last definition
+    Template* newer
+    Template* older
     uint16_t id
     uint16_t field_count
     uint16_t scope_count

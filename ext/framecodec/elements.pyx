@@ -7,7 +7,7 @@ here reads records.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from framecodec.columns cimport Names
 from framecodec.netflow_elements import COLUMN, ELEMENTS, EXPORT_COUNTERS, FORMS, OPERATIONS, OPTIONS, SCOPES
@@ -18,6 +18,7 @@ __all__ = ["Elements"]
 cdef enum:
     COLUMNS_MAX = 64
     NAMED_MAX = 0xFFFF
+    PHASES = 6
     # From here on NetFlow v9 elements are a vendor's own (IANA registry: "Reserved for NetFlow v9 compatibility" ends here).
     VENDOR_V9 = 0x8000
 
@@ -189,15 +190,14 @@ cdef class Elements:
 # Packets inside a record go first, so that elements overrule them, and start times; then joint ICMP elements; rates, spaces
 # and samplers last, in this order.
 cdef void sort_ops(Op* ops, int count) noexcept nogil:
-    cdef int index, place
-    cdef Op op
-    for index in range(1, count):
-        op = ops[index]
-        place = index
-        while place > 0 and phase(ops[place - 1].operation) > phase(op.operation):
-            ops[place] = ops[place - 1]
-            place -= 1
-        ops[place] = op
+    cdef Op unsorted[FIELDS_MAX]
+    cdef int index, step, place = 0
+    memcpy(unsorted, ops, count * sizeof(Op))
+    for step in range(PHASES):
+        for index in range(count):
+            if phase(unsorted[index].operation) == step:
+                ops[place] = unsorted[index]
+                place += 1
 
 
 # Of these one a column is read.

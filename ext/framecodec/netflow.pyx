@@ -72,6 +72,7 @@ cdef class NetflowDecoder(NetflowSets):
             "held_bytes": self.domains.held_bytes,
             "withdrawals": self.domains.withdrawals,
             "forgotten_domains": self.domains.forgotten,
+            "forgotten_templates": self.domains.forgotten_templates,
         }
 
     def snapshot(self) -> bytes:

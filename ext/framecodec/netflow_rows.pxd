@@ -1,8 +1,8 @@
 # Rows of flows of NetFlow and IPFIX messages. See netflow_rows.pyx.
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
+from framecodec.held_sets cimport Message
 from framecodec.rack cimport RackDecoder
-from framecodec.templates cimport Message
 
 
 cdef class NetflowRows(RackDecoder):

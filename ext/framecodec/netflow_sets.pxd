@@ -2,14 +2,16 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from framecodec.elements cimport FIELDS_MAX, Field, Template
+from framecodec.held_sets cimport Held
 from framecodec.netflow_options cimport NetflowOptions
-from framecodec.templates cimport Domain, Held
+from framecodec.templates cimport Domain
 
 
 cdef class NetflowSets(NetflowOptions):
     cdef bint udp                        # withdrawals are ignored
     cdef uint32_t data_records           # of the message: what IPFIX sequence numbers count
     cdef bint has_unknown_set
+    cdef int64_t swept_minute            # of reception, when all domains were last looked through for sets that are too old
     cdef Field fields[FIELDS_MAX]        # a template being read
 
     # The state of who speaks; sets that waited too long for a template are given up first.
@@ -31,6 +33,12 @@ cdef class NetflowSets(NetflowOptions):
     cdef int read_held(self, Domain* domain, Held* held) noexcept nogil
     # Frees it, too.
     cdef void reject_held(self, Held* held) noexcept nogil
+    # In the name of the one who sent them.
+    cdef void reject_held_before(self, Domain* domain, int64_t before_ns) noexcept nogil
     cdef void reject_all_held(self) noexcept nogil
+    # What has waited too long: of this domain, and of all once a minute.
+    cdef void reject_aged(self, Domain* domain) noexcept nogil
+    # Forgets the domains that are too many, never the one that speaks.
+    cdef void forget_excess(self) noexcept nogil
     # Data records of one set. `at` is the set's place in its datagram.
     cdef int read_data(self, Domain* domain, Template* template, const uint8_t* p, int64_t size, int64_t at) noexcept nogil

@@ -4,11 +4,12 @@
 The fourth storey of the NetFlow decoder. A held set is decoded when its template comes, as if its datagram came then, and
 rejected when it has waited too long or the input ends.
 """
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from framecodec.elements cimport FIELDS_MAX, Field, Template
+from framecodec.held_sets cimport Held, Message
 from framecodec.netflow_fields cimport is_zero
 from framecodec.netflow_options cimport NetflowOptions
 from framecodec.rack cimport (
@@ -16,7 +17,7 @@ from framecodec.rack cimport (
     be32,
 )
 from framecodec.rack_text cimport put_detail, utf8_prefix
-from framecodec.templates cimport Domain, EXPORTER_MAX, Held, Message
+from framecodec.templates cimport Domain, EXPORTER_MAX, FOREVER_NS
 
 __all__ = ["NetflowSets"]
 
@@ -24,6 +25,7 @@ cdef enum:
     FIRST_DATA_SET = 256
     # Exporters send templates again after 10 to 30 minutes at the longest (RFC 3954 9, RFC 7011 8.4 and their defaults).
     HELD_AGE_S = 3600
+    MINUTE_NS = 60_000_000_000LL
     ROWS_MAX = 16384
 
 
@@ -34,22 +36,41 @@ cdef class NetflowSets(NetflowOptions):
         cdef Domain* domain = self.domains.find(
             self.address_high, self.address_low, (<uint64_t> self.message.version << 32) | self.message.domain,
         )
-        cdef Held* held
         if domain == NULL:
             self.out_of_memory = True
             return NULL
+        self.forget_excess()
         self.data_records, self.has_unknown_set = 0, False
         if domain.exporter_size == 0:
             domain.exporter_size = <uint32_t> (
                 self.source_size if self.source_size <= EXPORTER_MAX else utf8_prefix(self.source_text, EXPORTER_MAX)
             )
             memcpy(domain.exporter, self.source_text, domain.exporter_size)
-        if domain.first != NULL and self.has_received:
-            held = self.domains.take_before(domain, self.received_ns - HELD_AGE_S * 1_000_000_000LL)
-            while held != NULL:
-                self.reject_held(held)
-                held = self.domains.take_before(domain, self.received_ns - HELD_AGE_S * 1_000_000_000LL)
+        if self.has_received and self.domains.held_bytes:
+            self.reject_aged(domain)
         return domain
+
+    cdef void reject_aged(self, Domain* domain) noexcept nogil:
+        cdef int64_t minute
+        cdef int64_t before_ns = self.received_ns - HELD_AGE_S * 1_000_000_000LL
+        self.reject_held_before(domain, before_ns)
+        minute = self.received_ns // <int64_t> MINUTE_NS
+        if minute <= self.swept_minute:
+            return
+        # Those that are silent, too, else they took the room of others for good.
+        self.swept_minute = minute
+        domain = self.domains.oldest
+        while domain != NULL:
+            self.reject_held_before(domain, before_ns)
+            domain = domain.newer
+
+    cdef void forget_excess(self) noexcept nogil:
+        cdef Domain* domain = self.domains.excess()
+        while domain != NULL:
+            self.reject_held_before(domain, FOREVER_NS)
+            self.domains.forget(domain)
+            self.domains.forgotten += 1
+            domain = self.domains.excess()
 
     cdef int read_set(
         self, Domain* domain, uint32_t set_id, uint32_t template_id, uint32_t options_id, int64_t at, uint32_t set_bytes,
@@ -62,9 +83,12 @@ cdef class NetflowSets(NetflowOptions):
                 return self.read_data(domain, template, self.start + at + 4, set_bytes - 4, at)
             self.has_unknown_set = True
             self.message.set_id, self.message.set_offset = set_id, at
-            if self.domains.hold(domain, &self.message, self.start + at + 4, set_bytes - 4) < 0:
+            if not self.domains.has_room(domain, set_bytes - 4):
                 put_detail(detail, sizeof(detail), b"set %llu: too many sets wait for a template", set_id, 0)
                 return self.reject(TEMPLATE_UNKNOWN, at, set_bytes, detail)
+            if self.domains.hold(domain, &self.message, self.start + at + 4, set_bytes - 4) < 0:
+                self.out_of_memory = True
+                return -1
             return 0
         if set_id == template_id or set_id == options_id:
             return self.read_templates(domain, set_id == options_id, at + 4, at + set_bytes)
@@ -148,11 +172,7 @@ cdef class NetflowSets(NetflowOptions):
             # Records of no octets would never end.
             put_detail(detail, sizeof(detail), b"records of template %llu have no octets", number, 0)
             return self.reject(RECORD_SIZE_0, at, end - at, detail)
-        if status == -3:
-            put_detail(detail, sizeof(detail), b"template %llu: the domain has too many", number, 0)
-            return self.reject(BAD_TEMPLATE, at, end - at, detail)
-        if domain.first == NULL:
-            return 0
+        self.forget_excess()
         held = self.domains.take_for(domain, number)
         while held != NULL:
             status = self.read_held(domain, held)
@@ -163,20 +183,20 @@ cdef class NetflowSets(NetflowOptions):
         return 0
 
     cdef void withdraw(self, Domain* domain, uint32_t number, bint is_options) noexcept nogil:
-        cdef uint32_t index
+        cdef Template* template
+        cdef Template* following = domain.oldest_template
         self.domains.withdrawals += 1
         if self.udp:
             return
         if number >= FIRST_DATA_SET:
-            self.domains.withdraw(domain, number)
+            template = self.domains.template(domain, number)
+            if template != NULL:
+                self.domains.remove(domain, template)
             return
-        index = 0
-        while domain.templates != NULL and index <= domain.template_mask:
-            if domain.templates[index] != NULL and domain.templates[index].is_options == is_options:
-                self.domains.withdraw(domain, domain.templates[index].id)
-                index = 0                    # the table was laid out anew
-            else:
-                index += 1
+        while following != NULL:
+            template, following = following, following.newer
+            if template.is_options == is_options:
+                self.domains.remove(domain, template)
 
     cdef int read_held(self, Domain* domain, Held* held) noexcept nogil:
         cdef Message message = self.message
@@ -217,21 +237,26 @@ cdef class NetflowSets(NetflowOptions):
         self.frame_offset = frame_offset
         free(held)
 
+    cdef void reject_held_before(self, Domain* domain, int64_t before_ns) noexcept nogil:
+        cdef int32_t exporter = self.exporter
+        cdef Held* held = self.domains.take_before(domain, before_ns)
+        if held == NULL:
+            return
+        self.exporter = self.exporters.intern(domain.exporter, domain.exporter_size)
+        if self.exporter < 0:
+            self.out_of_memory = True
+        while held != NULL:
+            if self.exporter < 0:
+                free(held)
+            else:
+                self.reject_held(held)
+            held = self.domains.take_before(domain, before_ns)
+        self.exporter = exporter
+
     cdef void reject_all_held(self) noexcept nogil:
         cdef Domain* domain = self.domains.oldest
-        cdef Held* held
         while domain != NULL:
-            held = self.domains.take_any(domain)
-            if held != NULL:
-                self.exporter = self.exporters.intern(domain.exporter, domain.exporter_size)
-                self.source_changed = True   # whoever speaks next says so anew
-                if self.exporter < 0:
-                    self.out_of_memory = True
-                    free(held)
-                    return
-            while held != NULL:
-                self.reject_held(held)
-                held = self.domains.take_any(domain)
+            self.reject_held_before(domain, FOREVER_NS)
             domain = domain.newer
 
     cdef int read_data(self, Domain* domain, Template* template, const uint8_t* p, int64_t size, int64_t at) noexcept nogil:

@@ -6,7 +6,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from framecodec.elements cimport FIELDS_MAX, Field, Template
-from framecodec.templates cimport Domain, Domains, EXPORTER_MAX, Held, Message
+from framecodec.held_sets cimport Held, Message
+from framecodec.templates cimport Domain, Domains, EXPORTER_MAX
 
 __all__: list[str] = []
 
@@ -33,7 +34,6 @@ cdef bytes dump_domains(Domains domains):
     cdef Domain* domain = domains.oldest
     cdef Held* held
     cdef Template* template
-    cdef uint32_t index
     cdef uint32_t head[4]
     cdef Saved saved
     while domain != NULL:
@@ -45,27 +45,23 @@ cdef bytes dump_domains(Domains domains):
         saved.has_interface_rates = domain.has_interface_rates
         saved.template_count, saved.exporter_size = domain.template_count, domain.exporter_size
         memcpy(saved.exporter, domain.exporter, EXPORTER_MAX)
-        held = domain.first
+        held = domain.held.oldest
         while held != NULL:
             saved.held_count += 1
-            held = held.next
+            held = held.newer
         parts.append(PyBytes_FromStringAndSize(<char*> &saved, sizeof(Saved)))
-        if domain.templates != NULL:
-            for index in range(domain.template_mask + 1):
-                template = domain.templates[index]
-                if template == NULL:
-                    continue
-                head[0], head[1], head[2], head[3] = (
-                    template.id, template.field_count, template.scope_count, template.is_options,
-                )
-                parts.append(PyBytes_FromStringAndSize(<char*> head, sizeof(head)))
-                parts.append(PyBytes_FromStringAndSize(<char*> template.fields, template.field_count * sizeof(Field)))
-        held = domain.first
+        template = domain.oldest_template
+        while template != NULL:
+            head[0], head[1], head[2], head[3] = template.id, template.field_count, template.scope_count, template.is_options
+            parts.append(PyBytes_FromStringAndSize(<char*> head, sizeof(head)))
+            parts.append(PyBytes_FromStringAndSize(<char*> template.fields, template.field_count * sizeof(Field)))
+            template = template.newer
+        held = domain.held.oldest
         while held != NULL:
             parts.append(PyBytes_FromStringAndSize(<char*> &held.message, sizeof(Message)))
             parts.append(PyBytes_FromStringAndSize(<char*> &held.size_bytes, 8))
             parts.append(PyBytes_FromStringAndSize(<char*> held.data, held.size_bytes))
-            held = held.next
+            held = held.newer
         domain = domain.newer
     head[0] = domains.count
     return PyBytes_FromStringAndSize(<char*> head, 4) + b"".join(parts)
@@ -114,7 +110,8 @@ cdef int64_t load_domains(Domains domains, const uint8_t* data, int64_t size) ex
             memcpy(&held_size, data + at + sizeof(Message), 8)
             at += sizeof(Message) + 8
             check(0 <= held_size <= size - at)
-            domains.hold(domain, &message, data + at, held_size)
+            if domains.hold(domain, &message, data + at, held_size) < 0:
+                raise MemoryError
             at += held_size
     return at
 

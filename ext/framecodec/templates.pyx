@@ -1,14 +1,16 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
 """What NetFlow v9 and IPFIX exporters have told: templates, compiled; sampling rates; sets that wait for a template.
 
-Keyed by sender, version and observation domain. Bounded three ways: exporters (the least recently heard is forgotten),
-memory of templates, and bytes of held sets per domain and together. Nothing here reads datagrams: netflow_sets.pyx does.
+Keyed by sender, version and observation domain. Bounds: domains and the memory of their templates together (the least recently
+heard is to be forgotten, `excess`), templates of a domain (the one defined longest ago is), bytes of held sets per domain and
+together. Nothing here reads datagrams: netflow_sets.pyx does.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
 from framecodec.elements cimport Elements, Field, Op, Template
+from framecodec.held_sets cimport Held, Message, held_cost, keep, take
 
 __all__ = ["Domains"]
 
@@ -43,9 +45,6 @@ cdef class Domains:
         while domain != NULL and not (domain.key[0] == high and domain.key[1] == low and domain.key[2] == version_domain):
             domain = domain.chain
         if domain == NULL:
-            while self.oldest != NULL and (self.count >= DOMAINS_MAX or self.template_bytes > TEMPLATE_BYTES_MAX):
-                self.forgotten += 1
-                self.forget(self.oldest)
             domain = <Domain*> calloc(1, sizeof(Domain))
             if domain == NULL:
                 return NULL
@@ -71,11 +70,15 @@ cdef class Domains:
             self.oldest = domain
         return domain
 
+    cdef Domain* excess(self) noexcept nogil:
+        if self.oldest == self.newest or (self.count <= DOMAINS_MAX and self.template_bytes <= TEMPLATE_BYTES_MAX):
+            return NULL
+        return self.oldest
+
     cdef void forget(self, Domain* domain) noexcept nogil:
         cdef uint64_t place = (domain.key[0] ^ (domain.key[1] * <uint64_t> 0x9E3779B97F4A7C15ULL)) + domain.key[2]
         cdef Domain** link
         cdef Held* held
-        cdef uint32_t index
         place = (place * <uint64_t> 0xBF58476D1CE4E5B9ULL) >> 40 & (BUCKETS - 1)
         link = &self.buckets[place]
         while link[0] != domain:
@@ -89,15 +92,12 @@ cdef class Domains:
             domain.older.newer = domain.newer
         else:
             self.oldest = domain.newer
-        held = self.take_any(domain)
+        held = self.take_before(domain, FOREVER_NS)
         while held != NULL:
             free(held)
-            held = self.take_any(domain)
-        if domain.templates != NULL:
-            for index in range(domain.template_mask + 1):
-                if domain.templates[index] != NULL:
-                    self.template_bytes -= template_size(domain.templates[index])
-                    free_template(domain.templates[index])
+            held = self.take_before(domain, FOREVER_NS)
+        while domain.oldest_template != NULL:
+            self.remove(domain, domain.oldest_template)
         free(domain.templates)
         free(domain)
         self.count -= 1
@@ -107,30 +107,28 @@ cdef class Domains:
             self.forget(self.newest)
 
     cdef Template* template(self, const Domain* domain, uint32_t number) noexcept nogil:
-        cdef uint32_t place
+        cdef Template* template
         if domain.templates == NULL:
             return NULL
-        place = number & domain.template_mask
-        while domain.templates[place] != NULL:
-            if domain.templates[place].id == number:
-                return domain.templates[place]
-            place = (place + 1) & domain.template_mask
-        return NULL
+        template = domain.templates[number & domain.template_mask]
+        while template != NULL and template.id != number:
+            template = template.chain
+        return template
 
     cdef int define(
         self, Domain* domain, uint32_t number, const Field* fields, uint32_t field_count, uint32_t scope_count, bint is_options,
     ) noexcept nogil:
         cdef Template* known = self.template(domain, number)
         cdef Template* template
-        cdef Template** grown
-        cdef uint32_t index, place, mask
         if (
             known != NULL and known.is_options == is_options and known.field_count == field_count
             and known.scope_count == scope_count and memcmp(known.fields, fields, field_count * sizeof(Field)) == 0
         ):
+            unlink(domain, known)
+            link(domain, known)
             return 0
-        if known == NULL and domain.template_count >= TEMPLATES_MAX:
-            return -3
+        if (domain.templates == NULL or domain.template_count > domain.template_mask) and grow(domain) < 0:
+            return -1
         template = <Template*> calloc(1, sizeof(Template))
         if template == NULL:
             return -1
@@ -150,106 +148,90 @@ cdef class Domains:
             free_template(template)
             return -2
         if known != NULL:
-            place = number & domain.template_mask
-            while domain.templates[place] != known:
-                place = (place + 1) & domain.template_mask
-            self.template_bytes -= template_size(known)
-            free_template(known)
-            domain.templates[place] = template
-        else:
-            if domain.templates == NULL or 2 * domain.template_count > domain.template_mask:
-                mask = 2 * domain.template_mask + 1 if domain.templates != NULL else 15
-                grown = <Template**> calloc(mask + 1, sizeof(Template*))
-                if grown == NULL:
-                    free_template(template)
-                    return -1
-                if domain.templates != NULL:
-                    for index in range(domain.template_mask + 1):
-                        if domain.templates[index] != NULL:
-                            insert(grown, mask, domain.templates[index])
-                free(domain.templates)
-                domain.templates, domain.template_mask = grown, mask
-            insert(domain.templates, domain.template_mask, template)
-            domain.template_count += 1
+            self.remove(domain, known)
+        elif domain.template_count >= TEMPLATES_MAX:
+            # Those in use are defined again and again; the others would fill the domain for good.
+            self.remove(domain, domain.oldest_template)
+            self.forgotten_templates += 1
+        template.chain = domain.templates[number & domain.template_mask]
+        domain.templates[number & domain.template_mask] = template
+        link(domain, template)
+        domain.template_count += 1
         self.template_bytes += template_size(template)
         return 1
 
-    cdef void withdraw(self, Domain* domain, uint32_t number) noexcept nogil:
-        cdef Template** rest
-        cdef uint32_t index
-        cdef Template* known = self.template(domain, number)
-        if known == NULL:
-            return
-        rest = <Template**> calloc(domain.template_mask + 1, sizeof(Template*))
-        if rest == NULL:
-            return
-        for index in range(domain.template_mask + 1):
-            if domain.templates[index] != NULL and domain.templates[index] != known:
-                insert(rest, domain.template_mask, domain.templates[index])
-        free(domain.templates)
-        domain.templates = rest
+    cdef void remove(self, Domain* domain, Template* template) noexcept nogil:
+        cdef Template** place = &domain.templates[template.id & domain.template_mask]
+        while place[0] != template:
+            place = &place[0].chain
+        place[0] = template.chain
+        unlink(domain, template)
         domain.template_count -= 1
-        self.template_bytes -= template_size(known)
-        free_template(known)
+        self.template_bytes -= template_size(template)
+        free_template(template)
+
+    cdef bint has_room(self, const Domain* domain, int64_t size) noexcept nogil:
+        size = held_cost(size)
+        return domain.held_bytes + size <= DOMAIN_HELD_BYTES_MAX and self.held_bytes + size <= HELD_BYTES_MAX
 
     cdef int hold(self, Domain* domain, const Message* message, const uint8_t* data, int64_t size) noexcept nogil:
-        cdef int64_t cost = size + <int64_t> sizeof(Held)
-        cdef Held* held
-        if domain.held_bytes + cost > DOMAIN_HELD_BYTES_MAX or self.held_bytes + cost > HELD_BYTES_MAX:
+        if keep(&domain.held, message, data, size) < 0:
             return -1
-        held = <Held*> malloc(sizeof(Held) + size)
-        if held == NULL:
-            return -1
-        held.next = NULL
-        held.size_bytes = size
-        held.message = message[0]
-        held.data = <uint8_t*> held + sizeof(Held)
-        memcpy(held.data, data, size)
-        if domain.last == NULL:
-            domain.first = held
-        else:
-            domain.last.next = held
-        domain.last = held
-        domain.held_bytes += cost
-        self.held_bytes += cost
+        domain.held_bytes += held_cost(size)
+        self.held_bytes += held_cost(size)
         return 0
 
     cdef Held* take_for(self, Domain* domain, uint32_t set_id) noexcept nogil:
-        cdef Held* before = NULL
-        cdef Held* held = domain.first
-        while held != NULL and held.message.set_id != set_id:
-            before, held = held, held.next
-        return unlink(self, domain, before, held)
+        cdef Held* held = take(&domain.held, set_id)
+        if held != NULL:
+            domain.held_bytes -= held_cost(held.size_bytes)
+            self.held_bytes -= held_cost(held.size_bytes)
+        return held
 
     cdef Held* take_before(self, Domain* domain, int64_t before_ns) noexcept nogil:
-        cdef Held* held = domain.first
-        if held == NULL or not held.message.has_received or held.message.received_ns >= before_ns:
+        cdef const Held* oldest = domain.held.oldest
+        if oldest == NULL:
             return NULL
-        return unlink(self, domain, NULL, held)
+        if before_ns != <int64_t> FOREVER_NS and (not oldest.message.has_received or oldest.message.received_ns >= before_ns):
+            return NULL
+        return self.take_for(domain, oldest.message.set_id)
 
-    cdef Held* take_any(self, Domain* domain) noexcept nogil:
-        return unlink(self, domain, NULL, domain.first)
+
+# Twice the buckets, 16 at first.
+cdef int grow(Domain* domain) noexcept nogil:
+    cdef uint32_t mask = 2 * domain.template_mask + 1 if domain.templates != NULL else 15
+    cdef Template** grown = <Template**> calloc(mask + 1, sizeof(Template*))
+    cdef Template* template = domain.oldest_template
+    if grown == NULL:
+        return -1
+    while template != NULL:
+        template.chain = grown[template.id & mask]
+        grown[template.id & mask] = template
+        template = template.newer
+    free(domain.templates)
+    domain.templates, domain.template_mask = grown, mask
+    return 0
 
 
-cdef inline Held* unlink(Domains self, Domain* domain, Held* before, Held* held) noexcept nogil:
-    if held == NULL:
-        return NULL
-    if before == NULL:
-        domain.first = held.next
+# The newest of all.
+cdef inline void link(Domain* domain, Template* template) noexcept nogil:
+    template.newer, template.older = NULL, domain.newest_template
+    if domain.newest_template == NULL:
+        domain.oldest_template = template
     else:
-        before.next = held.next
-    if domain.last == held:
-        domain.last = before
-    domain.held_bytes -= held.size_bytes + <int64_t> sizeof(Held)
-    self.held_bytes -= held.size_bytes + <int64_t> sizeof(Held)
-    return held
+        domain.newest_template.newer = template
+    domain.newest_template = template
 
 
-cdef inline void insert(Template** table, uint32_t mask, Template* template) noexcept nogil:
-    cdef uint32_t place = template.id & mask
-    while table[place] != NULL:
-        place = (place + 1) & mask
-    table[place] = template
+cdef inline void unlink(Domain* domain, Template* template) noexcept nogil:
+    if template.newer == NULL:
+        domain.newest_template = template.older
+    else:
+        template.newer.older = template.older
+    if template.older == NULL:
+        domain.oldest_template = template.newer
+    else:
+        template.older.newer = template.newer
 
 
 cdef inline int64_t template_size(const Template* template) noexcept nogil:
