@@ -19,7 +19,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from streams.clock import NS
 from streams.config import Secret
-from streams.errors import ConfigError
+from streams.errors import ConfigError, DependencyError
 from streams.webhooks import Outbox, Sender, receive_webhooks
 from streams.webhooks.retry import CIRCUIT_FAILURES, circuit_pause_ns, retry_after_ns, retry_pause_ns
 from streams.webhooks.sender import open_session, post
@@ -173,6 +173,20 @@ def test_retry_after_is_honoured_for_the_whole_webhook(outbox, header):
             assert await deliver(outbox, clock, server.webhook()) == 2
         return server
     assert asyncio.run(story()).ids == ["msg_1", "msg_1", "msg_2"]
+
+
+def test_a_guest_finds_the_file_whatever_its_folder_is_called_and_is_told_when_it_cannot_write(tmp_path):
+    path = tmp_path / "50% of #1?" / "outbox.sqlite"
+    owner = Outbox(path)
+    guest = Outbox(path, "write")
+    try:
+        assert guest.revive("ops", 0) == 0
+        guest.database.execute("PRAGMA busy_timeout = 0")
+        with owner.transaction(), pytest.raises(DependencyError, match="cannot be written: database is locked"):
+            guest.revive("ops", 0)
+    finally:
+        guest.close()
+        owner.close()
 
 
 def test_message_becomes_a_dead_letter_after_max_attempts_and_can_be_revived(outbox):

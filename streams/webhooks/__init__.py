@@ -3,7 +3,7 @@
     payloads.py    the bodies: Alertmanager v4 and API, Slack, PagerDuty, a template of one's own
     messages.py    which webhook is told what: grouping, routing, a constant webhook-id
     signature.py   Standard Webhooks headers
-    outbox.py      the SQLite file with everything that must not be lost
+    outbox.py      everything that must not be lost, in a SQLite file (outbox_file.py)
     retry.py       when to try again
     guard.py       where not to connect to
     sender.py      the deliveries

@@ -7,55 +7,22 @@
 
 Why a file and not the topic `alerts` alone: the engine's state, the offsets that led to it, the events and the messages
 must change together, and attempts and due times change with every delivery; one local transaction does that exactly.
-WAL with synchronous=FULL: what `commit` returned from survives kill -9 and a power cut. One process owns it (a lock beside
-the file); `orbitrack alerts` comes as a guest, to read or to revive dead letters.
+One process owns it; `orbitrack alerts` comes as a guest, to read or to revive dead letters. The file itself: outbox_file.py.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from streams.clock import NS
-from streams.errors import DependencyError, InputError
 from streams.webhooks.messages import Message
+from streams.webhooks.outbox_file import OutboxFile
 from streams.webhooks.retry import CIRCUIT_FAILURES
 
 __all__ = ["Attempt", "Outbox", "Waiting"]
 
-FORMAT = 1
-Access = Literal["own", "read", "write"]
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS progress (partition INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS events (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL UNIQUE, content BLOB NOT NULL, at_ns INTEGER NOT NULL,
-    is_published INTEGER NOT NULL DEFAULT 0);
-CREATE INDEX IF NOT EXISTS unpublished ON events (number) WHERE NOT is_published;
-CREATE TABLE IF NOT EXISTS messages (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, webhook TEXT NOT NULL, webhook_id TEXT NOT NULL, lane TEXT NOT NULL,
-    fingerprint TEXT NOT NULL, body BLOB NOT NULL, created_ns INTEGER NOT NULL, due_ns INTEGER NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL DEFAULT 'waiting', done_ns INTEGER, error TEXT,
-    UNIQUE (webhook, webhook_id));
-CREATE INDEX IF NOT EXISTS waiting ON messages (webhook, lane, number) WHERE state = 'waiting';
-CREATE INDEX IF NOT EXISTS oldest ON messages (webhook, number) WHERE state = 'waiting';
-CREATE INDEX IF NOT EXISTS counted ON messages (webhook, state, created_ns);
-CREATE INDEX IF NOT EXISTS done ON messages (done_ns) WHERE state <> 'waiting';
-CREATE TABLE IF NOT EXISTS attempts (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, at_ns INTEGER NOT NULL, webhook_id TEXT NOT NULL, webhook TEXT NOT NULL,
-    attempt INTEGER NOT NULL, outcome TEXT NOT NULL, status INTEGER, error TEXT, latency_ms REAL NOT NULL,
-    is_recorded INTEGER NOT NULL DEFAULT 0);
-CREATE INDEX IF NOT EXISTS latest ON attempts (webhook, number);
-CREATE INDEX IF NOT EXISTS unrecorded ON attempts (number) WHERE NOT is_recorded;
-CREATE TABLE IF NOT EXISTS webhooks (
-    name TEXT PRIMARY KEY, failures INTEGER NOT NULL DEFAULT 0, closed_until_ns INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-"""
 # Delivered messages and published events are kept for `orbitrack alerts`; dead letters longer, somebody may want them back.
 KEEP_DONE_NS = 7 * 86_400 * NS
 KEEP_DEAD_NS = 30 * 86_400 * NS
@@ -94,59 +61,8 @@ class Attempt:
     body: bytes
 
 
-class Outbox:
-    def __init__(self, path: Path, access: Access = "own") -> None:
-        """The owner creates what is missing. DependencyError if there is another owner or the disk refuses; InputError if
-        there is nothing to `read` or `write`."""
-        self.path = path
-        self.lock: int | None = None
-        try:
-            if access != "own":
-                mode = "ro" if access == "read" else "rw"
-                self.database = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None)
-                self.database.execute("SELECT count(*) FROM messages")
-                return
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.lock = take_lock(path.with_suffix(".lock"))
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))          # bodies may hold a routing key
-            self.database = sqlite3.connect(path, isolation_level=None)
-            self.database.execute("PRAGMA journal_mode = WAL")
-            self.database.execute("PRAGMA synchronous = FULL")
-            self.create()
-        except (sqlite3.Error, OSError) as error:
-            if access != "own":
-                raise InputError(f"{path}: no outbox can be read there: {error}") from error
-            raise DependencyError(f"the outbox {path} cannot be used: {error}", retryable=False) from error
-
-    def create(self) -> None:
-        (found,) = self.database.execute("PRAGMA user_version").fetchone()
-        if found not in (0, FORMAT):
-            raise DependencyError(f"{self.path} has format {found}; this program knows {FORMAT}", retryable=False)
-        with self.transaction():
-            for statement in SCHEMA.split(";"):
-                self.database.execute(statement)
-            self.database.execute(f"PRAGMA user_version = {FORMAT}")
-
-    def close(self) -> None:
-        self.database.close()
-        if self.lock is not None:
-            os.close(self.lock)
-            self.lock = None
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of what is written inside, or nothing; DependencyError when the disk refuses it."""
-        try:
-            self.database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self.database.execute("COMMIT")
-            except BaseException:
-                if self.database.in_transaction:            # a full disk has already ended it
-                    self.database.execute("ROLLBACK")
-                raise
-        except sqlite3.OperationalError as error:
-            raise DependencyError(f"the outbox {self.path} cannot be written: {error}") from error
+class Outbox(OutboxFile):
+    """`access`: its owner, of which there is one, or a guest that comes to read, or to write as well."""
 
     # --- what the alerter decides ---
 
@@ -282,19 +198,19 @@ class Outbox:
     def bury(self, webhooks: Sequence[str], now_ns: int) -> int:
         """Messages for webhooks that are not configured any more become dead letters. Returns how many."""
         marks = ", ".join("?" * len(webhooks))
-        return self.database.execute(
+        return self.change(
             f"UPDATE messages SET state = 'dead', done_ns = ?, error = 'no such webhook in the configuration'"
             f" WHERE state = 'waiting' AND webhook NOT IN ({marks})",
-            (now_ns, *webhooks),
-        ).rowcount
+            now_ns, *webhooks,
+        )
 
     def revive(self, webhook: str, now_ns: int) -> int:
         """Dead letters of a webhook are tried again. Returns how many."""
-        return self.database.execute(
+        return self.change(
             "UPDATE messages SET state = 'waiting', attempts = 0, due_ns = ?, done_ns = NULL"
             " WHERE state = 'dead' AND webhook = ?",
-            (now_ns, webhook),
-        ).rowcount
+            now_ns, webhook,
+        )
 
     # --- attempts on their way to the table `deliveries` ---
 
@@ -311,6 +227,11 @@ class Outbox:
         self.mark("UPDATE attempts SET is_recorded = 1 WHERE number = ?", numbers)
 
     # --- housekeeping ---
+
+    def change(self, statement: str, *values: object) -> int:
+        """One statement on its own; returns how many rows it changed."""
+        with self.transaction():
+            return self.database.execute(statement, values).rowcount
 
     def mark(self, statement: str, numbers: Iterable[int]) -> None:
         with self.transaction():
@@ -341,16 +262,3 @@ class Outbox:
         )
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def take_lock(path: Path) -> int:
-    """Held until the process ends, however it ends."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise DependencyError(
-            f"another alert process uses {path.parent}", retryable=False, hint="one alert process serves an installation"
-        ) from error
-    return handle
