@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
-from streams.clickhouse.ask import ask_rows
+from streams.clickhouse.ask import AWAY, GIVEN_UP, ask_rows, failure
 from streams.clickhouse.client import ROW_FAULTS, TABLE_FAULTS, ClickHouseError, Fault, classify, connect, database_of
-from streams.errors import DependencyError
+from streams.errors import DependencyError, InputError, OrbitrackError, UsageError
 
 
 def test_codes_have_the_names_that_the_engine_gives_them(database: str) -> None:
-    expected = ROW_FAULTS | TABLE_FAULTS
+    away = dict(zip(
+        AWAY, ("TOO_MANY_SIMULTANEOUS_QUERIES", "SOCKET_TIMEOUT", "NETWORK_ERROR", "ALL_CONNECTION_TRIES_FAILED"), strict=True,
+    ))
+    given_up = dict(zip(GIVEN_UP, (
+        "TOO_MANY_ROWS", "TIMEOUT_EXCEEDED", "TOO_SLOW", "MEMORY_LIMIT_EXCEEDED", "TOO_MANY_BYTES", "QUERY_WAS_CANCELLED",
+        "TOO_MANY_ROWS_OR_BYTES",
+    ), strict=True))
+    expected = ROW_FAULTS | TABLE_FAULTS | away | given_up
 
     with connect(database) as client:
         rows = client.query(
@@ -51,6 +59,19 @@ def test_memory_limit_is_the_dependencys_fault(database: str) -> None:
 def test_unknown_codes_and_lost_connections_are_waited_for() -> None:
     assert classify(ConnectionResetError("gone")).fault is Fault.DEPENDENCY
     assert classify(OSError()).text == "OSError"
+
+
+@pytest.mark.parametrize(("code", "kind", "what"), [
+    *((code, DependencyError, "the database does not answer") for code in (None, *AWAY)),
+    *((code, InputError, "the database gave up") for code in GIVEN_UP), (62, UsageError, "the database refused"),
+])
+def test_who_asked_in_vain_is_told_whose_fault_it_is(code: int | None, kind: type[OrbitrackError], what: str) -> None:
+    error = DatabaseError("said so")
+    error.code = code
+
+    told = failure(error)
+
+    assert (type(told), str(told).splitlines()[0]) == (kind, f"{what}: said so")
 
 
 def test_connecting_where_nothing_listens_says_where_and_what_to_do() -> None:

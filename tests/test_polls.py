@@ -169,6 +169,7 @@ def test_missing_data_is_no_maintenance() -> None:
 @pytest.mark.parametrize(("op", "mean", "verdict"), [
     ("!=", 131, BREACH), ("!=", 69, BREACH), ("!=", 125, HOLD), ("!=", 119, CLEAR),
     (">", 69, CLEAR), (">", 131, BREACH), ("<", 69, BREACH), ("<", 131, CLEAR),
+    ("!=", 130, HOLD), ("!=", 120, CLEAR), (">", 130, HOLD), (">", 120, CLEAR), ("<", 70, HOLD), ("<", 80, CLEAR),
 ])
 def test_anomaly_is_judged_in_deviations(op: str, mean: float, verdict: int) -> None:
     rule = Rule("Odd", "anomaly", "t", poll=Anomaly(3.0, 2.0, op))

@@ -69,6 +69,13 @@ def test_number_of_ports_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine.overflow == 7
 
 
+def test_port_for_which_there_is_no_room_is_judged_by_its_window_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.rules.rate.RECENT_MAX", 1)
+    story = Scenario([ERRORS])
+    story.feed([row(0, 1), row(0, 300, "b"), row(0, 301, "c")]).expect_firing("Errors", source="c", value=301 / 60)
+    story.expect_no_notifications()
+
+
 def test_rule_without_over_looks_at_one_window() -> None:
     engine = RuleEngine([Rule("Errors", "rate", "m", column="rate"), ERRORS])
     assert [isinstance(state, RateState) for state in engine.states] == [False, True]

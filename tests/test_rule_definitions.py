@@ -107,3 +107,13 @@ def test_name_in_two_files_is_refused(tmp_path):
 @pytest.mark.parametrize("file", sorted(SCHEMAS.glob("*.yaml")), ids=lambda file: file.name)
 def test_shipped_rules_load(file):
     assert load_rules([file])
+
+
+@pytest.mark.parametrize(("over", "is_accepted"), [("10m", True), ("601s", False)])
+def test_increases_are_added_over_ten_minutes_at_most(tmp_path, over, is_accepted):
+    (tmp_path / "rules.yaml").write_text(f"rules:\n  - {{name: R, kind: rate, metric: x, op: '>', value: 1, over: {over}}}\n")
+    if is_accepted:
+        assert [rule.over_ns for rule in load_rules([tmp_path / "rules.yaml"])] == [600 * NS]
+        return
+    with pytest.raises(DefinitionError, match=f"'over' is {over}"):
+        load_rules([tmp_path / "rules.yaml"])
