@@ -119,7 +119,10 @@ def test_packet_is_found_by_number_and_by_a_byte_in_it(tmp_path: Path) -> None:
     assert run("--codec", "ccsds-packets", "--offset", "39", file).stdout.startswith(f"packet at byte 32 of {file}, 8 bytes\n")
     rejected = run("--codec", "ccsds-packets", "--offset", "41", file).stdout
     assert rejected.startswith(f"input at byte 40 of {file}, 2 bytes, rejected: truncated")
-    assert run("--codec", "ccsds-packets", "--index", "5", file, status=1).stderr == f"{file}: no packet number 5\n"
+    assert run("--codec", "ccsds-packets", "--index", "5", file, status=1).stderr == (
+        f"{file}: no packet number 5: there are 5, counted from 0\n"
+        "  hint: rejected input has no number; the last of it (truncated): --offset 40\n"
+    )
     assert run("--codec", "ccsds-packets", "--offset", "99", file, status=1).stderr == f"{file}: no packet holds byte 99\n"
 
 
@@ -132,6 +135,9 @@ def test_datagram_has_its_rejected_octets_marked(tmp_path: Path) -> None:
     assert set(marks.split()) == {"^^"}
     assert line.startswith('{"type":"reject","reason":"truncated"')
     assert run("--codec", "sflow", "--offset", "90", file).stdout.startswith("datagram at byte 82 ")
+    assert run("--codec", "sflow", "--index", "2", file, status=1).stderr == (
+        f"{file}: no datagram number 2: there are 2, counted from 0\n"
+    )
     assert run("--codec", "sflow", "--offset", "1", file, status=1).stderr == f"{file}: no datagram holds byte 1\n"
 
 

@@ -182,7 +182,10 @@ def test_a_cadu_is_shown_by_number_and_by_byte(tmp_path: Path) -> None:
     lines = run(*options, "--offset", 1, file)
     assert lines[0] == f"input at byte 0 of {file}, 3 bytes, rejected: garbage (no frame begins here)"
     assert lines[1].split() == ["0", "78", "79", "7a", "xyz"]
-    assert run(*options, "--index", 9, file, status=1) == [f"{file}: no frame number 9"]
+    assert run(*options, "--index", 5, file, status=1) == [
+        f"{file}: no frame number 5: there are 5, counted from 0",
+        f"  hint: rejected input has no number; the last of it (rs_uncorrectable): --offset {4 * CADU_BYTES + 3}",
+    ]
     assert run(*options, "--offset", 99_999, file, status=1) == [f"{file}: no frame holds byte 99999"]
 
 

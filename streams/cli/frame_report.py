@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streams.errors import InputError
+from streams.cli.passed import Passed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,10 @@ def show_frame(link: Link, file: Path, port: int, index: int, offset: int | None
     from streams.inspect_frames import inspect_frame
 
     with open_capture(file, link=link.name, codec=link.codec, port=port, is_read_twice=True) as capture:
-        found = find_frame(link, capture, index, offset)
+        passed = Passed()
+        found = find_frame(link, capture, index, offset, passed)
         if found is None:
-            raise InputError(f"{file}: no frame " + (f"number {index}" if offset is None else f"holds byte {offset}"))
+            raise passed.nothing(file, "frame", index, offset)
         is_cadu = link.codec == "cadu" and not capture.is_capture
         size = found["size_bytes"]
         data = b"" if capture.is_capture else capture.read_again(found["offset"], size + 1)
@@ -48,7 +49,9 @@ def show_frame(link: Link, file: Path, port: int, index: int, offset: int | None
         yield from text_lines(inspect_frame(frame, link.codec, frame_layout(link, found)))
 
 
-def find_frame(link: Link, capture: Capture, index: int, offset: int | None) -> dict[str, Any] | None:
+def find_frame(
+    link: Link, capture: Capture, index: int, offset: int | None, passed: Passed
+) -> dict[str, Any] | None:
     """A row of `frames` with `size_bytes` and `fecf_bytes`, or of rejects; a frame comes first."""
     from streams.decode import frame_decoder
 
@@ -60,10 +63,12 @@ def find_frame(link: Link, capture: Capture, index: int, offset: int | None) -> 
         for row in (row for batch in out.frames for row in batch.to_pylist()):
             row["size_bytes"] = decoder.block_bytes or len(row["frame"])
             fecf_bytes = fecf_bytes_of(row, fecf_bytes)
-            index -= 1
-            if index < 0 if offset is None else holds(row, offset):
+            if index == passed.count if offset is None else holds(row, offset):
                 return {**row, "fecf_bytes": fecf_bytes if row["fecf"] != "absent" else 0}
-        for row in (row for batch in out.rejects for row in batch.to_pylist()):
+            passed.count += 1
+        rejects = [row for batch in out.rejects for row in batch.to_pylist()]
+        passed.rejects(rejects)
+        for row in rejects:
             if offset is not None and holds(row, offset):
                 rejected = {**row, "fecf_bytes": fecf_bytes if link.fecf else 0}
     return rejected

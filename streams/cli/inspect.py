@@ -9,8 +9,9 @@ import click
 
 from streams.cli.frame_report import show_frame
 from streams.cli.links import link_from_options, link_options
+from streams.cli.passed import Passed
 from streams.cli.tables import printable
-from streams.errors import InputError, UsageError
+from streams.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,11 +40,11 @@ def show_packet(link: Any, file: Path, port: int, index: int, offset: int | None
     from streams.inspect import hex_lines, inspect_packet, text_lines
     from streams.offline import Offline
 
-    decoding = Offline(link, {"packet", "reject"})
+    decoding, passed = Offline(link, {"packet", "reject"}), Passed()
     with open_capture(file, link=link.name, codec=link.codec, port=port) as capture:
-        found = find(decoding.decode(capture), "packet", index, offset)
+        found = find(decoding.decode(capture), "packet", index, offset, passed)
         if found is None:
-            raise InputError(nothing_there(file, "packet", index, offset))
+            raise passed.nothing(file, "packet", index, offset)
         data = capture.read_again(found["offset"], found["size_bytes"])
     title = f"{found['kind']} at byte {found['offset']} of {file}, {found['size_bytes']} bytes"
     yield title + (f", rejected: {found['reason']} ({found['detail']})" if "reason" in found else "")
@@ -53,16 +54,17 @@ def show_packet(link: Any, file: Path, port: int, index: int, offset: int | None
         yield from text_lines(inspect_packet(data, decoding.definition))
 
 
-def find(rows: Iterator[Lines], kind: str, index: int, offset: int | None) -> dict[str, Any] | None:
+def find(rows: Iterator[Lines], kind: str, index: int, offset: int | None, passed: Passed) -> dict[str, Any] | None:
     """The packet with this number, or the packet or reject that holds the byte at `offset`; a packet comes first."""
     rejected: dict[str, Any] | None = None
-    seen = 0
     for lines in rows:
         if lines.kind == kind and offset is None:
-            if index < seen + lines.batch.num_rows:
-                return {"kind": kind, **lines.batch.slice(index - seen, 1).to_pylist()[0]}
-            seen += lines.batch.num_rows
-        elif offset is not None:
+            if index < passed.count + lines.batch.num_rows:
+                return {"kind": kind, **lines.batch.slice(index - passed.count, 1).to_pylist()[0]}
+            passed.count += lines.batch.num_rows
+        elif offset is None:
+            passed.rejects(lines.batch.to_pylist())
+        else:
             for row in holding(lines, offset):
                 if lines.kind == kind:
                     return {"kind": kind, **row}
@@ -86,14 +88,14 @@ def show_datagram(link: Any, file: Path, port: int, index: int, offset: int | No
     from streams.offline import one_frame, rack_decoder, rack_lines
     from streams.rows import json_lines
 
-    decoder, seen = rack_decoder(link), 0
+    decoder, passed = rack_decoder(link), Passed()
     with open_capture(file, link=link.name, codec=link.codec, port=port) as capture:
         for piece in capture:
             frames = piece.frames if piece.frames is not None else one_frame(piece.data, link)
-            row = row_of(frames, index - seen, offset)
+            row = row_of(frames, index - passed.count, offset)
             # Templates that came before decide what this datagram means.
             decoder.decode(frames if row is None else frames.slice(0, row))
-            seen += frames.num_rows
+            passed.count += frames.num_rows
             if row is None:
                 continue
             here = frames.slice(row, 1)
@@ -105,7 +107,7 @@ def show_datagram(link: Any, file: Path, port: int, index: int, offset: int | No
             for each in lines:
                 yield from json_lines(each.kind, each.batch).to_pylist()
             return
-    raise InputError(nothing_there(file, "datagram", index, offset))
+    raise passed.nothing(file, "datagram", index, offset)
 
 
 def row_of(frames: Any, index: int, offset: int | None) -> int | None:
@@ -118,7 +120,3 @@ def row_of(frames: Any, index: int, offset: int | None) -> int | None:
     ends = pc.add(frames["offset"], pc.binary_length(frames["frame"]).cast(pa.int64()))
     found: int = pc.index(pc.and_(pc.less_equal(frames["offset"], offset), pc.greater(ends, offset)), True).as_py()
     return found if found >= 0 else None
-
-
-def nothing_there(file: Path, kind: str, index: int, offset: int | None) -> str:
-    return f"{file}: no {kind} " + (f"number {index}" if offset is None else f"holds byte {offset}")
