@@ -237,6 +237,14 @@ def test_check_of_files_goes_by_what_they_are(tmp_path: Path) -> None:
     assert check(tmp_path / "x.yaml", status=1)[1] == f"{tmp_path / 'x.yaml'}: cannot be read: No such file or directory\n"
 
 
+def test_check_says_when_there_is_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert check(status=0)[0] == (
+        "configuration: 0 links, 0 webhooks, 0 objectives; there is no orbitrack.toml here: "
+        "-c FILE or $ORBITRACK_CONFIG names another\n"
+    )
+
+
 def test_mistakes_are_json_lines_on_request(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text("rules:\n  - {name: X, kind: treshold}\n  - {name: Y, kind: absence, metric: m}\n")
     result = CliRunner().invoke(main, ["check", "--log-format", "json", str(tmp_path / "rules.yaml")])

@@ -36,13 +36,15 @@ def command(context: click.Context, form: str) -> None:
 @click.command(hidden=True)
 @pass_config
 def show(config: Config, form: str) -> None:
-    from streams.clickhouse.alerts import Records
+    from streams.clickhouse.alerts import present_alerts
+    from streams.clickhouse.client import connect
 
     problem: OrbitrackError | None = None
     names: list[str] = []
     rows: list[list[Any]] = []
     try:
-        names, rows = Records(config.database).present()
+        with connect(config.database.dsn, **config.database.login) as client:
+            names, rows = present_alerts(client)
     except OrbitrackError as error:                        # the outbox is a file here, and can be shown all the same
         problem = error
     deliveries = outbox_rows(config)
@@ -88,12 +90,12 @@ def webhook_named(config: Config, name: str) -> Webhook:
     names = [webhook.name for webhook in config.webhooks]
     if name not in names:
         near = nearest(name, names)
-        hint = f"did you mean '{near}'?" if near else f"configured: {' '.join(names) or 'none'}"
+        hint = f"did you mean '{near}'?" if near else f"configured: {' '.join(names) or 'none (which file? see -c)'}"
         raise UsageError(f"no [[webhook]] is named '{name}'\n  hint: {hint}")
     return config.webhooks[names.index(name)]
 
 
-@command.command()
+@command.command(short_help="Send WEBHOOK a test alert.")
 @click.argument("name", metavar="WEBHOOK")
 @pass_config
 def test(config: Config, name: str) -> None:
@@ -138,7 +140,7 @@ def retry(config: Config, name: str) -> None:
     click.echo(f"{number} messages will be tried again")
 
 
-@command.command()
+@command.command(short_help="Be a receiver that verifies and prints.")
 @click.option("--listen", default="127.0.0.1:9911", show_default=True, metavar="HOST:PORT")
 @click.option("--secret", required=True, envvar="ORBITRACK_WEBHOOK_SECRET", help="whsec_...; $ORBITRACK_WEBHOOK_SECRET.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N deliveries.")

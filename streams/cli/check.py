@@ -60,11 +60,14 @@ def command(dump: bool, files: tuple[Path, ...]) -> None:
 
 def check_config(findings: Findings, file: Path | None, name: str, *, dump: bool = False) -> None:
     """The configuration and the files that it names. With mistakes in it, the files are looked at as far as they are known."""
-    from streams.config import examine_config
+    from streams.config import examine_config, find_config
     from streams.toml import to_toml
 
     config, errors = examine_config(file, os.environ)
-    findings.add(name, contents(config), errors)
+    found = contents(config)
+    if find_config(file, os.environ) is None:
+        found += "; there is no orbitrack.toml here: -c FILE or $ORBITRACK_CONFIG names another"
+    findings.add(name, found, errors)
     if dump and not errors:
         click.echo(to_toml(config.dump()), nl=False)
     for definition, container in dict.fromkeys((link.definition, link.container) for link in config.links):

@@ -28,7 +28,6 @@ def command() -> None:
 
 def common_options(function: Any) -> Any:
     for option in reversed((
-        click.option("--slo", "names", multiple=True, metavar="NAME", help="Only this SLO; may be repeated."),
         click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
                      help="OpenSLO files; default: [slo] files, else the two that come along."),
         click.option("--window", metavar="DURATION", help="The time before now (or before --to): 1h, 7d."),
@@ -41,6 +40,7 @@ def common_options(function: Any) -> Any:
 
 
 @command.command()
+@click.option("--slo", "names", multiple=True, metavar="NAME", help="Only this SLO; may be repeated.")
 @common_options
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--dsn", metavar="URL", help="Database; default: [database] dsn.")
@@ -67,13 +67,12 @@ def report(
 @common_options
 @click.argument("name")
 def explain(
-    name: str, names: Sequence[str], files: Sequence[Path], window: str | None, month: str | None, start: str | None,
-    end: str | None,
+    name: str, files: Sequence[Path], window: str | None, month: str | None, start: str | None, end: str | None
 ) -> None:
     """Show how an SLO is counted: its span, its parameters and the SQL."""
     from streams.slo import compile_objective
 
-    for slo in chosen([name, *names], files):
+    for slo in chosen([name], files):
         span = span_of(slo, window, month, start, end)
         for objective in slo.objectives:
             question = compile_objective(slo, objective, span)
