@@ -98,9 +98,9 @@ class SourcePartition:
         if frames is None:
             self.pipeline.refuse(f"{self!r} offset {offset}: not a batch of FRAMES", len(value), self.clock())
         elif offset not in self.quarantined:
-            not_finite = self.pipeline.windower.not_finite
+            not_finite = self.pipeline.not_finite
             if self.pipeline.feed(frames, self.clock(), stamp):
-                not_finite = self.pipeline.windower.not_finite - not_finite
+                not_finite = self.pipeline.not_finite - not_finite
                 self.counts.applied(self.topic, frames.num_rows, len(value), not_finite)
             else:
                 log.warning("%r: offset %d repeats the batch %s and is left out", self, offset, stamp)

@@ -68,9 +68,11 @@ class Pipeline:
         self.links: dict[str, Link] = {link.name: link for link in config.links}
         windows = config.windows
         objectives = BUILT_IN_OBJECTIVES | {each.metric: (each.op, each.value) for each in config.objectives}
-        self.windower = Windower(
-            WINDOW_NS, windows.lateness_ns, windows.allowed_lateness_ns, windows.idle_timeout_ns, objectives
-        )
+        times = WINDOW_NS, windows.lateness_ns, windows.allowed_lateness_ns, windows.idle_timeout_ns
+        self.windower = Windower(*times, objectives)
+        # What collectors report of a sender has a watermark of its own: their clock is not the sender's, and either of the two,
+        # where it is ahead, would close the windows of the other.
+        self.report_windower = Windower(*times, objectives)
         self.decoders: dict[str, Decoder] = {}
         self.restored: dict[str, bytes] = {}
         self.codecs: dict[str, str] = {}               # of the links that have or had a decoder
@@ -81,7 +83,18 @@ class Pipeline:
     @property
     def is_full(self) -> bool:
         """Whether a checkpoint should not wait longer: what it has to send or to save has become large."""
-        return self.output.rows() >= OUTPUT_ROWS_MAX or self.windower.touched_cells >= TOUCHED_CELLS_MAX
+        touched_cells = self.windower.touched_cells + self.report_windower.touched_cells
+        return self.output.rows() >= OUTPUT_ROWS_MAX or touched_cells >= TOUCHED_CELLS_MAX
+
+    @property
+    def not_finite(self) -> int:
+        """Samples of NaN or infinity so far, which are in no window."""
+        return self.windower.not_finite + self.report_windower.not_finite
+
+    def min_watermark_ns(self) -> int | None:
+        """The lowest watermark that holds a window open; None where none is open."""
+        marks = [mark for each in (self.windower, self.report_windower) if (mark := each.min_watermark_ns()) is not None]
+        return min(marks, default=None)
 
     def feed(self, frames: pa.RecordBatch, now_ns: int, stamp: Stamp | None = None) -> bool:
         """Decodes a batch of FRAMES and counts its samples into windows. `now_ns`: wall clock, only for idleness.
@@ -96,8 +109,10 @@ class Pipeline:
             if decoder is None:
                 self.output.rejects.append(reject(part, "unknown_link", f"no [[link]] is named '{name}'"))
                 continue
-            self.take(decoder.decode(part))
+            is_report = isinstance(decoder, OwnSamplesDecoder)
+            self.take(decoder.decode(part), self.report_windower if is_report else self.windower)
         self.windower.advance(now_ns)
+        self.report_windower.advance(now_ns)
         return True
 
     def refuse(self, detail: str, size_bytes: int, now_ns: int) -> None:
@@ -106,12 +121,12 @@ class Pipeline:
         row = {"time": now_ns, "source": "", "reason": "bad_batch", "offset": 0, "size_bytes": size_bytes, "detail": detail}
         self.output.rejects.append(pa.RecordBatch.from_pylist([row], schema=REJECTS))
 
-    def take(self, decoded: Decoded) -> None:
+    def take(self, decoded: Decoded, windower: Windower) -> None:
         self.output.samples += decoded.samples
         self.output.flows += decoded.flows
         self.output.rejects += decoded.rejects
         for samples in decoded.samples + decoded.derived:
-            late = self.windower.add(samples)
+            late = windower.add(samples)
             if late:
                 rows = samples.take(pa.array(late))
                 self.output.late.append(rows)
@@ -119,10 +134,11 @@ class Pipeline:
 
     def close(self, now_ns: int, rev: int) -> Output:
         """Everything that leaves now: what was decoded since the last call, and windows that closed or changed."""
-        windows = pa.record_batch(self.windower.close(now_ns, rev))
         output, self.output = self.output, Output()
-        if windows.num_rows:
-            output.windows.append(pa.RecordBatch.from_arrays(windows.columns, schema=WINDOWS))
+        for windower in (self.windower, self.report_windower):
+            windows = pa.record_batch(windower.close(now_ns, rev))
+            if windows.num_rows:
+                output.windows.append(pa.RecordBatch.from_arrays(windows.columns, schema=WINDOWS))
         self.fed = 0
         return output
 
@@ -130,18 +146,23 @@ class Pipeline:
         """State that changed since the last call, by name. Call it after `close`."""
         states = {f"decoder/{name}": decoder.snapshot() for name, decoder in self.decoders.items()}
         waiting = {f"decoder/{name}": state for name, state in self.restored.items()}
-        others = {"windows": self.windower.delta(), "repeats": self.repeats.dump(), "codecs": json.dumps(self.codecs).encode()}
-        return others | waiting | states
+        windows = {"windows": self.windower.delta(), "report_windows": self.report_windower.delta()}
+        others = {"repeats": self.repeats.dump(), "codecs": json.dumps(self.codecs).encode()}
+        return windows | others | waiting | states
 
     def snapshot(self, shard: int, shards: int) -> dict[str, bytes]:
         """One shard of the state that deltas do not repeat."""
-        return {"windows": self.windower.snapshot(shard, shards)}
+        return {
+            "windows": self.windower.snapshot(shard, shards), "report_windows": self.report_windower.snapshot(shard, shards),
+        }
 
     def load(self, state: dict[str, bytes], now_ns: int) -> None:
         """Takes in a delta or a shard; oldest first. Decoders keep the state of the newest delta."""
         for name, blob in state.items():
             if name == "windows":
                 self.windower.load(blob, now_ns)
+            elif name == "report_windows":
+                self.report_windower.load(blob, now_ns)
             elif name == "repeats":
                 self.repeats.load(blob)
             elif name == "codecs":

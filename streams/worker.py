@@ -184,7 +184,7 @@ class WorkerCounts:
         self.seconds.observe(seconds)
 
     def watermark(self, partitions: Any, now_ns: int) -> None:
-        lowest = [mark for each in partitions if (mark := each.pipeline.windower.min_watermark_ns()) is not None]
+        lowest = [mark for each in partitions if (mark := each.pipeline.min_watermark_ns()) is not None]
         self.age.set(max((now_ns - min(lowest)) / 1e9, 0) if lowest else 0)
 
     def follow(self, app: faust.App, partitions: dict[tuple[str, int], SourcePartition]) -> None:

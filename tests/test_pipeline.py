@@ -15,6 +15,7 @@ from streams.decode import OWN_SAMPLES
 from streams.ipc import encode
 from streams.model import FRAMES, REJECTS, SAMPLES
 from streams.pipeline import Output, Pipeline, combine
+from tests.netflow_messages import a_set, ipfix
 from tests.racks import counter_sample, flow_sample, raw_header, record, sflow, words
 
 NOW = 1_790_000_000 * NS
@@ -25,10 +26,12 @@ def config(codec: str = "sflow", **windows: str) -> Config:
     return Config.model_validate({"link": [{"name": "racks", "codec": codec}], "windows": windows})
 
 
-def frames(datagrams: list[bytes], received_ns: int | list[int] = NOW, link: str = "racks") -> pa.RecordBatch:
+def frames(
+    datagrams: list[bytes], received_ns: int | list[int] = NOW, link: str = "racks", codec: str = "sflow"
+) -> pa.RecordBatch:
     times = received_ns if isinstance(received_ns, list) else [received_ns] * len(datagrams)
     rows = [
-        {"received_ns": time, "source": "192.0.2.1", "link": link, "codec": "sflow", "frame": datagram}
+        {"received_ns": time, "source": "192.0.2.1", "link": link, "codec": codec, "frame": datagram}
         for time, datagram in zip(times, datagrams, strict=True)
     ]
     return pa.RecordBatch.from_pylist(rows, schema=FRAMES)
@@ -138,6 +141,40 @@ def test_what_is_too_late_is_stored_said_and_in_no_window() -> None:
     assert stored <= late
     assert [row["reason"] for row in output["rejects"]] == ["late"] * len(output["late"])
     assert output["windows"] == []
+
+
+def report(entity: str, value: float, time_ns: int) -> pa.RecordBatch:
+    """What a collector says it received of a sender since its last report."""
+    sample = {"time": time_ns, "entity": entity, "metric": "received", "value": value, "kind": "gauge", "source": entity,
+              "quality": 0}
+    frame = encode(pa.RecordBatch.from_pylist([sample], schema=SAMPLES))
+    row = {"received_ns": time_ns, "source": "collector/racks", "link": "racks", "codec": OWN_SAMPLES, "frame": frame}
+    return pa.RecordBatch.from_pylist([row], schema=FRAMES)
+
+
+@pytest.mark.parametrize("ahead_s", [-3000, -600, 0, 600, 3000])
+def test_reports_of_a_sender_and_its_own_samples_close_no_window_of_each_other(ahead_s: int) -> None:
+    # NetFlow says when its sender thinks it is. Ten minutes of a clock that is so far ahead, and a kill in the middle.
+    pipeline = Pipeline(config("netflow"))
+    samples: list[dict[str, Any]] = []
+    windows: list[dict[str, Any]] = []
+    late: list[dict[str, Any]] = []
+    for number in range(60):
+        now_ns = NOW + 10 * number * NS
+        data = ipfix(a_set(0, b""), sequence=2 * number, seconds=now_ns // NS + ahead_s)
+        pipeline.feed(frames([data], now_ns, codec="netflow"), now_ns)
+        pipeline.feed(report("192.0.2.1", 3.0, now_ns), now_ns)
+        output = pipeline.close(now_ns if number < 59 else FOREVER, number + 1)
+        samples, late = samples + rows(output.samples), late + rows(output.late)
+        windows += rows(output.windows)
+        if number == 30:
+            state = pipeline.delta() | pipeline.snapshot(0, 1)
+            pipeline = Pipeline(config("netflow"))
+            pipeline.load(state, now_ns)
+    assert late == []
+    assert sum(row["vsum"] for row in windows if row["metric"] == "received") == 180
+    gaps = [row["value"] for row in samples if row["metric"] == "sequence_gaps"]
+    assert sum(row["vsum"] for row in windows if row["metric"] == "sequence_gaps") == sum(gaps) > 0
 
 
 def test_the_state_of_a_decoder_waits_for_its_first_frame() -> None:
