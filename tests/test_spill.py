@@ -71,6 +71,19 @@ def test_files_go_when_all_in_them_is_done(tmp_path: Path) -> None:
     assert numbers(read_all(spill)) == [30]
 
 
+def test_a_file_that_cannot_be_removed_is_told_and_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spill = opened(tmp_path)
+    assert spill.append(parcel(1))
+    [path] = tmp_path.glob("*.spill")
+    path.unlink()
+    path.mkdir()
+    spill.done(read_all(spill)[0])
+    assert f"{path} cannot be removed" in caplog.text
+    assert spill.size_bytes == 0
+    assert spill.append(parcel(2))
+    assert numbers(read_all(spill)) == [2]
+
+
 def test_size_is_bounded_and_room_that_is_kept_free_is_for_others(tmp_path: Path) -> None:
     spill = opened(tmp_path, 20_000)
     taken = sum(spill.append(parcel(number), keep_free_bytes=5_000) for number in range(1, 50))

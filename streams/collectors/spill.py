@@ -25,7 +25,6 @@ import struct
 import zlib
 from collections import deque
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,8 +185,10 @@ class Spill:
     def remove(self, number: int) -> None:
         segment = self.segments.pop(number)
         segment.file.close()
-        with suppress(FileNotFoundError):
-            segment.path.unlink()
+        try:
+            segment.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("%s cannot be removed: %s; the next run sends it again, workers leave it out", segment.path, error)
         self.size_bytes -= segment.size_bytes
         if self.current == number:
             self.current = None
