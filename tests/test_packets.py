@@ -368,6 +368,13 @@ def test_a_batch_of_something_else_is_a_type_error() -> None:
 
     with pytest.raises(TypeError, match="5 are needed"):
         SpacePacketDecoder().decode(pa.record_batch({"a": [1]}))
+    batch = frames([(1, "a", b"x")])
+    plain = batch.set_column(1, "source", pa.array([0], pa.int32()))
+    with pytest.raises(TypeError, match="column 1 is 'i', it should be a dictionary of strings"):
+        SpacePacketDecoder().decode(plain)
+    placed = batch.append_column("offset", pa.array([0], pa.int32()))
+    with pytest.raises(TypeError, match="column 5 is 'i', it should be 'l'"):
+        SpacePacketDecoder().decode(placed)
 
 
 def test_segments_without_an_end_are_held_up_to_a_bound_and_the_first_ones_go() -> None:

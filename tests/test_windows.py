@@ -272,3 +272,10 @@ def test_state_of_another_kind_is_refused() -> None:
 def test_batch_of_another_schema_is_refused() -> None:
     with pytest.raises(ValueError, match="not a batch of SAMPLES: column 0"):
         windower().add(pa.RecordBatch.from_pydict({"a": [1]}))
+
+
+def test_names_that_are_no_dictionary_are_refused() -> None:
+    columns = {"time": pa.array([0], pa.timestamp("ns", "UTC")), "received": pa.array([None], pa.timestamp("ns", "UTC"))}
+    plain = pa.RecordBatch.from_pydict(columns | {"entity": pa.array([0], pa.int32())})
+    with pytest.raises(ValueError, match=r"not a batch of SAMPLES: column 2 is not entity \(name\)"):
+        windower().add(plain)

@@ -1,5 +1,6 @@
 # The structs of the Arrow C data interface (https://arrow.apache.org/docs/format/CDataInterface.html).
 from libc.stdint cimport int64_t
+from libc.string cimport strcmp
 
 cdef extern from *:
     """
@@ -37,3 +38,8 @@ cdef extern from *:
         ArrowArray* dictionary
         void (*release)(ArrowArray*) noexcept
         void* private_data
+
+
+# Whether arrays of this schema are dictionaries of strings: int32 indices, utf8.
+cdef inline bint is_name(const ArrowSchema* schema) noexcept nogil:
+    return strcmp(schema.format, b"i") == 0 and schema.dictionary != NULL and strcmp(schema.dictionary.format, b"u") == 0

@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from framecodec.arrow cimport ArrowArray, ArrowSchema
 
-# TypeError unless the columns with these numbers have these Arrow formats.
+# TypeError unless the columns with these numbers have these Arrow formats; b"name" is a dictionary of strings.
 cdef check_columns(const ArrowSchema* schema, dict formats)
 # The value of a row of an int64 or int32 column; -1 where there is none.
 cdef int64_t long_at(const ArrowArray* column, int64_t row) noexcept nogil

@@ -8,12 +8,12 @@ A sixth column `offset` (int64) is where each frame lies in its file. The batch 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from framecodec.arrow cimport ArrowArray, ArrowSchema
+from framecodec.arrow cimport ArrowArray, ArrowSchema, is_name
 from framecodec.records cimport FRAME_FRAME, FRAME_RECEIVED_NS, FRAME_SOURCE
 
 __all__ = ["FrameInput"]
 
-FORMATS = {FRAME_RECEIVED_NS: b"l", FRAME_SOURCE: b"i", FRAME_FRAME: b"z"}
+FORMATS = {FRAME_RECEIVED_NS: b"l", FRAME_SOURCE: b"name", FRAME_FRAME: b"z"}
 cdef enum:
     FRAME_OFFSET = FRAME_FRAME + 1
 
@@ -35,6 +35,7 @@ cdef class FrameInput:
         self.data = <const uint8_t*> column.buffers[2]
         self.offsets = NULL
         if array.n_children > FRAME_OFFSET and schema.children[FRAME_OFFSET].name == b"offset":
+            check_columns(schema, {FRAME_OFFSET: b"l"})
             column = array.children[FRAME_OFFSET]
             self.offsets = <const int64_t*> column.buffers[1] + column.offset + array.offset
 
@@ -53,11 +54,15 @@ cdef class FrameInput:
 
 cdef check_columns(const ArrowSchema* schema, dict formats):
     cdef int number
+    cdef const ArrowSchema* column
     if schema.n_children <= max(formats):
         raise TypeError(f"a batch of {schema.n_children} columns, {max(formats) + 1} are needed")
     for number, form in formats.items():
-        if schema.children[number].format != form:
-            raise TypeError(f"column {number} is '{schema.children[number].format.decode()}', it should be '{form.decode()}'")
+        column = schema.children[number]
+        if form == b"name" and not is_name(column):
+            raise TypeError(f"column {number} is '{column.format.decode()}', it should be a dictionary of strings")
+        if form != b"name" and column.format != form:
+            raise TypeError(f"column {number} is '{column.format.decode()}', it should be '{form.decode()}'")
 
 
 cdef inline bint is_there(const ArrowArray* column, int64_t place) noexcept nogil:

@@ -10,7 +10,7 @@ order that is not quite the table's costs time and nothing else: the table looks
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from framecodec.arrow cimport ArrowArray, ArrowSchema
+from framecodec.arrow cimport ArrowArray, ArrowSchema, is_name
 from framecodec.native_values cimport advise_huge, is_valid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort
@@ -109,7 +109,7 @@ cdef check_key(const Key* key, const ArrowSchema* schema):
     for number in range(key.column_count):
         column = schema.children[key.columns[number]]
         form = column.format.decode()
-        if key.unit == 0 and (column.dictionary == NULL or form != "i" or column.dictionary.format != b"u"):
+        if key.unit == 0 and not is_name(column):
             raise TypeError(f"key '{column.name.decode()}': expected dictionary<int32, utf8>, got Arrow format {form}")
         if key.unit != 0 and form != "l" and not form.startswith("ts"):
             raise TypeError(f"key '{column.name.decode()}': expected int64 or a timestamp, got Arrow format {form}")

@@ -30,7 +30,7 @@ cdef enum:
     SCID
     VCID
 
-FORMATS = {RECEIVED_NS: b"l", SOURCE: b"i", PACKET: b"z", OFFSET: b"l", SCID: b"i", VCID: b"i"}
+FORMATS = {RECEIVED_NS: b"l", SOURCE: b"name", PACKET: b"z", OFFSET: b"l", SCID: b"i", VCID: b"i"}
 
 
 cdef class PacketInput:

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from framecodec.arrow cimport ArrowArray, ArrowSchema
+from framecodec.arrow cimport ArrowArray, ArrowSchema, is_name
 from framecodec.cells cimport OUT_OF_MEMORY
 from framecodec.columns cimport Names
 from framecodec.groups cimport Group, Groups
@@ -17,12 +17,14 @@ cdef enum:
 cdef check_samples(ArrowSchema* schema):
     """ValueError unless the struct has the columns of SAMPLES where this module reads them."""
     cdef int number
+    cdef const ArrowSchema* column
     wanted = (
-        (SAMPLE_TIME, b"time", b"tsn:UTC"), (SAMPLE_ENTITY, b"entity", b"i"), (SAMPLE_METRIC, b"metric", b"i"),
-        (SAMPLE_VALUE, b"value", b"g"), (SAMPLE_KIND, b"kind", b"i"),
+        (SAMPLE_TIME, b"time", b"tsn:UTC"), (SAMPLE_ENTITY, b"entity", b"name"), (SAMPLE_METRIC, b"metric", b"name"),
+        (SAMPLE_VALUE, b"value", b"g"), (SAMPLE_KIND, b"kind", b"name"),
     )
     for number, name, form in wanted:
-        if number >= schema.n_children or schema.children[number].name != name or schema.children[number].format != form:
+        column = schema.children[number] if number < schema.n_children else NULL
+        if column == NULL or column.name != name or not (is_name(column) if form == b"name" else column.format == form):
             raise ValueError(f"not a batch of SAMPLES: column {number} is not {name.decode()} ({form.decode()})")
 
 
