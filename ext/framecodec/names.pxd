@@ -1,5 +1,6 @@
 # Names that repeat, by number. See names.pyx.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 cdef uint64_t hash_bytes(const uint8_t* text, size_t size) noexcept nogil
 
@@ -21,3 +22,11 @@ cdef class Names:
     cdef int32_t intern(self, const uint8_t* text, size_t size) noexcept nogil
     cdef int grow(self, size_t text_bytes) noexcept nogil
     cdef void clear(self) noexcept nogil
+
+
+# Another export begins: no id has been seen in it.
+cdef inline void begin_epoch(Names names) noexcept nogil:
+    names.epoch += 1
+    if names.epoch == 0:               # 2^32 exports later: marks of the first ones, and of new names, would count
+        memset(names.stamp, 0, names.capacity * sizeof(uint32_t))
+        names.epoch = 1

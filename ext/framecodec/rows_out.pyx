@@ -12,7 +12,7 @@ from libc.string cimport memchr, memcpy, memset
 from framecodec.arrow cimport ArrowArray
 from framecodec.arrow_out cimport Block, ZEROS, ZEROS_BYTES, append_child, new_array, new_block, pack_bits
 from framecodec.column cimport SHAPE_BYTES, SHAPE_FIXED, SHAPE_LIST, SHAPE_NAME, Column
-from framecodec.names cimport Names
+from framecodec.names cimport Names, begin_epoch
 
 cdef extern from *:
     """
@@ -129,7 +129,7 @@ cdef export_dictionary(Column* column, int64_t length, const uint8_t* marks, Nam
     if order == NULL:
         raise MemoryError
     try:
-        names.epoch += 1
+        begin_epoch(names)
         for row in range(length):
             if marks != NULL and not marks[row]:
                 continue

@@ -21,8 +21,8 @@ from framecodec.blobs cimport (
     write_names,
 )
 from framecodec.cells cimport OUT_OF_MEMORY, Cell, Pane, Point, Series
-from framecodec.columns cimport Names
 from framecodec.groups cimport CELL_CHANGED, CELL_TOUCHED, Group, Groups
+from framecodec.names cimport Names, begin_epoch
 
 cdef enum:
     BLOB_MAGIC = 0x3157424F            # "OBW1"
@@ -40,7 +40,7 @@ cdef object dump(Groups groups, int64_t size_ns, uint32_t shard, uint32_t shards
     cdef uint32_t names_bytes
     memset(&body, 0, sizeof(Bytes))
     memset(&names, 0, sizeof(Bytes))
-    groups.names.epoch += 1
+    begin_epoch(groups.names)
     try:
         with nogil:
             for number in range(groups.count):
@@ -185,6 +185,7 @@ cdef int read_group(
 ) noexcept nogil:
     cdef int32_t name
     cdef uint32_t series_count, cell_count, number, cell_number
+    cdef int status
     cdef int64_t series, bucket_ns
     cdef Group* group
     cdef Pane* pane
@@ -219,8 +220,9 @@ cdef int read_group(
         cell = groups.cell_of(group, pane, <uint32_t> series)
         if cell == NULL:
             return OUT_OF_MEMORY
-        if read_cell(at, cell) < 0:
-            return BLOB_IS_BROKEN
+        status = read_cell(at, cell)
+        if status < 0:
+            return status
         # What is closed was emitted in the transaction that wrote this blob; what is open was not.
         cell.marks = 0 if bucket_ns + size_ns <= group.watermark_ns else CELL_CHANGED
     for number in range(group.pane_count):
