@@ -1,4 +1,4 @@
-# Rows that every satellite decoder writes: what it has measured of a link, and what it gave up. See link_rows.pyx.
+# Rows that decoders have in common: what they have measured of a link, and what they gave up. See link_rows.pyx.
 from libc.stdint cimport int32_t, int64_t
 
 from framecodec.columns cimport Names, Rows

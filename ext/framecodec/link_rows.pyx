@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Rows that every satellite decoder writes: what it has measured of a link, and what it gave up.
+"""Rows that decoders have in common: what satellite decoders have measured of a link, and what anybody gave up.
 
 Names are ids of the dictionaries that the decoder gave its Rows. This module does not know what is measured.
 """

@@ -18,6 +18,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove, memset
 
+from framecodec.bits cimport load_be16, load_be32
 from framecodec.udp cimport PACKET_BAD_LINK, PACKET_NO_MEMORY, PACKET_OK, REASON_TRUNCATED, UdpReader, PacketStatus
 
 cdef enum:
@@ -73,14 +74,6 @@ class CaptureError(ValueError):
 def is_capture(first: bytes) -> bool:
     """Whether the first bytes of a file (4 are enough) are those of a pcap or pcapng."""
     return int.from_bytes(first[:4], "big") in (MAGIC_US_BIG, MAGIC_NS_BIG, MAGIC_US_LITTLE, MAGIC_NS_LITTLE, BLOCK_SECTION)
-
-
-cdef inline uint16_t be16(const uint8_t* at) noexcept nogil:
-    return <uint16_t> ((at[0] << 8) | at[1])
-
-
-cdef inline uint32_t be32(const uint8_t* at) noexcept nogil:
-    return (<uint32_t> at[0] << 24) | (<uint32_t> at[1] << 16) | (<uint32_t> at[2] << 8) | at[3]
 
 
 cdef inline uint16_t le16(const uint8_t* at) noexcept nogil:
@@ -176,7 +169,8 @@ cdef class CaptureReader:
                 return OUT_OF_MEMORY
             self.kept = <uint8_t*> moved
             self.kept_capacity = wanted + wanted // 2
-        memcpy(self.kept + self.kept_bytes, data, size)
+        if size:                                             # memcpy may not be handed NULL, not even for nothing
+            memcpy(self.kept + self.kept_bytes, data, size)
         self.kept_bytes = wanted
         return OK
 
@@ -199,8 +193,9 @@ cdef class CaptureReader:
             if status == OK or self.skip_bytes:
                 at += used
                 self.position += used
-        memmove(self.kept, self.kept + at, self.kept_bytes - at)
-        self.kept_bytes -= at
+        if at:
+            memmove(self.kept, self.kept + at, self.kept_bytes - at)
+            self.kept_bytes -= at
         return OK if status == NEED_MORE else status
 
     cdef Status parse_magic(self, const uint8_t* at, size_t size, size_t* used) noexcept nogil:
@@ -208,7 +203,7 @@ cdef class CaptureReader:
         cdef Interface interface
         if size < 4:
             return NEED_MORE
-        magic = be32(at)
+        magic = load_be32(at)
         if magic == BLOCK_SECTION:
             self.form = FORM_PCAPNG
             used[0] = 0
@@ -247,7 +242,7 @@ cdef class CaptureReader:
             return NEED_MORE
         kind = self.u32(at)
         if kind == BLOCK_SECTION:
-            if be32(at + 8) == 0x1A2B3C4D:
+            if load_be32(at + 8) == 0x1A2B3C4D:
                 self.is_big_endian = True
             elif le32(at + 8) == 0x1A2B3C4D:
                 self.is_big_endian = False
@@ -337,10 +332,10 @@ cdef class CaptureReader:
         return OUT_OF_MEMORY if status == PACKET_NO_MEMORY else OK
 
     cdef inline uint16_t u16(self, const uint8_t* at) noexcept nogil:
-        return be16(at) if self.is_big_endian else le16(at)
+        return load_be16(at) if self.is_big_endian else le16(at)
 
     cdef inline uint32_t u32(self, const uint8_t* at) noexcept nogil:
-        return be32(at) if self.is_big_endian else le32(at)
+        return load_be32(at) if self.is_big_endian else le32(at)
 
 
 # A pcapng time stamp as Unix nanoseconds; -1 where it does not fit.

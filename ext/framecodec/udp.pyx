@@ -11,14 +11,13 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset, strlen
 
+from framecodec.bits cimport load_be16
 from framecodec.columns cimport Names, Rows
 from framecodec.fragments cimport (
     ASSEMBLY_BROKEN, ASSEMBLY_WAITS, FRAGMENT_KEY_BYTES, Assembly, Fragments, Slot,
 )
-from framecodec.records cimport (
-    FRAME_FRAME, FRAME_RECEIVED_NS, FRAME_SOURCE, REJECT_DETAIL, REJECT_OFFSET, REJECT_REASON, REJECT_SIZE_BYTES,
-    REJECT_SOURCE, REJECT_TIME,
-)
+from framecodec.link_rows cimport put_reject
+from framecodec.records cimport FRAME_FRAME, FRAME_RECEIVED_NS, FRAME_SOURCE
 
 from framecodec.records import FRAMES_FIELDS, REJECTS_FIELDS
 
@@ -55,14 +54,6 @@ cdef enum EtherType:
     ETHERTYPE_QINQ_OLD = 0x9100
 
 REASONS = ("truncated", "bad_length", "fragment")       # in the order of Reason
-
-
-cdef inline uint16_t be16(const uint8_t* at) noexcept nogil:
-    return <uint16_t> ((at[0] << 8) | at[1])
-
-
-cdef inline uint32_t be32(const uint8_t* at) noexcept nogil:
-    return (<uint32_t> at[0] << 24) | (<uint32_t> at[1] << 16) | (<uint32_t> at[2] << 8) | at[3]
 
 
 @cython.final
@@ -113,13 +104,13 @@ cdef class UdpReader:
         cdef size_t place = 0
         if link_type == LINK_ETHERNET:
             place = 14
-            kind = be16(at + 12) if size >= place else 0
+            kind = load_be16(at + 12) if size >= place else 0
         elif link_type == LINK_SLL:
             place = 16
-            kind = be16(at + 14) if size >= place else 0
+            kind = load_be16(at + 14) if size >= place else 0
         elif link_type == LINK_SLL2:
             place = 20
-            kind = be16(at) if size >= place else 0
+            kind = load_be16(at) if size >= place else 0
         elif link_type == LINK_NULL or link_type == LINK_LOOP:
             # The address family in the byte order of the machine that captured, or in network order; IPv6's number
             # differs between systems, so IP's own version decides.
@@ -130,7 +121,7 @@ cdef class UdpReader:
         else:
             return PACKET_BAD_LINK
         while kind in (ETHERTYPE_VLAN, ETHERTYPE_QINQ, ETHERTYPE_QINQ_OLD) and size >= place + 4:
-            kind = be16(at + place + 2)
+            kind = load_be16(at + place + 2)
             place += 4
         if kind == ETHERTYPE_IPV4:
             return self.take_ipv4(at + place, size - place, offset + <int64_t> place, time_ns)
@@ -147,7 +138,7 @@ cdef class UdpReader:
             self.passed += 1
             return PACKET_OK
         header = 4 * <size_t> (at[0] & 15)
-        total = be16(at + 2)
+        total = load_be16(at + 2)
         if total == 0:                                           # segmentation offload: the card would have filled it in
             total = size
         memset(key, 0, FRAGMENT_KEY_BYTES)
@@ -157,7 +148,7 @@ cdef class UdpReader:
             return self.reject_packet(REASON_BAD_LENGTH, time_ns, key, offset, size, b"lengths in the IPv4 header")
         if size < header:
             return self.reject_packet(REASON_TRUNCATED, time_ns, key, offset, size, b"the capture ends inside the IPv4 header")
-        fragment = be16(at + 6)
+        fragment = load_be16(at + 6)
         if fragment & 0x3FFF:                                    # more fragments, or not the first
             memcpy(key + 32, at + 4, 2)
             key[36] = 4
@@ -176,7 +167,7 @@ cdef class UdpReader:
         if size < 40:
             self.passed += 1
             return PACKET_OK
-        total = 40 + <size_t> be16(at + 4)
+        total = 40 + <size_t> load_be16(at + 4)
         if total == 40:                                          # a jumbogram or segmentation offload
             total = size
         memset(key, 0, FRAGMENT_KEY_BYTES)
@@ -196,7 +187,7 @@ cdef class UdpReader:
             if following not in (0, 43, 44, 51, 60) or place + 8 > min(size, total):
                 break
             if following == 44:                                  # RFC 8200 4.5
-                fragment = be16(at + place + 2)
+                fragment = load_be16(at + place + 2)
                 if (fragment & 0xFFF9) and at[place] == IP_PROTOCOL_UDP:
                     memcpy(key + 32, at + place + 4, 4)
                     key[36] = 6
@@ -248,7 +239,7 @@ cdef class UdpReader:
     # Frees a slot whose datagram will not become whole. Where a port is wanted, only a first fragment tells it.
     cdef PacketStatus give_up(self, Slot* slot, const char* detail) noexcept nogil:
         slot.is_used = False
-        if self.port and not (slot.has_first and be16(slot.data + 2) == self.port):
+        if self.port and not (slot.has_first and load_be16(slot.data + 2) == self.port):
             self.passed += 1
             return PACKET_OK
         return self.reject_packet(
@@ -262,17 +253,17 @@ cdef class UdpReader:
         cdef size_t length
         cdef int32_t source
         if size < UDP_HEADER_BYTES:
-            if self.port and (size < 4 or be16(at + 2) != self.port):
+            if self.port and (size < 4 or load_be16(at + 2) != self.port):
                 self.passed += 1
                 return PACKET_OK
             return self.reject_packet(
                 REASON_TRUNCATED if size < total else REASON_BAD_LENGTH, time_ns, sender, offset, size,
                 b"no room for a UDP header"
             )
-        if self.port and be16(at + 2) != self.port:
+        if self.port and load_be16(at + 2) != self.port:
             self.passed += 1
             return PACKET_OK
-        length = be16(at + 4)
+        length = load_be16(at + 4)
         if length == 0:
             length = total
         if length < UDP_HEADER_BYTES or length > total:
@@ -321,17 +312,8 @@ cdef class UdpReader:
     cdef PacketStatus reject(
         self, Reason reason, int64_t time_ns, int32_t source, int64_t offset, size_t size, const char* detail,
     ) noexcept nogil:
-        cdef int64_t row = self.rejects.length
-        if self.rejects.reserve(1) < 0 or self.rejects.put_bytes(REJECT_DETAIL, <const uint8_t*> detail, strlen(detail)) < 0:
+        if put_reject(self.rejects, <int32_t> reason, offset, <int64_t> size, time_ns, source, detail) < 0:
             return PACKET_NO_MEMORY
-        if time_ns >= 0:
-            (<int64_t*> self.rejects.columns[REJECT_TIME].values)[row] = time_ns
-            self.rejects.columns[REJECT_TIME].valid[row] = 1
-        (<int32_t*> self.rejects.columns[REJECT_SOURCE].values)[row] = source
-        (<int32_t*> self.rejects.columns[REJECT_REASON].values)[row] = reason
-        (<int64_t*> self.rejects.columns[REJECT_OFFSET].values)[row] = offset
-        (<int64_t*> self.rejects.columns[REJECT_SIZE_BYTES].values)[row] = <int64_t> size
-        self.rejects.next_row()
         return PACKET_OK
 
 
