@@ -298,7 +298,8 @@ def test_conditions_of_every_form_include_restrict_calibrate_and_look_up(tmp_pat
 def test_a_float_has_a_label_only_if_it_is_whole_for_conditions_too(tmp_path: Path, sent: float) -> None:
     labels = (
         '<EnumeratedParameterType name="E"><FloatDataEncoding sizeInBits="32"/><EnumerationList>'
-        '<Enumeration value="0" label="ZERO"/><Enumeration value="3" label="THREE"/></EnumerationList></EnumeratedParameterType>'
+        '<Enumeration value="0" label="ZERO"/><Enumeration value="3" label="THREE"/></EnumerationList>'
+        "</EnumeratedParameterType>"
     )
     test = '<IncludeCondition><Comparison parameterRef="e" value="THREE"/></IncludeCondition>'
     text = document(

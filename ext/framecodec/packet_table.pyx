@@ -29,6 +29,7 @@ FIELDS = (
     ("source", "name", 4, False), ("lost_before", "i", 4, False), ("container", "i", 4, True),
 )
 
+
 @cython.final
 cdef class PacketTable:
     """Packets whose `source` is an id of `sources`; with `payload`, their bytes too."""
