@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from streams.addresses import bind_error, parse_address
-from streams.clickhouse.alerts import Records
+from streams.clickhouse.alerts import present_alerts
 from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.client import Watch, connect
 from streams.clickhouse.levels import service_levels
@@ -115,9 +115,13 @@ class Server:
     async def stop(self) -> None:
         if self.runner is not None:
             await self.runner.cleanup()
+        self.disconnect()
+        self.watch.close()
+
+    def disconnect(self) -> None:
         if self.client is not None:
             self.client.close()
-        self.watch.close()
+            self.client = None
 
     @web.middleware
     async def answer_errors(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -147,7 +151,7 @@ class Server:
                 answer = await asyncio.to_thread(self.ask_blocking, question)
             except DependencyError as error:
                 self.database.down(str(error))
-                self.client = None
+                self.disconnect()
                 raise
             self.database.up()
             if key is not None:
@@ -216,7 +220,7 @@ class Server:
             raise UsageError(f"month: {month} is not a month\n  hint: write for example 2026-10") from None
 
     async def alerts(self, request: web.Request) -> web.Response:
-        names, rows = await self.ask(lambda _: Records(self.config.database).present(), ("alerts",))
+        names, rows = await self.ask(present_alerts, ("alerts",))
         return as_json([dict(zip(names, row, strict=True)) for row in rows])
 
     async def queries(self, request: web.Request) -> web.Response:

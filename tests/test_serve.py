@@ -217,6 +217,18 @@ def test_alerts_are_those_that_are_present(database: str) -> None:
     }]
 
 
+def test_a_value_that_is_no_number_is_null(database: str) -> None:
+    """The page's JSON.parse takes no NaN."""
+    with connect(database) as client:
+        client.command(
+            "INSERT INTO alert_events (at, rule, fingerprint, seq, state, value, starts_at)"
+            " VALUES ('2026-10-01 10:00:00', 'Odd', 8, 1, 'firing', nan, '2026-10-01 10:00:00')"
+        )
+    ((status, alerts),) = ask(database, "/api/v1/alerts")
+    assert status == 200
+    assert [alert["value"] for alert in alerts if alert["rule"] == "Odd"] == [None]
+
+
 @pytest.mark.parametrize(("dsn", "status"), [(None, 200), ("http://127.0.0.1:1/orbitrack", 503)])
 def test_readiness_names_the_database(database: str, dsn: str | None, status: int) -> None:
     _, (found, body), (health, _) = ask(dsn or database, "/api/v1/alerts", "/readyz", "/healthz")

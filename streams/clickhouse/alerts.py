@@ -3,6 +3,7 @@
     records = Records(config.database)
     records.write(outbox.unrecorded(500))           # tables deliveries, dead_letters; the same again does no harm
     engine.suppress(records.maintenance())
+    names, rows = present_alerts(client)
 
 Blocking: call it from a thread. DependencyError while the database is away or refuses.
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from streams.clickhouse.ask import ask_rows
 from streams.clickhouse.client import ClickHouseError, classify, connect
 from streams.clock import NS
 from streams.errors import DependencyError
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from streams.telemetry import Dependency
     from streams.webhooks.outbox import Attempt
 
-__all__ = ["Records"]
+__all__ = ["Records", "present_alerts"]
 
 MAINTENANCE_MAX = 10_000
 ALERTS_MAX = 10_000
@@ -79,11 +81,6 @@ class Records:
             for number, entity, start, end, reason in self.ask(lambda client: client.query(MAINTENANCE).result_rows)
         ]
 
-    def present(self) -> tuple[list[str], list[list[Any]]]:
-        """Names and rows of the alerts that are firing, suppressed or pending, as `alert_events` has them."""
-        answer = self.ask(lambda client: client.query(PRESENT))
-        return list(answer.column_names), [list(row) for row in answer.result_rows]
-
     def ask(self, question: Any) -> Any:
         try:
             if self.connected is None:
@@ -98,10 +95,17 @@ class Records:
         return answer
 
     def away(self, text: str) -> DependencyError:
-        self.connected = None
+        if self.connected is not None:
+            self.connected.close()
+            self.connected = None
         if self.dependency is not None:
             self.dependency.down(text)
         return DependencyError(f"the database did not take or give what alerting needs: {text}")
+
+
+def present_alerts(client: Client) -> tuple[list[str], list[list[Any]]]:
+    """Names and rows of the alerts that are firing, suppressed or pending, as `alert_events` has them. Errors as `ask_rows`."""
+    return ask_rows(client, PRESENT)
 
 
 def time(time_ns: int) -> datetime:
