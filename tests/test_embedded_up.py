@@ -12,7 +12,7 @@ import pytest
 from streams.config import Config
 from streams.embedded.demo import NEW, Demo
 from streams.embedded.up import Options, Up
-from streams.errors import UsageError
+from streams.errors import DependencyError, UsageError
 from streams.simulate import Fleet, Size
 from streams.simulate.resume import keep, read_kept
 from tests.processes import free_port
@@ -100,6 +100,22 @@ def test_what_up_does_not_run_itself_is_not_waited_for(tmp_path: Path, monkeypat
 
 def demo(folder: Path) -> Demo:
     return Demo(Up(Config.model_validate({"data_dir": str(folder)}), Options(), print), print)
+
+
+def test_what_runs_beside_the_roles_ends_them_when_it_fails(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    async def receiver(running: Up) -> None:
+        assert running.is_ready
+        raise DependencyError("webhook receiver: the port is used by another process")
+
+    async def run() -> None:
+        up = Up(Config.model_validate({"data_dir": str(tmp_path)}), Options(roles={}), said.append)
+        await asyncio.wait_for(up.run(lambda running: asyncio.ensure_future(receiver(running))), 60)
+
+    with pytest.raises(DependencyError, match="webhook receiver"):
+        asyncio.run(run())
+    assert said[-1] == "stopping"
 
 
 def test_demo_goes_on_with_the_fleet_of_its_data(tmp_path: Path) -> None:

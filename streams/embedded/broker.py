@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -75,8 +77,12 @@ async def fetch_jars(say: Callable[[str], None]) -> None:
 def cached_bytes() -> int:
     cache = Path(os.environ.get("JGO_CACHE_DIR") or Path.home() / ".cache" / "jgo")
     repository = Path.home() / ".m2" / "repository"
-    jars = [jar.stat() for folder in (cache, repository) for jar in folder.rglob("*.jar*") if jar.is_file()]
-    return sum({jar.st_ino: jar.st_size for jar in jars}.values())           # jgo links what it has into both
+    sizes: dict[int, int] = {}                           # by inode: jgo links what it has into both
+    for file in chain(cache.rglob("*.jar*"), repository.rglob("*.jar*")):
+        with suppress(OSError):                          # one that is being fetched gets another name at any moment
+            jar = file.stat()
+            sizes[jar.st_ino] = jar.st_size
+    return sum(sizes.values())
 
 
 def properties(data_dir: Path, port: int, node: int, voters: str) -> str:

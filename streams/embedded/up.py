@@ -115,7 +115,7 @@ class Up:
     async def run(self, while_ready: Callable[[Up], asyncio.Future[None]] | None = None) -> None:
         """Starts everything, runs until SIGINT, SIGTERM or `exit_after_s` of full operation, and ends everything.
 
-        `while_ready(self)` is started when all roles work, and cancelled at the end.
+        `while_ready(self)` is started when all roles work, and cancelled at the end; if it fails, that is the end.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -133,9 +133,9 @@ class Up:
             await starting
             if while_ready is not None:
                 extra = asyncio.ensure_future(while_ready(self))
-            try:
-                await asyncio.wait_for(stopping, self.options.exit_after_s)
-            except TimeoutError:
+            waited = (stopping,) if extra is None else (stopping, extra)
+            done, _ = await asyncio.wait(waited, timeout=self.options.exit_after_s, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
                 self.say(f"{self.options.exit_after_s:g} s of full operation are over")
         finally:
             if extra is not None:

@@ -37,7 +37,7 @@ def read_users(file: Path, environ: Mapping[str, str]) -> list[User]:
     """The users of a file; ConfigError with its line for the first thing that is wrong."""
     raw = read_settings(file, {})
     entries = raw.values.pop("user", [])
-    if raw.values or not isinstance(entries, list):
+    if raw.values or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         other = next(iter(raw.values), "user")
         raise problem(raw, (other,), f"unknown section '{other}'", "write [[user]]")
     users = [read_user(raw, number, entry, environ) for number, entry in enumerate(entries)]
