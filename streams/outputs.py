@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from streams.offline import Lines
 
-__all__ = ["FORMATS", "JsonOutput", "Output", "check_output", "open_output"]
+__all__ = ["FORMATS", "FileOutput", "JsonOutput", "Output", "check_output", "open_output"]
 
 FORMATS = ("table", "jsonl", "csv", "arrow", "parquet", "raw")
 
@@ -162,7 +163,10 @@ class ArrowOutput:
 
 
 class FileOutput:
-    """Arrow or Parquet files: OUT is a file, or a folder of one file a container where packets have several."""
+    """Arrow or Parquet files: OUT is a file, or a folder of one file a container where packets have several.
+
+    Until `close` they are in a hidden folder beside OUT.
+    """
 
     def __init__(self, out: Path, file_format: str, with_values: bool) -> None:
         self.out, self.format, self.with_values = out, file_format, with_values
@@ -200,6 +204,10 @@ class FileOutput:
             self.folder.rmdir()
         elif self.writers:
             self.folder.replace(self.out)
+
+    def discard(self) -> None:
+        """What was not closed is not kept; nothing happens after `close`."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def containers(lines: Lines, with_values: bool) -> Iterator[tuple[str, pa.RecordBatch]]:

@@ -313,6 +313,16 @@ def test_files_of_one_type_are_a_file(sflow: Path, tmp_path: Path, file_format: 
     assert table["dst_port"].to_pylist() == [row["dst_port"] for row in lines("--codec", "sflow", "--emit", "flow", sflow)]
 
 
+def test_files_that_could_not_be_ended_are_taken_away(sflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("streams.outputs.FileOutput.close", full)
+    before = sorted(tmp_path.iterdir())
+    run("--codec", "sflow", "--format", "parquet", "-o", tmp_path / "flows", sflow, status=1)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_arrow_on_standard_output_is_a_stream(sflow: Path) -> None:
     result = run("--codec", "sflow", "--format", "arrow", sflow)
     assert pa.ipc.open_stream(result.stdout_bytes).read_all().schema.names == FIELDS["flow"]

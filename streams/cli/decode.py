@@ -61,7 +61,7 @@ def command(
 ) -> None:
     """Print what FILEs hold: pcap, pcapng or raw bytes, told apart by their content; `-` is standard input."""
     from streams.offline import Offline
-    from streams.outputs import check_output
+    from streams.outputs import FileOutput, check_output
 
     kinds = kinds_of(options["codec"], emit, file_format, rejects_file is not None)
     check_output(file_format, out, kinds)
@@ -71,6 +71,8 @@ def command(
     with ExitStack() as opened:
         stream = open_stream(opened, None if file_format in ("arrow", "parquet") else out)
         output = open_rows(file_format, out, kinds, stream, decoding.has_definition)
+        if isinstance(output, FileOutput):
+            opened.callback(output.discard)
         rejects = open_stream(opened, rejects_file) if rejects_file else None
         printer = Printer(output, kinds, rejects)
         quiet = out is None and sys.stdout.isatty()
