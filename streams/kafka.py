@@ -248,11 +248,16 @@ async def log_start(kafka: Kafka, topic: str, partition: int) -> int:
 
 
 async def create_topics(kafka: Kafka) -> None:
-    """Creates what is missing. A topic that is there keeps its settings and its number of partitions."""
+    """Creates what is missing. A topic that is there keeps its settings and its number of partitions.
+
+    ConfigError where those are fewer than `[kafka] partitions`: frames and state of the others would have no place.
+    """
     admin = AIOKafkaAdminClient(**connection(kafka))
     await admin.start()
     try:
-        existing = set(await admin.list_topics())
+        described = await admin.describe_topics()
+        existing = {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
+        check_partitions(kafka, existing)
         replicas = str(max(1, min(2, kafka.replication)))
         wanted = [
             NewTopic(
@@ -270,6 +275,15 @@ async def create_topics(kafka: Kafka) -> None:
                     raise DependencyError(f"Kafka refused to create the topic '{name}': {error.__name__}")
     finally:
         await admin.close()
+
+
+def check_partitions(kafka: Kafka, existing: dict[str, int]) -> None:
+    for name in Topics(kafka.prefix).all():
+        if existing.get(name, kafka.partitions) < kafka.partitions:
+            raise ConfigError(
+                f"[kafka] partitions = {kafka.partitions}, but the topic '{name}' has {existing[name]}",
+                hint=f"write partitions = {existing[name]}, or another prefix for new topics",
+            )
 
 
 async def retry_visibly(what: str, attempt: Any, errors: tuple[type[BaseException], ...], deadline_s: float) -> Any:

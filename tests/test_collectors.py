@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import random
 import signal
@@ -24,7 +25,7 @@ from streams.collectors.losses import CODEC, Losses
 from streams.collectors.udp import UdpListener
 from streams.config import Config
 from streams.errors import ConfigError, DependencyError
-from streams.ipc import decode
+from streams.ipc import decode, encode
 from streams.model import FRAMES, SAMPLES
 from streams.repeats import Repeats, Stamp
 from streams.telemetry import Telemetry
@@ -370,7 +371,7 @@ def test_more_senders_than_fit_are_all_counted(stops_first):
 def test_refused_sends_are_repeated_in_order_and_once():
     async def play():
         log, done = Log(), []
-        delivery = Delivery(log.connect, done.append, Telemetry("collect"))
+        delivery = Delivery(log.connect, done.append, pytest.fail, Telemetry("collect"))
         batches = Batches("racks", "cadu", 2)
         log.refusals = 3
         for number in range(20):
@@ -401,7 +402,7 @@ def test_a_partition_that_failed_goes_on_while_others_hang():
     async def play():
         log = Cluster()
         log.refusals = 1
-        delivery = Delivery(log.connect, lambda parcel: None, Telemetry("collect"))
+        delivery = Delivery(log.connect, lambda parcel: None, pytest.fail, Telemetry("collect"))
         for partition in (1, 0, 0):
             batches = Batches("racks", "cadu", 1)
             batches.add([b"x"], "s", 1, 0)
@@ -419,7 +420,7 @@ def test_a_partition_that_failed_goes_on_while_others_hang():
 def test_a_hanging_broker_is_shown_as_away_and_nothing_is_sent_again():
     async def play():
         telemetry, log = Telemetry("collect"), Log()
-        delivery = Delivery(log.connect, lambda parcel: None, telemetry, quiet_s=0.01)
+        delivery = Delivery(log.connect, lambda parcel: None, pytest.fail, telemetry, quiet_s=0.01)
         log.gate.clear()
         batches = Batches("racks", "cadu", 1)
         batches.add([b"x"], "s", 1, 0)
@@ -621,7 +622,7 @@ def test_kafka_may_come_later_and_readiness_says_so():
         async def no_pause(_seconds):
             await asyncio.sleep(0)
 
-        delivery = Delivery(connect, lambda parcel: None, telemetry, sleep=no_pause)
+        delivery = Delivery(connect, lambda parcel: None, pytest.fail, telemetry, sleep=no_pause)
         batches = Batches("racks", "cadu", 1)
         batches.add([b"x"], "s", 1, 0)
         [(partition, memory, batch)] = batches.seal(0, everything=True)
@@ -633,6 +634,41 @@ def test_kafka_may_come_later_and_readiness_says_so():
     assert tries[3] == {"kafka": "attempt 3: nobody there"}
     assert readiness == {}
     assert len(log.rows()) == 1
+
+
+def test_what_waiting_for_kafka_cannot_mend_ends_the_role_at_once_and_what_it_held_is_counted():
+    async def connect():
+        raise ConfigError("[kafka] partitions = 8, but the topic 'frames.rack' has 4")
+
+    async def play():
+        collector = Collector(configuration(), Telemetry("collect"), connect)
+        await collector.start()
+        ports = {name: address.port for name, address in collector.listening().items()}
+        send_datagrams(ports["racks"], [sflow(1, n) for n in range(9)])
+        await until(lambda: collector.losses.total("received") == 9, "arrived")
+        with pytest.raises(ConfigError, match="has 4"):
+            await asyncio.wait_for(collector.run(asyncio.Event()), WAIT_S)
+        await collector.finish()
+        return collector.losses.total("shutdown")
+
+    assert asyncio.run(play()) >= 9
+
+
+def test_a_partition_that_can_send_nothing_any_more_is_told():
+    def done(parcel):
+        raise RuntimeError("a fault of ours")
+
+    async def play():
+        failures = []
+        delivery = Delivery(Log().connect, done, failures.append, Telemetry("collect"))
+        batches = Batches("racks", "cadu", 1)
+        [(partition, memory, batch)] = batches.add([b"x"], "s", 1, 0) or batches.seal(0, everything=True)
+        delivery.put(Parcel(Lane("racks", "t"), partition, pa.record_batch(batch), memory))
+        await until(lambda: failures, "told")
+        await delivery.finish(WAIT_S)
+        return failures
+
+    assert [str(failure) for failure in asyncio.run(play())] == ["a fault of ours"]
 
 
 def test_what_cannot_be_sent_at_the_end_is_counted():
@@ -664,6 +700,18 @@ def test_shed_batches_are_counted_by_sender():
     }
     assert rows == {("10.0.0.1", "shed"): 3, ("10.0.0.2", "shed"): 4, ("collector/racks", "kernel_drops"): 0}
     assert [frames.schema for _, _, frames in losses.report(6, 8)] == [FRAMES]
+
+
+def test_a_report_of_a_spoofed_flood_fits_into_messages_of_any_topic():
+    generator = random.Random(7)
+    losses = Losses(Telemetry("collect"))
+    losses.add_link("racks")
+    addresses = [str(ipaddress.IPv6Address(generator.getrandbits(128))) for _ in range(30_000)]
+    losses.received("racks", [(address, True, 1, 100, 0, generator.getrandbits(40)) for address in addresses])
+    report = [frames for _, _, frames in losses.report(5, 1)]
+    assert max(len(encode(frames)) for frames in report) < 1_000_000
+    samples = [sample for frames in report for sample in decode(frames["frame"][0].as_py()).to_pylist()]
+    assert Counter(sample["metric"] for sample in samples) == {"received": 30_000, "clock_skew": 30_000, "kernel_drops": 1}
 
 
 def test_split_gives_the_partitions_of_a_collector():
@@ -704,7 +752,8 @@ def test_command_says_in_one_breath_that_a_port_is_used(tmp_path):
     assert f"link 'racks': listen = '{address}': the port is used by another process" in errors
 
 
-def test_command_without_kafka_waits_and_ends_cleanly_on_sigterm(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_command_without_kafka_waits_and_ends_cleanly_on_a_signal(tmp_path, number):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         bootstrap = f"127.0.0.1:{free.getsockname()[1]}"
@@ -719,7 +768,7 @@ def test_command_without_kafka_waits_and_ends_cleanly_on_sigterm(tmp_path):
             lines.append(line)
             if "waiting for Kafka (attempt 1" in line or time.monotonic() > deadline:
                 break
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert any("listening on udp://127.0.0.1:" in line for line in lines), lines
     assert process.returncode == 0, errors

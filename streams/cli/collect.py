@@ -33,7 +33,7 @@ def command(config: Config) -> None:
     """Receive the frames of every link that has `listen` and put them into Kafka.
 
     Listens at once and waits for Kafka, holding frames up to [collector] buffer_bytes; more datagrams are dropped and
-    counted, TCP senders are held back. SIGTERM and Ctrl-C seal, flush and end.
+    counted, TCP senders are held back. SIGTERM, Ctrl-C and the end of the terminal seal, flush and end.
     """
     log_format = current_session().log_format
     set_up_logging(log_format)
@@ -45,8 +45,9 @@ async def collect(config: Config, is_terminal: bool) -> None:
     collector = Collector(config, telemetry, connect_to(config.kafka))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:       # ignored: started with nohup
+            loop.add_signal_handler(number, stop.set)
     await telemetry.start(config.metrics.listen["collect"])
     try:
         await collector.start()

@@ -73,7 +73,7 @@ class Collector:
         self.config, self.clock = config, clock
         self.losses = Losses(telemetry)
         self.intake = Intake(config.collector.buffer_bytes, self.deliver, self.losses)
-        self.delivery = Delivery(connect, self.release, telemetry)
+        self.delivery = Delivery(connect, self.release, self.fail, telemetry)
         self.spill = Spill(config.data_dir / "spill", config.collector.spill_bytes) if config.collector.spill_bytes else None
         self.spilled_frames = telemetry.counter("frames_spilled_total", "Frames that went to disk first.", ["link"])
         spilled = telemetry.gauge("spill_bytes", "Frames on disk that Kafka has not taken.")
@@ -144,8 +144,9 @@ class Collector:
                     f"Kafka at {self.config.kafka.bootstrap} did not answer for {wait_s:.0f} s: "
                     + self.delivery.kafka.detail
                 )
-            await asyncio.wait([ended, self.failure, reporting], return_when=asyncio.FIRST_COMPLETED)
-            for each in (self.failure, reporting):
+            if not first.done() or not first.exception():
+                await asyncio.wait([ended, self.failure, reporting], return_when=asyncio.FIRST_COMPLETED)
+            for each in (self.failure, first, reporting):
                 if each.done():
                     each.result()
         finally:
@@ -285,3 +286,4 @@ class Collector:
 def set_failure(failure: asyncio.Future[Any], error: BaseException) -> None:
     if not failure.done():
         failure.set_exception(error)
+        failure.exception()             # looked at, or asyncio would say at the end that nobody did, where run() raised another

@@ -1,6 +1,6 @@
 """Batches to Kafka: in order within a partition, for as long as it takes.
 
-    delivery = Delivery(connect, release, telemetry)
+    delivery = Delivery(connect, release, fail, telemetry)
     delivery.put(parcel)                      # in the event loop; the caller bounds the memory (Intake)
     unsent = await delivery.finish(timeout_s=10)
 
@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
+
+from streams.errors import ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,16 +61,21 @@ class Connection:
 
 
 class Delivery:
-    """Sends parcels through a sink that `connect` opens and opens again. `done` is called when a parcel is stored."""
+    """Sends parcels through a sink that `connect` opens and opens again. `done` is called when a parcel is stored.
+
+    `fail` is called with what waiting cannot mend: a ConfigError before Kafka answered for the first time, or a fault of ours.
+    """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[FrameSink]], done: Callable[[Parcel], None], telemetry: Telemetry,
+        self, connect: Callable[[], Awaitable[FrameSink]], done: Callable[[Parcel], None],
+        fail: Callable[[BaseException], None], telemetry: Telemetry,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, quiet_s: float = QUIET_S,
     ) -> None:
-        self.connect, self.done, self.sleep, self.quiet_s = connect, done, sleep, quiet_s
+        self.connect, self.done, self.fail, self.sleep, self.quiet_s = connect, done, fail, sleep, quiet_s
         self.lanes: dict[tuple[str, int], deque[Parcel]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.connection: Connection | None = None
+        self.has_connected = False
         self.connecting = asyncio.Lock()
         self.closing: set[asyncio.Task[None]] = set()
         self.kafka = telemetry.dependency("kafka")
@@ -84,8 +91,14 @@ class Delivery:
             lane = self.lanes[place] = deque()
             task = asyncio.create_task(self.work_off(place, lane))
             self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            task.add_done_callback(self.ended)
         lane.append(parcel)
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """A partition has nothing to send, or never will again: then its parcels would wait for ever, and nobody know."""
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.fail(error)
 
     async def work_off(self, place: tuple[str, int], lane: deque[Parcel]) -> None:
         while lane:
@@ -137,13 +150,15 @@ class Delivery:
             self.kafka.up()
 
     async def connected(self) -> Connection:
-        """The connection for new sends; waits, with growing pauses, until there is one."""
+        """The connection for new sends; waits, with growing pauses, until there is one. ConfigError only before the first."""
         tries = 0
         async with self.connecting:
             while self.connection is None:
                 try:
                     self.connection = Connection(await self.connect())
-                except Exception as error:  # noqa: BLE001  as above
+                except Exception as error:
+                    if isinstance(error, ConfigError) and not self.has_connected:
+                        raise
                     pause_s = delay_s(tries)
                     tries += 1
                     self.kafka.down(f"attempt {tries}: {error}")
@@ -151,6 +166,7 @@ class Delivery:
                         log.warning("waiting for Kafka (attempt %d, next in %.1f s): %s", tries, pause_s, error)
                     await self.sleep(pause_s)
                 else:
+                    self.has_connected = True
                     self.kafka.up()
                     if tries:
                         log.warning("Kafka answers after %d attempts", tries + 1)

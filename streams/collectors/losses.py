@@ -44,6 +44,9 @@ REASONS = ("buffer_full", "shutdown", "kernel", "refused", "rate_limited")
 # Names of senders that one report keeps apart; more (a spoofed flood) are counted together under "others".
 SENDERS_MAX = 100_000
 
+# Of one frame: 500 KB where each is of another random IPv6 address. A topic of somebody else's may take 1 MB.
+REPORT_ROWS_MAX = 5_000
+
 # entity, metric, value, unit
 Row = tuple[str, str, float, str]
 
@@ -150,7 +153,10 @@ class Losses:
             add(link, entity, metric, float(frames), "frames")
         for (link, sender), skew_ns in skews_ns.items():
             add(link, sender, "clock_skew", skew_ns / NS, "s")
-        return [(link, partition, as_frames(link, each, now_ns)) for (link, partition), each in sorted(rows.items())]
+        return [
+            (link, partition, as_frames(link, each[start : start + REPORT_ROWS_MAX], now_ns))
+            for (link, partition), each in sorted(rows.items()) for start in range(0, len(each), REPORT_ROWS_MAX)
+        ]
 
 
 @lru_cache(SENDERS_MAX)

@@ -75,7 +75,7 @@ async def send_through(outage: Outage, cluster: Cluster, kafka: Kafka) -> int:
 
     await create_topics(kafka)
     acknowledged = asyncio.Semaphore(0)
-    delivery = Delivery(connect, lambda parcel: acknowledged.release(), Telemetry("collect"), quiet_s=0.5)
+    delivery = Delivery(connect, lambda parcel: acknowledged.release(), pytest.fail, Telemetry("collect"), quiet_s=0.5)
     sent = parcels(Topics(kafka.prefix).frames_rack)
     for parcel in sent[: BATCHES // 2]:
         delivery.put(parcel)

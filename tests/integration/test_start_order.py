@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import struct
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from streams.clickhouse.client import ClickHouseError, connect
+from streams.config import Config
 from streams.errors import DependencyError
+from streams.kafka import create_topics
 from tests.processes import (
     CONTROLLER_PORT_STEP,
     end,
@@ -154,3 +157,24 @@ def test_role_that_waits_in_vain_ends_with_status_3(kafka_bootstrap: str, topic_
     finally:
         for process, _, _ in running:
             end(process)
+
+
+def test_roles_end_with_status_2_where_a_topic_has_too_few_partitions(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    kafka: dict[str, Any] = {"bootstrap": kafka_bootstrap, "prefix": topic_prefix, "partitions": 2}
+    asyncio.run(create_topics(Config.model_validate({"kafka": kafka}).kafka))
+    asyncio.run(create_topics(Config.model_validate({"kafka": kafka | {"partitions": 1}}).kafka))       # fewer are no mistake
+    settings = {f"kafka__{key}": value for key, value in kafka.items()} | {"kafka__partitions": 3}
+    settings |= {"link__0__name": "sat", "link__0__codec": "ccsds-packets", "link__0__listen": "tcp://127.0.0.1:0"}
+    for name in ("collect", "worker"):
+        log = tmp_path / f"{name}.log"
+        process = role(name, environment(data_dir=tmp_path, **settings, **{f"metrics__listen__{name}": "127.0.0.1:0"}), log)
+        try:
+            assert process.wait(60) == 2, log.read_text()
+        finally:
+            end(process)
+        text = log.read_text()
+        assert "Traceback" not in text
+        assert f"[kafka] partitions = 3, but the topic '{topic_prefix}frames.rack' has 2" in text
+        assert "write partitions = 2" in text
