@@ -577,6 +577,7 @@ def test_times_of_all_kinds() -> None:
         (150, 4, seconds, seconds * 10**9), (152, 8, seconds * 1000 + 7, seconds * 10**9 + 7 * 10**6),
         (154, 8, ntp, seconds * 10**9 + 500_000_000), (156, 8, ntp, seconds * 10**9 + 500_000_000),
         (158, 4, 2_000_000, 1_699_999_998 * 10**9), (152, 8, 2**63, None), (150, 4, 0, None), (22, 4, 4000, None),
+        (156, 8, 5 << 32, 2_085_978_501 * 10**9), (156, 4, 7, None), (154, 7, 7, None),
     ):  # fmt: skip
         out = send(
             ipfix(a_set(2, template(256, (8, 4), (element, length))), a_set(256, ROW[:4] + value.to_bytes(length, "big")))

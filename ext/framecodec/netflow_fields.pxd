@@ -74,7 +74,8 @@ cdef inline uint64_t number_of(const uint8_t* p, uint32_t length) noexcept nogil
     return value
 
 
-# A time given as milliseconds since the exporter's start.
+# A time given as milliseconds since the exporter's start, modulo 2^32: as far ahead as back, because there are exporters
+# (FortiOS 5.2) whose flows are days ahead of their uptime.
 cdef inline int64_t uptime_time(int64_t export_ns, uint32_t uptime_ms, uint32_t since_start_ms) noexcept nogil:
     return export_ns - 1_000_000LL * <int64_t> <int32_t> (uptime_ms - since_start_ms)
 
@@ -87,6 +88,7 @@ cdef inline uint32_t ratio(uint64_t whole, uint64_t part) noexcept nogil:
 
 # 1 and the time, or 0 when the value is no time that 64 bits of nanoseconds hold; zero means that it was not set.
 cdef inline bint time_of(uint8_t operation, uint64_t value, int64_t export_ns, int64_t* time_ns) noexcept nogil:
+    cdef int64_t seconds
     if operation == OP_DELTA:
         # Microseconds back from the export time, which is in whole seconds [RFC 5102 5.9].
         time_ns[0] = export_ns - 1000 * <int64_t> (value & 0xFFFFFFFFU)
@@ -103,9 +105,11 @@ cdef inline bint time_of(uint8_t operation, uint64_t value, int64_t export_ns, i
         time_ns[0] = 1_000_000LL * <int64_t> value
     else:
         # NTP: seconds since 1900 and a fraction; of microseconds the last 11 bits mean nothing [RFC 7011 6.1.9].
+        # Seconds without the first bit are those after 2036-02-07, when the count begins anew [RFC 4330 3].
         if operation == OP_MICROS:
             value &= ~<uint64_t> 0x7FF
-        time_ns[0] = 1_000_000_000LL * (<int64_t> (value >> 32) - <int64_t> NTP_EPOCH_S) + <int64_t> (
-            ((value & 0xFFFFFFFFU) * 1_000_000_000ULL) >> 32
-        )
+        seconds = <int64_t> (value >> 32) - <int64_t> NTP_EPOCH_S
+        if value >> 63 == 0:
+            seconds += 1LL << 32
+        time_ns[0] = 1_000_000_000LL * seconds + <int64_t> (((value & 0xFFFFFFFFU) * 1_000_000_000ULL) >> 32)
     return 1

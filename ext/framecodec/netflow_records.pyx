@@ -9,8 +9,8 @@ from libc.string cimport memcpy, memset
 
 from framecodec.columns cimport Column
 from framecodec.elements cimport (
-    OP_ADDRESS, OP_DELTA, OP_EITHER, OP_FRAME, OP_ICMP, OP_MAC, OP_MPLS, OP_NAMED, OP_NUMBER, OP_PACKET, OP_RATE, OP_SAMPLER,
-    OP_SECONDS, OP_SPACE, OP_SYSTEM_INIT, OP_UNKNOWN, OP_UPTIME, Op, Template, VARIABLE,
+    OP_ADDRESS, OP_DELTA, OP_EITHER, OP_FRAME, OP_ICMP, OP_MAC, OP_MICROS, OP_MPLS, OP_NAMED, OP_NANOS, OP_NUMBER, OP_PACKET,
+    OP_RATE, OP_SAMPLER, OP_SECONDS, OP_SPACE, OP_SYSTEM_INIT, OP_UNKNOWN, OP_UPTIME, Op, Template, VARIABLE,
 )
 from framecodec.headers cimport HEADER_ETHERNET, HEADER_IPV4, HEADER_IPV6, read_packet
 from framecodec.netflow_biflow cimport copy_reversed, is_reverse_seen
@@ -218,6 +218,8 @@ cdef class NetflowRecords(NetflowRows):
                 p += stride
             return bit
         elif OP_SECONDS <= op.operation <= OP_DELTA:
+            if length != 8 and (op.operation == OP_MICROS or op.operation == OP_NANOS):
+                return 0                     # two numbers beside each other, never of reduced size
             for index in range(count):
                 if length <= 8 and time_of(op.operation, number_of(p, length), self.message.export_ns, &times[index]):
                     masks[index] |= bit

@@ -92,9 +92,12 @@ def time_ns(element: int, octets: bytes, header: Header, system_init_ms: int | N
         return 10**9 * value if value <= 9_200_000_000 else None
     if element in (152, 153):
         return 10**6 * value if value <= 9_200_000_000_000 else None
+    if len(octets) != 8:
+        return None
     if element in (154, 155):
         value &= ~0x7FF
-    return 10**9 * ((value >> 32) - 2_208_988_800) + ((value & 0xFFFFFFFF) * 10**9 >> 32)
+    era = 0 if value >> 63 else 2**32
+    return 10**9 * (era + (value >> 32) - 2_208_988_800) + ((value & 0xFFFFFFFF) * 10**9 >> 32)
 
 
 def columns(header: Header, elements: list[Element], state: State) -> dict[str, Any]:
