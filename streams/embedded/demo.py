@@ -163,8 +163,8 @@ class Demo:
             except DependencyError as error:
                 self.say(f"no report: {error}")
             else:
-                kept = sum(line.state == "ok" for line in lines)
-                self.say(f"service levels of the last 10 minutes: {kept} of {len(lines)} kept; those with the least budget:")
+                good = sum(line.state == "ok" for line in lines)
+                self.say(f"service levels of the last 10 minutes: {good} of {len(lines)} ok; those with the least budget:")
                 Console(width=120).print(table(lines))
             await asyncio.sleep(REPORT_S)
 
