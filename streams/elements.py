@@ -16,7 +16,7 @@ from framecodec.netflow_elements import COLUMN
 from framecodec.records import FLOWS_FIELDS
 from streams.errors import DefinitionError
 from streams.resources import schemas
-from streams.yamlfile import Mistakes, Node, documents
+from streams.yamlfile import Mistakes, Node, documents, read_text
 
 __all__ = ["load_elements", "read_file"]
 
@@ -58,11 +58,9 @@ def load_elements(path: Path | None = None) -> Known:
 def read_file(path: Path, mistakes: Mistakes) -> Known:
     """The elements of one file; what is wrong with it goes to `mistakes`."""
     try:
-        return read_elements(path.read_text(encoding="utf-8-sig"), path, mistakes)
-    except OSError as error:
-        mistakes.note(DefinitionError(f"cannot be read: {error.strerror}", file=path))
-    except UnicodeDecodeError as error:
-        mistakes.note(DefinitionError("is not UTF-8", file=path, line=error.object[: error.start].count(b"\n") + 1))
+        return read_elements(read_text(path), path, mistakes)
+    except DefinitionError as error:
+        mistakes.note(error)
     return {}
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import DefinitionError
-from streams.yamlfile import Mistakes, Node, documents, suggestion
+from streams.yamlfile import Mistakes, Node, documents, read_text, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -165,13 +165,7 @@ def listed(file: Path, mistakes: Mistakes) -> Iterator[tuple[str, list[Node]]]:
     """The tables of a file and their rows, each a mapping of columns."""
     mistakes.files.setdefault(str(file))
     try:
-        if file.stat().st_size > FILE_BYTES_MAX:
-            raise DefinitionError(f"is larger than {FILE_BYTES_MAX >> 20} MB", file=file)
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        mistakes.note(DefinitionError(f"cannot be read: {error.strerror}", file=file))
-    except UnicodeDecodeError as error:
-        mistakes.note(DefinitionError("is not UTF-8", file=file, line=error.object[: error.start].count(b"\n") + 1))
+        text = read_text(file, FILE_BYTES_MAX)
     except DefinitionError as error:
         mistakes.note(error)
     else:

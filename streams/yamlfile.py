@@ -1,6 +1,7 @@
 """YAML with the place of everything, so that a mistake can be named by file, line and key path, and all of them at once.
 
     mistakes = Mistakes()
+    text = read_text(Path("slo/link.yaml"))
     for document in documents(text, "slo/link.yaml", mistakes):
         document.allow("target", "op")             # notes a misspelt key with the nearest right one
         target = document.attempt(lambda: document.need("target").number(minimum=0, below=1), otherwise=0.0)
@@ -14,19 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import yaml
 
 from streams.errors import DefinitionError, nearest
 
-__all__ = ["QUOTES", "Mistakes", "Node", "documents", "suggestion"]
+__all__ = ["QUOTES", "Mistakes", "Node", "documents", "read_text", "suggestion"]
 
 T = TypeVar("T")
 
 # The files are written by hand; deeper or larger means an alias to itself or one multiplied many times.
 DEPTH_MAX = 24
 NODES_MAX = 200_000
+FILE_BYTES_MAX = 4 << 20
 QUOTES = """texts that begin with one of * & ! = > | % @ { [ go in quotes: op: ">", entity: "*" """.strip()
 
 
@@ -197,6 +200,21 @@ class Node:
         if time.tzinfo is not None:
             self.fail(f"'{self.key}' has an offset from UTC", "write local time, and the zone beside it")
         return time
+
+
+def read_text(file: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
+    """A file of definitions, without a byte order mark. DefinitionError where it cannot be read, is too large, is no UTF-8."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(bytes_max + 1)
+        if len(data) > bytes_max:
+            raise DefinitionError(f"is larger than {bytes_max >> 20} MiB", file=file)
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise DefinitionError(f"cannot be read: {error.strerror}", file=file) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DefinitionError(f"is not UTF-8 text: {error.reason}", file=file, line=line) from error
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

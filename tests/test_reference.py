@@ -165,7 +165,7 @@ def test_every_mistake_is_found_at_once(write) -> None:
 def test_absent_or_binary_file_is_a_mistake(tmp_path: Path, write) -> None:
     assert refused(tmp_path / "none.yaml") == "none.yaml: cannot be read: No such file or directory"
     (tmp_path / "latin.csv").write_bytes(b"entity\n\xe9\n")
-    assert refused(tmp_path / "latin.csv") == "latin.csv:2: is not UTF-8"
+    assert refused(tmp_path / "latin.csv") == "latin.csv:2: is not UTF-8 text: invalid continuation byte"
 
 
 def test_loading_again_changes_nothing_and_removal_is_visible(database: str, write) -> None:

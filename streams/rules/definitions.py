@@ -19,7 +19,7 @@ from streams.errors import DefinitionError, nearest
 from streams.rules.columns import COLUMNS, OPERATORS
 from streams.rules.rule import PLACEHOLDER, Anomaly, Levels, Pair, Place, Rule
 from streams.slo import BURN_PAIRS, BURN_WINDOWS
-from streams.yamlfile import QUOTES, Mistakes, Node, documents, suggestion
+from streams.yamlfile import QUOTES, Mistakes, Node, documents, read_text, suggestion
 
 __all__ = ["SEVERITIES", "examine_rules", "load_rules"]
 
@@ -88,12 +88,7 @@ def examine_rules(files: Iterable[Path]) -> tuple[list[Rule], list[DefinitionErr
 
 def entries(file: Path, mistakes: Mistakes) -> list[Node]:
     """The list under `rules:`."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DefinitionError(f"cannot be read: {error.strerror}", file=file) from error
-    except UnicodeDecodeError as error:
-        raise DefinitionError(f"is not UTF-8 text: {error.reason} at byte {error.start}", file=file) from error
+    text = read_text(file)
     before = len(mistakes.errors)
     roots = list(documents(text, file, mistakes))
     if len(mistakes.errors) > before and not roots:

@@ -37,7 +37,7 @@ from streams.slo.library import (
 from streams.slo.objects import Indicator, Objective, Selector, Slo
 from streams.slo.policies import maintenance_policy, read_condition, read_policies, read_policy
 from streams.slo.spans import TimeWindow
-from streams.yamlfile import Mistakes, Node, documents, suggestion
+from streams.yamlfile import Mistakes, Node, documents, read_text, suggestion
 
 __all__ = ["examine", "load", "parse"]
 
@@ -47,7 +47,6 @@ SLO_KEYS = (
 )
 COMPOSITE_KEYS = ("indicator", "indicatorRef", "compositeWeight")
 OWN_ANNOTATIONS = ("orbitrack/credit-tiers", "orbitrack/unknown")
-FILE_BYTES_MAX = 4 << 20
 
 
 def load(paths: Iterable[Path]) -> list[Slo]:
@@ -65,23 +64,10 @@ def examine(paths: Iterable[Path]) -> tuple[list[Slo], list[DefinitionError]]:
     for path in map(Path, paths):
         for file in sorted(path.glob("*.y*ml")) if path.is_dir() else [path]:
             try:
-                texts.append((file, read(file)))
+                texts.append((file, read_text(file)))
             except DefinitionError as error:
                 mistakes.note(error)
     return collect(texts, mistakes), mistakes.found()
-
-
-def read(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(FILE_BYTES_MAX + 1)
-        if len(data) > FILE_BYTES_MAX:
-            raise DefinitionError(f"is larger than {FILE_BYTES_MAX >> 20} MiB", file=file)
-        return data.decode()
-    except OSError as error:
-        raise DefinitionError(f"cannot be read: {error.strerror}", file=file) from error
-    except UnicodeDecodeError as error:
-        raise DefinitionError(f"is not UTF-8 text: {error.reason} at byte {error.start}", file=file) from error
 
 
 def parse(texts: Iterable[tuple[object, str]]) -> list[Slo]:
