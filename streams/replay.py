@@ -228,7 +228,7 @@ class UdpTarget:
                 # An ICMP answer to an earlier datagram: nobody listens yet. UDP promises nothing, and neither do we.
                 continue
             except OSError as error:
-                raise DependencyError(f"udp://{self.address.host}:{self.address.port}: {error.strerror}") from error
+                raise unreachable(self.address, error) from error
         await asyncio.sleep(0)
 
     async def stop(self) -> None:

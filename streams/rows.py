@@ -5,7 +5,7 @@
 
 The forms are a contract (DESIGN 6): times RFC 3339 UTC with nine decimals, addresses as text, bytes as hex, integers exact
 to 64 bits, NaN and infinities as text. Nothing here knows which rows there are, beyond which columns are addresses or MACs
-(by their Arrow types). No loop over rows: texts that repeat are formatted once.
+(by their Arrow types). Texts and addresses that repeat are formatted once; only bytes, which hardly do, are taken row by row.
 """
 
 from __future__ import annotations

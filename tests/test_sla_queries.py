@@ -371,6 +371,7 @@ def stamp(since: int) -> str:
     ("traffic", {**OCTOBER, "step": "10s"}, "--param step=10s: is not a whole number of minutes"),
     ("credits", {**OCTOBER, "tiers": "99"}, "--param tiers=99: are not credit tiers"),
     ("calendar_month", {"month": "2026-13"}, "--param month=2026-13: is not a month"),
+    ("calendar_month", {"month": "9999-12"}, "--param month=9999-12: is not a month from 1970 to 2105"),
     ("calendar_month", {"month": "2026-10", **OCTOBER}, "calendar_month: 'from' and 'month' exclude each other"),
     ("burn_rate", {**OCTOBER, "metric": "m", "objective": "0.9"}, "burn_rate has no parameter 'from'"),
 ])

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from streams.clock import NS, parse_duration_ns, parse_time_ns
 from streams.errors import UsageError, nearest
 from streams.model import FLOWS
+from streams.slo.sql import glob_pattern
 
 __all__ = ["PARAMETERS", "TYPES", "WRITTEN", "Parameter", "Values", "field_keys", "field_texts", "selection"]
 
@@ -74,8 +75,8 @@ def server_time(parameter: Parameter, text: str, since: int) -> str:
 def month(parameter: Parameter, text: str, given: Mapping[str, str]) -> Values:
     """A calendar month of the zone, as `from` and `to`."""
     match = re.fullmatch(r"(\d{4})-(\d\d)", text.strip())
-    if not match or not 1 <= int(match[2]) <= 12 or int(match[1]) < 1970:
-        parameter.fail(text, "is not a month", "write for example 2026-10")
+    if not match or not 1 <= int(match[2]) <= 12 or not 1970 <= int(match[1]) <= 2105:
+        parameter.fail(text, "is not a month from 1970 to 2105", "write for example 2026-10")
     first = date(int(match[1]), int(match[2]), 1)
     following = (first + timedelta(days=31)).replace(day=1)
     spans = (instant(parameter, day.isoformat(), zone_of(given)) for day in (first, following))
@@ -131,7 +132,7 @@ def positive(parameter: Parameter, text: str, given: Mapping[str, str]) -> Value
 
 
 def duration(parameter: Parameter, text: str, given: Mapping[str, str]) -> Values:
-    """Whole seconds, at least one minute."""
+    """Seconds; whole minutes, at least one."""
     try:
         length_ns = parse_duration_ns(text)
     except ValueError as error:
@@ -177,9 +178,7 @@ def reasons(parameter: Parameter, text: str, given: Mapping[str, str]) -> Values
 
 
 def glob(parameter: Parameter, text: str, given: Mapping[str, str]) -> Values:
-    if "*" not in text:
-        return {parameter.name: text}
-    return {parameter.name: "(?s)^" + ".*".join(re.escape(part) for part in text.split("*")) + "$"}
+    return {parameter.name: glob_pattern(text) if "*" in text else text}
 
 
 TYPES: dict[str, Callable[[Parameter, str, Mapping[str, str]], Values]] = {
