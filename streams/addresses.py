@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from streams.errors import ConfigError, DependencyError, OrbitrackError
 
-__all__ = ["Address", "bind_error", "parse_address"]
+__all__ = ["Address", "bind_error", "is_loopback", "parse_address"]
 
 PORT_MAX = 65535
 PRIVILEGED_PORTS = 1024         # Linux default of net.ipv4.ip_unprivileged_port_start
@@ -55,6 +56,14 @@ def parse_address(text: str, *, schemes: tuple[str, ...] = ("", "udp", "tcp")) -
     if not (port.isascii() and port.isdigit() and int(port) <= PORT_MAX):
         raise ValueError(f"'{text}': '{port}' is not a port; ports are 0 to {PORT_MAX}")
     return Address(host, int(port), scheme)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host: an address of loopback, or localhost. Other names are not looked up."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def bind_error(error: OSError, address: Address, setting: str) -> OrbitrackError:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.embedded.database import database_users, is_loopback
+from streams.addresses import is_loopback
+from streams.embedded.database import database_users
 from streams.embedded.users import read_users
 from streams.errors import ConfigError
 from tests.databases import start_database

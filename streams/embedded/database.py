@@ -15,7 +15,6 @@ simply opens again.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import os
 import signal
@@ -25,6 +24,7 @@ from pathlib import Path
 import click
 from aiohttp import web
 
+from streams.addresses import is_loopback
 from streams.embedded.users import read_users
 from streams.errors import ConfigError, DependencyError, OrbitrackError
 from streams.folders import folder_error, make_folder
@@ -122,13 +122,6 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @click.command()

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
+from streams.addresses import is_loopback
 from streams.database import wait_for_database
 from streams.embedded.broker import CONTROLLER_PORT_STEP, fetch_jars, wait_until_listening
 from streams.embedded.supervisor import Supervisor
@@ -75,8 +76,8 @@ def shift_dsn(dsn: str, offset: int) -> str:
     return urlunsplit(parts._replace(netloc=user + at + shift(host, offset)))
 
 
-def is_loopback(address: str) -> bool:
-    return address.rpartition(":")[0].strip("[]") in ("127.0.0.1", "localhost", "::1")
+def is_here(address: str) -> bool:
+    return is_loopback(address.rpartition(":")[0].strip("[]"))
 
 
 def shifted(config: Config, options: Options) -> Config:
@@ -93,9 +94,9 @@ def shifted(config: Config, options: Options) -> Config:
     }
     if options.is_demo:
         changes["webhooks"] = [hook.model_copy(update={"url": shift_dsn(hook.url, offset)}) for hook in config.webhooks]
-    if "kafka" in options.roles or is_loopback(config.kafka.bootstrap):
+    if "kafka" in options.roles or is_here(config.kafka.bootstrap):
         changes["kafka"] = config.kafka.model_copy(update={"bootstrap": shift(config.kafka.bootstrap, offset)})
-    if "database" in options.roles or is_loopback(urlsplit(config.database.dsn).netloc.rpartition("@")[2]):
+    if "database" in options.roles or is_here(urlsplit(config.database.dsn).netloc.rpartition("@")[2]):
         changes["database"] = config.database.model_copy(update={"dsn": shift_dsn(config.database.dsn, offset)})
     return config.model_copy(update=changes)
 
