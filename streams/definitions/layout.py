@@ -1,6 +1,6 @@
 """From a chain of containers to a Layout: columns, and instructions with every bit position that is known beforehand.
 
-    builder = LayoutBuilder(containers, tables)
+    builder = LayoutBuilder(parameters, tables)
     layout = builder.build(chain)             # chain: the root container, its heir, ... , the container itself
 
 Entries are walked in order with a position that is a number as long as nothing before it varies. What stands at a known

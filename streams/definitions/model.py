@@ -2,7 +2,7 @@
 
 A definition is a tree of containers. For every container that a packet can end in there is a `Layout`: the columns that
 it fills and the instructions that fill them. Bit positions count from the start of the packet, the most significant bit
-of the first octet being bit 0. Nothing here knows XTCE's syntax; see xtce.py and table.py for where this comes from.
+of the first octet being bit 0. Nothing here knows XTCE's syntax; compiler.py and table.py are where this comes from.
 """
 
 from __future__ import annotations
