@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from streams.cli.logs import LINES_MAX, REPEAT_S, Seldom
+import pytest
+
+from streams.cli.logs import LINES_MAX, REPEAT_S, Seldom, set_up_logging
 
 
 def line(name: str, message: str, at_s: float) -> logging.LogRecord:
@@ -24,3 +26,23 @@ def test_lines_that_never_repeat_come_through_and_do_not_pile_up():
     seldom = Seldom()
     assert all(seldom.filter(line("aiokafka", f"request {number}", 1.0)) for number in range(3 * LINES_MAX))
     assert len(seldom.said_at_s) <= LINES_MAX
+
+
+@pytest.mark.parametrize(("wanted", "level", "said"), [
+    ("debug", logging.DEBUG, ""), ("ERROR", logging.ERROR, ""), ("", logging.INFO, ""),
+    ("loud", logging.INFO, "ORBITRACK_LOG_LEVEL: there is no level 'loud'; DEBUG, INFO, WARNING or ERROR"),
+])
+def test_level_of_the_environment_wins_and_a_wrong_one_is_said(
+    wanted: str, level: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, root = logging.getLogger("streams"), logging.getLogger()
+    before = ours.level, root.level, root.handlers[:]
+    monkeypatch.setenv("ORBITRACK_LOG_LEVEL", wanted)
+    try:
+        set_up_logging("text")
+        assert ours.level == level
+    finally:
+        ours.setLevel(before[0])
+        root.setLevel(before[1])
+        root.handlers[:] = before[2]
+    assert said in capsys.readouterr().err

@@ -49,7 +49,10 @@ class JsonLines(logging.Formatter):
 
 
 def set_up_logging(log_format: str, level: int = logging.INFO) -> None:
-    """Our own loggers from `level` up, others' from WARNING and seldom, one line each on stderr. $ORBITRACK_LOG_LEVEL wins."""
+    """Our own loggers from `level` up, others' from WARNING and seldom, one line each on stderr.
+
+    $ORBITRACK_LOG_LEVEL wins, if there is such a level.
+    """
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if log_format == "json" else text)
@@ -59,4 +62,8 @@ def set_up_logging(log_format: str, level: int = logging.INFO) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in ("urllib3.connectionpool", "clickhouse_connect"):      # our DependencyError says it once, and plainly
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("streams").setLevel(os.environ.get("ORBITRACK_LOG_LEVEL", level))
+    wanted, known = os.environ.get("ORBITRACK_LOG_LEVEL", ""), logging.getLevelNamesMapping()
+    ours = logging.getLogger("streams")
+    ours.setLevel(known.get(wanted.upper(), level))
+    if wanted and wanted.upper() not in known:
+        ours.warning("ORBITRACK_LOG_LEVEL: there is no level '%s'; DEBUG, INFO, WARNING or ERROR", wanted)
