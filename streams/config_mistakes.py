@@ -123,8 +123,9 @@ def describe(root: type[Section], path: KeyPath, error: Any, cause: Exception | 
         return f"'{key}' cannot be {error['input']!r}", choice_hint(str(error["input"]), error)
     if kind == "list_type" and isinstance(error["input"], dict):
         return f"'{key}' is a list of tables", f"write [[{key}]]"
-    if kind == "model_type" and isinstance(error["input"], list):
-        return f"'{key}' is one table", f"write [{key}]"
+    if kind == "model_type":
+        is_list = isinstance(error["input"], list)
+        return f"'{key}' is {'one' if is_list else 'a'} table", f"write [{key}]" + ("" if is_list else " and its keys below")
     found = "" if key in ("secret", "password", "dsn") else f" {error['input']!r}"
     if kind == "string_pattern_mismatch":
         return f"'{key}' cannot be{found[:80]}", "letters, digits and . _ - only, at most 64"

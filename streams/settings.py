@@ -205,5 +205,6 @@ def variable_value(name: str, text: str) -> Any:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"is neither text nor a TOML list: {error}", file=f"${name}") from None
+        hint = "a text that begins with a bracket goes into the file, a secret into a variable of its own: env:NAME"
+        raise ConfigError(f"is neither text nor a TOML list: {error}", file=f"${name}", hint=hint) from None
     return [FromEnvironment(item) if isinstance(item, str) else item for item in value] if isinstance(value, list) else value

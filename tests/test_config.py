@@ -290,9 +290,15 @@ def test_environment_wins_over_the_file(tmp_path: Path) -> None:
         ),
         (
             "ORBITRACK__KAFKA", "x",
-            ["'kafka' cannot be 'x'", "  hint: input should be a valid dictionary or instance of Kafka"],
+            ["'kafka' is a table", "  hint: write [kafka] and its keys below"],
         ),
-        ("ORBITRACK__LINK__0__ALLOW", "[x", ["is neither text nor a TOML list: Invalid value (at line 1, column 10)"]),
+        (
+            "ORBITRACK__LINK__0__ALLOW", "[x",
+            [
+                "is neither text nor a TOML list: Invalid value (at line 1, column 10)",
+                "  hint: a text that begins with a bracket goes into the file, a secret into a variable of its own: env:NAME",
+            ],
+        ),
     ],
 )
 def test_mistake_in_the_environment_names_the_variable(variable: str, value: str, lines: list[str]) -> None:
