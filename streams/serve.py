@@ -254,7 +254,10 @@ async def run(config: Config) -> None:
     try:
         await server.start()
         log.info("serving http://%s", config.web.listen)
-        await stop.wait()
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((stopping, watching), return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            watching.result()                           # it has no end of its own: this raises what ended it
     finally:
         watching.cancel()
         await server.stop()
