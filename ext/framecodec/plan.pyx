@@ -84,6 +84,7 @@ cdef class Plan:
         free(self.nodes)
         free(self.machine.slots)
         free(self.memory)
+        free(self.zeros)
         free(self.machine.scratch)
 
     def decode(self, records: list[bytes]) -> list:
@@ -186,90 +187,78 @@ cdef class Plan:
         self, const uint8_t** packets, const int32_t* sizes, int64_t count, int32_t* containers, int64_t* rows, uint8_t* shorts,
         const int64_t* numbers_of,
     ) noexcept nogil:
-        cdef const uint8_t* block[BLOCK_PACKETS]
-        cdef int64_t numbers[BLOCK_PACKETS]
-        cdef int64_t index, first, row, fill, begin
-        cdef int64_t* order = NULL
-        cdef int64_t* begins = NULL
+        cdef int64_t index
         cdef int32_t container
-        cdef LayoutC* layout
+        cdef bint is_alike = True
         cdef int status
-        cdef bint has_short
-        cdef const uint8_t* zeros = NULL
-        cdef int64_t zeros_bytes = 0
         if count == 0:
             return OK
-        order = <int64_t*> malloc((count + 1) * sizeof(int64_t))
-        begins = <int64_t*> calloc(self.container_count + 2, sizeof(int64_t))
-        if order == NULL or begins == NULL:
-            free(order)
-            free(begins)
-            return OUT_OF_MEMORY
         for index in range(count):
             container = self.classify(packets[index], sizes[index])
             containers[index] = container
             shorts[index] = 0
             rows[index] = -1
-            if container >= 0:
-                begins[container + 1] += 1
+            is_alike &= container == containers[0]
         container = containers[0]
-        if container >= 0 and begins[container + 1] == count and self.layouts[container].tail.count == 0:
+        if is_alike and container >= 0 and self.layouts[container].tail.count == 0:
             status = self.decode_alike(container, packets, sizes, count, rows, numbers_of)
             if status != SHORT:
-                free(order)
-                free(begins)
                 return status
-        for container in range(self.container_count):
-            if self.layouts[container].fixed_bytes > zeros_bytes:
-                zeros_bytes = self.layouts[container].fixed_bytes
-            begins[container + 1] += begins[container]
-        zeros = <const uint8_t*> calloc(zeros_bytes + 8, 1)
-        if zeros == NULL:
-            free(order)
-            free(begins)
-            return OUT_OF_MEMORY
-        for index in range(count):                   # a counting sort that keeps the order of the packets
-            container = containers[index]
-            if container >= 0:
-                order[begins[container]] = index
-                begins[container] += 1
-        status = OK
-        begin = 0
-        for container in range(self.container_count):
-            layout = &self.layouts[container]
-            (<Tree> layout.tree).domains[0].expected = self.slices * (begins[container] - begin)
-            first = (<Tree> layout.tree).add(0, begins[container] - begin)
-            if first < 0:
-                status = OUT_OF_MEMORY
-                break
-            row = first
-            while begin < begins[container]:
-                fill = 0
-                has_short = False
-                while fill < BLOCK_PACKETS and begin + fill < begins[container]:
-                    index = order[begin + fill]
-                    numbers[fill] = index
-                    rows[index] = row + fill
-                    (<Tree> layout.tree).packets[row + fill] = numbers_of[index]
-                    # A packet too short for the columns lends zeros to them; what it does hold comes below.
-                    shorts[index] = sizes[index] < layout.fixed_bytes
-                    has_short |= shorts[index]
-                    block[fill] = zeros if shorts[index] else packets[index]
-                    fill += 1
-                read_columns(&self.machine, layout, block, fill, row)
-                status = OK
-                if layout.tail.count or has_short:
-                    status = self.run_tails(container, packets, sizes, shorts, numbers, fill, row)
-                if status < 0:
-                    break
-                begin += fill
-                row += fill
-            if status < 0:
-                break
+        return self.decode_mixed(packets, sizes, count, containers, rows, shorts, numbers_of)
+
+    # Packets of any containers, those of one after those of another.
+    cdef int decode_mixed(
+        self, const uint8_t** packets, const int32_t* sizes, int64_t count, const int32_t* containers, int64_t* rows,
+        uint8_t* shorts, const int64_t* numbers_of,
+    ) noexcept nogil:
+        cdef int64_t* order = <int64_t*> malloc(count * sizeof(int64_t))
+        cdef int64_t* ends = <int64_t*> calloc(self.container_count + 1, sizeof(int64_t))
+        cdef int64_t begin = 0
+        cdef int32_t container
+        cdef int status = OUT_OF_MEMORY
+        if order != NULL and ends != NULL:
+            sort_by_container(containers, count, self.container_count, order, ends)
+            status = OK
+            for container in range(self.container_count):
+                if status == OK and begin < ends[container]:
+                    status = self.decode_container(
+                        container, packets, sizes, rows, shorts, numbers_of, order + begin, ends[container] - begin,
+                    )
+                begin = ends[container]
         free(order)
-        free(begins)
-        free(<void*> zeros)
+        free(ends)
         return status
+
+    # Those of one container: `order` has their numbers.
+    cdef int decode_container(
+        self, int32_t container, const uint8_t** packets, const int32_t* sizes, int64_t* rows, uint8_t* shorts,
+        const int64_t* numbers_of, const int64_t* order, int64_t count,
+    ) noexcept nogil:
+        cdef const uint8_t* block[BLOCK_PACKETS]
+        cdef LayoutC* layout = &self.layouts[container]
+        cdef int64_t index, first, place, row, fill, done = 0
+        cdef bint has_short
+        (<Tree> layout.tree).domains[0].expected = self.slices * count
+        first = (<Tree> layout.tree).add(0, count)
+        if first < 0:
+            return OUT_OF_MEMORY
+        while done < count:
+            row, fill = first + done, min(BLOCK_PACKETS, count - done)
+            has_short = False
+            for place in range(fill):
+                index = order[done + place]
+                rows[index] = row + place
+                (<Tree> layout.tree).packets[row + place] = numbers_of[index]
+                block[place] = packets[index]
+                if sizes[index] < layout.fixed_bytes:        # lends zeros to the columns; what it does hold comes below
+                    block[place] = self.zeros
+                    shorts[index] = has_short = True
+            read_columns(&self.machine, layout, block, fill, row)
+            if layout.tail.count or has_short:
+                if self.run_tails(container, packets, sizes, shorts, order + done, fill, row) < 0:
+                    return OUT_OF_MEMORY
+            done += fill
+        return OK
 
     # The usual case: packets of one container with everything at a constant place. If one is too short, SHORT and nothing done.
     cdef int decode_alike(
@@ -337,3 +326,22 @@ cdef class Plan:
                 return (<int64_t*> (<Tree> layout.tree).cells[layout.time_cell].value)[row]
             return NO_TIME
         return read_code(&layout.code, packet, size) if layout.has_code else NO_TIME
+
+
+# A counting sort that keeps the order of the packets: their numbers, container after container. Those of container n end at
+# ends[n]; `ends` has zeros.
+cdef void sort_by_container(
+    const int32_t* containers, int64_t count, int container_count, int64_t* order, int64_t* ends,
+) noexcept nogil:
+    cdef int64_t index
+    cdef int32_t container
+    for index in range(count):
+        if containers[index] >= 0:
+            ends[containers[index] + 1] += 1
+    for container in range(container_count):
+        ends[container + 1] += ends[container]
+    # Where each container begins, which is where it ends when all of its packets are there.
+    for index in range(count):
+        if containers[index] >= 0:
+            order[ends[containers[index]]] = index
+            ends[containers[index]] += 1

@@ -74,7 +74,7 @@ cdef build_conditions(Plan plan):
         condition for field in plan.definition.fields for condition, _ in field.encoding.size.lookup
     )
     distinct = list(dict.fromkeys(conditions))
-    plan.texts.append({condition: number for number, condition in enumerate(distinct)})
+    plan.condition_numbers = {condition: number for number, condition in enumerate(distinct)}
     cdef int total = sum(map(len, distinct))
     cdef int index = 0, number
     cdef TestC* test
@@ -114,7 +114,7 @@ cdef build_conditions(Plan plan):
 
 
 cdef int condition_number(Plan plan, condition) except -2:
-    return -1 if not condition else plan.texts[0][condition]
+    return -1 if not condition else plan.condition_numbers[condition]
 
 
 cdef build_expressions(Plan plan):
@@ -203,11 +203,7 @@ cdef build_fields(Plan plan):
                 else:
                     calibrators.append((CALIBRATOR_MATH, condition, len(math), len(calibrator.program), 0, False))
                     math += map(math_step, calibrator.program)
-        field.is_plain = (
-            (field.coding in (UNSIGNED, TWOS_COMPLEMENT) or (field.coding == IEEE754 and field.width != 16))
-            and field.width in (8, 16, 32, 64)
-            and field.making == MAKE_NOTHING and not (field.order_count or field.is_little_endian or field.is_bit_reversed)
-        )
+        field.is_plain = is_straight(field) and field.width in (8, 16, 32, 64) and field.making == MAKE_NOTHING
     plan.machine.labels = <LabelC*> zeroed(len(labels), sizeof(LabelC))
     for number, (low, high, word) in enumerate(labels):
         plan.machine.labels[number].low, plan.machine.labels[number].high, plan.machine.labels[number].index = low, high, word
@@ -227,6 +223,14 @@ cdef build_fields(Plan plan):
         plan.machine.calibrators[number].condition = condition_number(plan, condition)
         plan.machine.calibrators[number].start, plan.machine.calibrators[number].count = start, count
         plan.machine.calibrators[number].order, plan.machine.calibrators[number].is_extrapolated = order, extrapolated
+
+
+# Bits that are the number as they stand: most significant first, in the coding of C.
+cdef bint is_straight(const FieldC* field) noexcept:
+    return (
+        (field.coding in (UNSIGNED, TWOS_COMPLEMENT) or (field.coding == IEEE754 and field.width != 16))
+        and not (field.order_count or field.is_little_endian or field.is_bit_reversed)
+    )
 
 
 def math_step(item):
@@ -272,6 +276,7 @@ cdef build_layouts(Plan plan, wanted):
     cdef FixedC* fixed
     cdef FieldC* field
     cdef int number
+    cdef int64_t widest = 0
     definition = plan.definition
     plan.container_count, plan.layout_count = len(definition.containers), len(definition.layouts)
     plan.layouts = <LayoutC*> zeroed(plan.container_count, sizeof(LayoutC))
@@ -318,6 +323,7 @@ cdef build_layouts(Plan plan, wanted):
         build_program(&layout.tail, source.tail, cells)
         build_program(&layout.full, source.full, cells)
         layout.fixed_bytes = (source.fixed_bits + 7) // 8
+        widest = max(widest, layout.fixed_bytes)
         layout.fixed_count = len(source.fixed)
         layout.fixed = <FixedC*> zeroed(len(source.fixed), sizeof(FixedC))
         for number, (scalar, bit) in enumerate(source.fixed):
@@ -326,11 +332,9 @@ cdef build_layouts(Plan plan, wanted):
             field = &plan.machine.fields[fixed.field]
             fixed.width, fixed.window = field.width, -1
             window = min(bit // 8, layout.fixed_bytes - 8)
-            plain = field.coding in (UNSIGNED, TWOS_COMPLEMENT) or (field.coding == IEEE754 and field.width != 16)
-            plain = plain and not (field.order_count or field.is_little_endian or field.is_bit_reversed)
-            if plain and bit % 8 == 0 and field.width in (8, 16, 32, 64):      # read as it is, without the bytes around it
+            if bit % 8 == 0 and field.width in (8, 16, 32, 64):      # read as it is, without the bytes around it
                 window = bit // 8
-            if plain and window >= 0 and bit + field.width <= 8 * window + 64:
+            if is_straight(field) and window >= 0 and bit + field.width <= 8 * window + 64:
                 fixed.window, fixed.lead, fixed.is_signed = window, bit - 8 * window, field.coding == TWOS_COMPLEMENT
         code = source.time_code
         plan.has_times |= code is not None or layout.time_cell >= 0
@@ -339,6 +343,7 @@ cdef build_layouts(Plan plan, wanted):
             layout.code.kind, layout.code.bit = <CodeKind> 0, code.bit
             layout.code.day_bits, layout.code.sub_bits = code.day_bits, code.submillisecond_bits
             layout.code.epoch_ns, layout.code.scale = code.epoch_ns, <Scale> <int> SCALES.index(code.scale)
+    plan.zeros = <uint8_t*> zeroed(widest + 8, 1)            # a column may be read through eight bytes
 
 
 def numbered(column, cells, wanted, layout, definition):
