@@ -3,7 +3,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from framecodec.found_packets cimport Found
-from framecodec.header_chains cimport HeaderChains
+from framecodec.header_chains cimport HeaderChains, Verdict
 
 
 @cython.final
@@ -24,6 +24,12 @@ cdef class Sync(HeaderChains):
     cdef int run(
         self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, int64_t limit,
     ) noexcept nogil
+    cdef Verdict search(self, int64_t at) noexcept nogil
+    # Decides on what begins at `at`: the place behind it, NOTHING_HERE, NO_MEMORY, or `at` where more bytes are needed to tell.
+    cdef int64_t take(self, int64_t at, int32_t source, Found* found) noexcept nogil
+    cdef int64_t take_encapsulation(self, int64_t at, int32_t source, Found* found) noexcept nogil
+    cdef int64_t take_remainder(self, int64_t at, int32_t source, Found* found) noexcept nogil
+    cdef int64_t take_packet(self, int64_t at, int32_t source, Found* found) noexcept nogil
     cdef int64_t run_chain(self, int64_t at, int32_t source, Found* found, int64_t limit) noexcept nogil
     cdef void place(
         self, int64_t at, int64_t after, int64_t* whole_from, int64_t* whole_to, int64_t* origin, int64_t* received_ns,

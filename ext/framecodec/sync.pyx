@@ -40,6 +40,11 @@ cdef extern from *:
 cdef enum:
     VERSION_AND_APID = 0xE7FF0000
 
+# What take() gives instead of a place.
+cdef enum:
+    NO_MEMORY = -1
+    NOTHING_HERE = -2
+
 
 @cython.final
 cdef class Sync(HeaderChains):
@@ -65,17 +70,12 @@ cdef class Sync(HeaderChains):
     cdef int run(
         self, const uint8_t* data, int64_t size, bint is_final, int32_t source, Found* found, int64_t limit,
     ) noexcept nogil:
-        cdef int64_t at = self.position
-        cdef int64_t header = self.record_header
-        cdef int64_t inside, after
-        cdef const uint8_t* here
+        cdef int64_t at = self.position, after
         cdef Verdict verdict
         self.data, self.base, self.end, self.is_final = data, at, at + size, is_final
         if not is_final and self.end < self.needed:
             return 0
-        while at < self.end:
-            if found.packet_count >= limit:
-                break
+        while at < self.end and found.packet_count < limit:
             if self.is_locked:
                 if self.garbage_size == 0:
                     at = self.run_chain(at, source, found, limit)
@@ -83,78 +83,17 @@ cdef class Sync(HeaderChains):
                         return -1
                     if found.packet_count >= limit or at >= self.end:
                         break
-                if self.end - at > header and data[at - self.base + header] >> 5 == ENCAPSULATION:
-                    verdict = self.judge_encapsulation(at)
-                    if verdict == WAIT:
-                        break
-                    here = data + (at - self.base) + header
-                    inside = encapsulation_size(here, self.end - at - header)
-                    if verdict == REJECT:
-                        self.is_locked = False
-                        continue
-                    if self.close_garbage(source, found) < 0:
-                        return -1
-                    if inside == 0 or inside > self.end - at - header:     # cut by the end of the input
-                        if self.waste(at, self.end - at, True, source, found) < 0:
-                            return -1
-                        at = self.end
-                        break
-                    pass_over(&found.passed, here, inside)
-                    self.has_encapsulation = True
-                    at += header + inside
-                    continue
-                if self.end - at < header + HEADER_BYTES:
-                    if not is_final:
-                        self.needed = at + header + HEADER_BYTES
-                        break
-                    if self.close_garbage(source, found) < 0:
-                        return -1
-                    # Less than a header, perhaps two octets: what is left of a packet if it begins like one.
-                    here = data + (at - self.base) + header
-                    inside = self.end - at - header
-                    if self.waste(
-                        at, self.end - at,
-                        inside < 1 or (
-                            here[0] >> 5 == self.version
-                            and (inside < 2 or self.known_count == 0 or self.known[(here[0] & 7) << 8 | here[1]])
-                        ),
-                        source, found,
-                    ) < 0:
-                        return -1
-                    at = self.end
+                after = self.take(at, source, found)
+                if after == NO_MEMORY:
+                    return -1
+                if after == at:
                     break
-                here = data + (at - self.base) + header
-                after = at + header + packet_size(here)
-                verdict = REJECT
-                if here[0] >> 5 != self.version and at == 0:
-                    verdict = self.other_version(at, here[0] >> 5)
-                    if verdict == WAIT:
-                        break
-                if here[0] >> 5 == self.version:
-                    verdict = self.judge(at, packet_size(here), self.known[apid_of(load_be32(here))])
-                    if verdict == WAIT:
-                        break
-                if verdict == ACCEPT:
-                    if after > self.end:                     # only at the end of the input: nothing better inside
-                        if self.close_garbage(source, found) < 0 or self.waste(at, self.end - at, True, source, found) < 0:
-                            return -1
-                        at = self.end
-                        break
-                    if self.accept(at, source, found) < 0:
-                        return -1
+                if after != NOTHING_HERE:
                     at = after
                     continue
                 self.is_locked = False
-                inside = -1
             else:
-                verdict = REJECT
-                if self.end - at >= header + HEADER_BYTES:
-                    here = data + (at - self.base) + header
-                    if here[0] >> 5 == self.version and (self.known_count == 0 or self.known[apid_of(load_be32(here))]):
-                        verdict = self.score(at, False)
-                elif not is_final:
-                    self.needed = at + header + HEADER_BYTES
-                    break
+                verdict = self.search(at)
                 if verdict == WAIT:
                     break
                 if verdict == ACCEPT:
@@ -170,6 +109,81 @@ cdef class Sync(HeaderChains):
         self.position = at
         drop_arrivals(&self.arrivals, at)
         return 1 if found.packet_count >= limit and at < self.end else 0
+
+    # Out of lock: whether a chain that can be believed begins here.
+    cdef Verdict search(self, int64_t at) noexcept nogil:
+        cdef const uint8_t* here = self.data + (at - self.base) + self.record_header
+        if self.end - at < self.record_header + HEADER_BYTES:
+            if self.is_final:
+                return REJECT
+            self.needed = at + self.record_header + HEADER_BYTES
+            return WAIT
+        if here[0] >> 5 != self.version or (self.known_count and not self.known[apid_of(load_be32(here))]):
+            return REJECT
+        return self.score(at, False)
+
+    # In lock, where something must begin.
+    cdef int64_t take(self, int64_t at, int32_t source, Found* found) noexcept nogil:
+        cdef int64_t left = self.end - at - self.record_header
+        if left > 0 and self.data[at - self.base + self.record_header] >> 5 == ENCAPSULATION:
+            return self.take_encapsulation(at, source, found)
+        if left < HEADER_BYTES:
+            return self.take_remainder(at, source, found)
+        return self.take_packet(at, source, found)
+
+    cdef int64_t take_encapsulation(self, int64_t at, int32_t source, Found* found) noexcept nogil:
+        cdef const uint8_t* here = self.data + (at - self.base) + self.record_header
+        cdef int64_t left = self.end - at - self.record_header
+        cdef int64_t size
+        cdef Verdict verdict = self.judge_encapsulation(at)
+        if verdict == WAIT:
+            return at
+        if verdict == REJECT:
+            return NOTHING_HERE
+        if self.close_garbage(source, found) < 0:
+            return NO_MEMORY
+        size = encapsulation_size(here, left)
+        if size == 0 or size > left:                         # cut by the end of the input
+            return self.end if self.waste(at, self.end - at, True, source, found) == 0 else NO_MEMORY
+        pass_over(&found.passed, here, size)
+        self.has_encapsulation = True
+        return at + self.record_header + size
+
+    # Less than a header, perhaps two octets: at the end of the input what is left of a packet, if it begins like one.
+    cdef int64_t take_remainder(self, int64_t at, int32_t source, Found* found) noexcept nogil:
+        cdef const uint8_t* here = self.data + (at - self.base) + self.record_header
+        cdef int64_t left = self.end - at - self.record_header
+        cdef bint is_truncated
+        if not self.is_final:
+            self.needed = at + self.record_header + HEADER_BYTES
+            return at
+        is_truncated = left < 1 or (
+            here[0] >> 5 == self.version
+            and (left < 2 or self.known_count == 0 or self.known[(here[0] & 7) << 8 | here[1]])
+        )
+        if self.close_garbage(source, found) < 0 or self.waste(at, self.end - at, is_truncated, source, found) < 0:
+            return NO_MEMORY
+        return self.end
+
+    cdef int64_t take_packet(self, int64_t at, int32_t source, Found* found) noexcept nogil:
+        cdef const uint8_t* here = self.data + (at - self.base) + self.record_header
+        cdef int64_t after = at + self.record_header + packet_size(here)
+        cdef Verdict verdict = REJECT
+        if here[0] >> 5 != self.version and at == 0:
+            verdict = self.other_version(at, here[0] >> 5)
+            if verdict == WAIT:
+                return at
+        if here[0] >> 5 == self.version:
+            verdict = self.judge(at, packet_size(here), self.known[apid_of(load_be32(here))])
+            if verdict == WAIT:
+                return at
+        if verdict == REJECT:
+            return NOTHING_HERE
+        if after > self.end:                                 # only at the end of the input: nothing better inside
+            if self.close_garbage(source, found) < 0 or self.waste(at, self.end - at, True, source, found) < 0:
+                return NO_MEMORY
+            return self.end
+        return after if self.accept(at, source, found) == 0 else NO_MEMORY
 
     # The undamaged case, as fast as it can be: known packets that lead to known packets. Returns where it no longer holds.
     cdef int64_t run_chain(self, int64_t at, int32_t source, Found* found, int64_t limit) noexcept nogil:
