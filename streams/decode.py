@@ -10,6 +10,7 @@ a sender sent, and give the same rows however the input was cut into batches.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,6 +36,10 @@ __all__ = [
 
 # Frames that a collector makes about itself: each is a batch of SAMPLES (drops, sheds, skew), as streams/ipc.py writes it.
 OWN_SAMPLES = "orbitrack-samples"
+# Of the counters of rack decoders those that only grow; the others are sizes.
+EVENTS = (
+    "unknown_records", "unknown_samples", "withdrawals", "forgotten_sequences", "forgotten_domains", "forgotten_templates",
+)
 SFLOW_BEGIN = pa.scalar(b"\0\0\0\5", pa.binary())
 
 
@@ -57,6 +62,10 @@ class Decoder(Protocol):
     def snapshot(self) -> bytes: ...
     def restore(self, state: bytes) -> None: ...
 
+    def events(self) -> Counter[str]:
+        """How often it skipped or forgot something that no row shows, since it was opened."""
+        ...
+
 
 class CoreDecoder:
     """A decoder of the compiled core, whose batches become pyarrow's here."""
@@ -73,6 +82,11 @@ class CoreDecoder:
 
     def restore(self, state: bytes) -> None:
         self.core.restore(state)
+
+    def events(self) -> Counter[str]:
+        # Those of satellites have a row for all they skip.
+        found = self.core.counters() if hasattr(self.core, "counters") else {}
+        return Counter({name: found[name] for name in EVENTS if name in found})
 
 
 class TransferFrameDecoder:
@@ -105,6 +119,9 @@ class TransferFrameDecoder:
         self.frames.restore(frames)
         self.packets.restore(packets)
 
+    def events(self) -> Counter[str]:
+        return Counter()
+
 
 class RackDecoder:
     """sFlow and NetFlow on one port: a decoder of each, and every datagram to the one whose version it begins with."""
@@ -130,6 +147,9 @@ class RackDecoder:
         self.sflow.restore(sflow)
         self.netflow.restore(netflow)
 
+    def events(self) -> Counter[str]:
+        return self.sflow.events() + self.netflow.events()
+
 
 class OwnSamplesDecoder:
     """Takes the collectors' own samples out of their frames. Keeps no state."""
@@ -148,6 +168,9 @@ class OwnSamplesDecoder:
 
     def restore(self, state: bytes) -> None:
         assert not state
+
+    def events(self) -> Counter[str]:
+        return Counter()
 
 
 def both(first: bytes, second: bytes) -> bytes:

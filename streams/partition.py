@@ -28,6 +28,8 @@ from streams.kafka import ARROW_HEADERS, Topics, read_partition, transactional_p
 from streams.pipeline import Output, Pipeline, combine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pyarrow as pa
 
     from streams.clock import Clock
@@ -51,6 +53,7 @@ class Counts(Protocol):
     def applied(self, topic: str, frames: int, size_bytes: int, not_finite: int) -> None: ...
     def repeated(self, topic: str, frames: int) -> None: ...
     def sent(self, output: Output) -> None: ...
+    def skipped(self, events: Mapping[str, int]) -> None: ...
     def committed(self, seconds: float) -> None: ...
 
 
@@ -130,6 +133,7 @@ class SourcePartition:
         self.checkpointed_at = time.monotonic()
         was_fed = self.pipeline.fed > 0
         output = self.pipeline.close(self.clock(), max(self.applied, 0))
+        self.counts.skipped(self.pipeline.new_events())
         if not was_fed and not output.rows():
             return
         self.sequence += 1

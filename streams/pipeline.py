@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,7 @@ class Pipeline:
         self.repeats = Repeats()
         self.output = Output()
         self.fed = 0                                   # batches since the last close
+        self.events: Counter[str] = Counter()          # as last told
 
     @property
     def is_full(self) -> bool:
@@ -90,6 +92,12 @@ class Pipeline:
     def not_finite(self) -> int:
         """Samples of NaN or infinity so far, which are in no window."""
         return self.windower.not_finite + self.report_windower.not_finite
+
+    def new_events(self) -> Counter[str]:
+        """How often decoders skipped or forgot something that no row shows, since the last call."""
+        before = self.events
+        self.events = sum((each.events() for each in self.decoders.values()), Counter[str]())
+        return self.events - before
 
     def min_watermark_ns(self) -> int | None:
         """The lowest watermark that holds a window open; None where none is open."""

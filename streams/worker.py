@@ -30,6 +30,8 @@ from streams.shell import EXIT_FAILED, die_on_failure, make_app, run_app
 from streams.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import faust
 
     from streams.config import Config
@@ -157,6 +159,7 @@ class WorkerCounts:
         self.rows = telemetry.counter("rows_total", "Rows sent on, by topic.", ["topic"])
         self.rejects = telemetry.counter("rejects_total", "Input that could not be used.", ["reason"])
         self.not_finite = telemetry.counter("not_finite_samples_total", "Samples of NaN or infinity: stored, in no window.")
+        self.events = telemetry.counter("decoder_events_total", "What decoders skipped or forgot without a row.", ["event"])
         self.lost = telemetry.counter("lost_records_total", "Records that retention deleted before they were read.")
         self.quarantined = telemetry.counter("quarantined_total", "Records put aside because processing them failed.")
         self.seconds = telemetry.histogram(
@@ -179,6 +182,10 @@ class WorkerCounts:
         for batch in output.rejects:
             for each in batch["reason"].value_counts().to_pylist():
                 self.rejects.labels(each["values"]).inc(each["counts"])
+
+    def skipped(self, events: Mapping[str, int]) -> None:
+        for event, count in events.items():
+            self.events.labels(event).inc(count)
 
     def committed(self, seconds: float) -> None:
         self.seconds.observe(seconds)
