@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +101,10 @@ def test_pyproject_lists_every_package_and_extension() -> None:
     assert listed == {f"framecodec.{path.stem}" for path in (REPOSITORY / "ext" / "framecodec").glob("*.pyx")}
     packages = {".".join(path.parent.relative_to(REPOSITORY).parts) for path in (REPOSITORY / "streams").rglob("__init__.py")}
     assert set(project["packages"]) == packages | {"framecodec", "streams.schemas"}
+
+
+def test_the_cores_map_names_every_module() -> None:
+    core = REPOSITORY / "ext" / "framecodec"
+    words = set(re.findall(r"\w+", (core / "__init__.py").read_text(encoding="utf-8")))
+    modules = {path.stem for path in core.iterdir() if path.suffix in {".pyx", ".pxd", ".py"}}
+    assert modules - {"__init__"} <= words
