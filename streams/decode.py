@@ -38,7 +38,8 @@ __all__ = [
 OWN_SAMPLES = "orbitrack-samples"
 # Of the counters of rack decoders those that only grow; the others are sizes.
 EVENTS = (
-    "unknown_records", "unknown_samples", "withdrawals", "forgotten_sequences", "forgotten_domains", "forgotten_templates",
+    "unknown_records", "unknown_samples", "withdrawals", "forgotten_sequences", "forgotten_rates", "forgotten_domains",
+    "forgotten_templates",
 )
 SFLOW_BEGIN = pa.scalar(b"\0\0\0\5", pa.binary())
 

@@ -70,6 +70,16 @@ def test_templates_that_are_defined_again_stay_when_others_fill_the_domain() -> 
     assert [row["detail"] for row in out["rejects"]] == ["no template 300 came for domain 7"]
 
 
+def test_interfaces_of_flows_take_no_room_of_sampling_rates() -> None:
+    scope = a_set(1, struct.pack(">HHH", 257, 4, 4) + fields((2, 4), (34, 4))) + a_set(257, struct.pack(">II", 9, 64))
+    decoder = NetflowDecoder(derive=False)
+    send(v9(scope, a_set(0, template(256, (10, 4)))), decoder=decoder)
+    before = len(decoder.snapshot())
+    out = send(v9(a_set(256, struct.pack(">5000I", *range(5000)))), decoder=decoder)
+    assert [row["in_if"] for row in out["flows"] if row["sampling_rate"] == 64] == [9]
+    assert len(decoder.snapshot()) == before
+
+
 def test_sets_that_wait_for_many_templates_come_in_the_order_of_templates_then_arrival() -> None:
     numbers = list(range(256, 1256))
     chance = random.Random(7)

@@ -71,6 +71,7 @@ cdef class NetflowDecoder(NetflowSets):
             "template_bytes": self.domains.template_bytes,
             "held_bytes": self.domains.held_bytes,
             "withdrawals": self.domains.withdrawals,
+            "forgotten_rates": self.rates.forgotten,
             "forgotten_domains": self.domains.forgotten,
             "forgotten_templates": self.domains.forgotten_templates,
         }

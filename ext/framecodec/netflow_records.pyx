@@ -26,7 +26,7 @@ from framecodec.records cimport (
     FLOW_BYTES, FLOW_DIRECTION, FLOW_DST_ADDR, FLOW_ETHERTYPE, FLOW_ICMP_CODE, FLOW_ICMP_TYPE, FLOW_IN_IF, FLOW_MPLS_LABELS,
     FLOW_OUT_IF, FLOW_PACKETS, FLOW_SAMPLING_RATE, FLOW_SRC_ADDR,
 )
-from framecodec.state_table cimport Slot, Table
+from framecodec.state_table cimport Slot, Table, seek
 from framecodec.templates cimport Domain
 
 __all__ = ["NetflowRecords"]
@@ -167,8 +167,7 @@ cdef class NetflowRecords(NetflowRows):
                     masks[index] |= put32(columns, FLOW_SAMPLING_RATE, index, rate)
 
     cdef uint32_t rate(self, const Domain* domain, uint64_t kind, uint64_t number) noexcept nogil:
-        cdef bint is_new
-        cdef Slot* slot = self.rates.find(domain.key[0], domain.key[1], domain.key[2], kind << 56 | number, &is_new)
+        cdef Slot* slot = seek(self.rates, domain.key[0], domain.key[1], domain.key[2], kind << 56 | number)
         return slot.number if slot != NULL else 0
 
     cdef uint64_t apply(

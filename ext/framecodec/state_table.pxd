@@ -59,6 +59,17 @@ cdef inline Slot* look(Table table, uint64_t k0, uint64_t k1, uint64_t k2, uint6
     return table.find(k0, k1, k2, k3, is_new)
 
 
+# A line in use, or NULL: nothing is made.
+cdef inline Slot* seek(Table table, uint64_t k0, uint64_t k1, uint64_t k2, uint64_t k3) noexcept nogil:
+    cdef bint is_new
+    cdef Slot* slot = probe(table.young, table.young_mask, k0, k1, k2, k3)
+    if slot.used:
+        return slot
+    if table.old == NULL or not probe(table.old, table.old_mask, k0, k1, k2, k3).used:
+        return NULL
+    return table.find(k0, k1, k2, k3, &is_new)
+
+
 # How far `sequence` is beyond what the slot expects (0 in order, lost when positive, -1 late or repeated, -2 restarted);
 # moves the slot on unless late.
 cdef inline int64_t follow(Slot* slot, bint is_new, uint32_t sequence, uint32_t uptime_ms, uint32_t step) noexcept nogil:
