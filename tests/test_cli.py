@@ -237,6 +237,17 @@ def test_check_of_files_goes_by_what_they_are(tmp_path: Path) -> None:
     assert check(tmp_path / "x.yaml", status=1)[1] == f"{tmp_path / 'x.yaml'}: cannot be read: No such file or directory\n"
 
 
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_the_configuration_is_named_anywhere_on_the_line(tmp_path: Path, place: int) -> None:
+    config = tmp_path / "orbitrack.toml"
+    config.write_text('[[webhook]]\nname = "ops"\nurl = "https://example.org/x"\n')
+    arguments = ["alerts", "test", "opps"]
+    arguments[place:place] = ["-c", str(config)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert result.stderr == "no [[webhook]] is named 'opps'\n  hint: did you mean 'ops'?\n"
+
+
 def test_check_says_when_there_is_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert check(status=0)[0] == (

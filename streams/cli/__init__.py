@@ -121,6 +121,14 @@ def common_options() -> list[click.Parameter]:
     ]
 
 
+def add_common_options(command: click.Command) -> None:
+    """To the command, and to each of its own: they may stand wherever somebody writes them."""
+    taken = {option for parameter in command.params for option in parameter.opts}
+    command.params += [option for option in common_options() if not taken & set(option.opts)]
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        add_common_options(below)
+
+
 class CommandGroup(click.Group):
     """Imports a command when it is asked for, gives it the common options, and turns our errors into exit statuses."""
 
@@ -132,8 +140,7 @@ class CommandGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"streams.cli.{name}").command
         command.name = name
-        taken = {option for parameter in command.params for option in parameter.opts}
-        command.params += [option for option in common_options() if not taken & set(option.opts)]
+        add_common_options(command)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
