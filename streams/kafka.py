@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARROW_HEADERS", "METADATA_MAX_AGE_MS", "KafkaError", "Producer", "Topics", "committed_offsets", "connection",
-    "create_topics", "is_arrow", "log_start", "read_partition", "retry_visibly", "stamp_of", "tls_context",
+    "create_topics", "is_arrow", "log_start", "next_offset", "read_partition", "retry_visibly", "stamp_of", "tls_context",
     "transactional_producer", "wait_for_broker", "wait_for_topics",
 ]
 
@@ -204,15 +204,18 @@ async def leave(consumer: AIOKafkaConsumer) -> None:
         await asyncio.wait_for(consumer.stop(), LEAVE_S)
 
 
-async def read_partition(kafka: Kafka, topic: str, partition: int) -> AsyncIterator[Any]:
-    """Every committed record of a partition from its start to its present end, in order."""
+async def read_partition(kafka: Kafka, topic: str, partition: int, first: int = 0) -> AsyncIterator[Any]:
+    """Every committed record of a partition from offset `first`, or from its start, to its present end, in order."""
     consumer = partition_consumer(kafka)
     await consumer.start()
     try:
         place = TopicPartition(topic, partition)
         consumer.assign([place])
         end = (await consumer.end_offsets([place]))[place]
-        await consumer.seek_to_beginning(place)
+        if first:
+            consumer.seek(place, first)                   # one that retention has deleted: from the start
+        else:
+            await consumer.seek_to_beginning(place)
         while await consumer.position(place) < end:
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 for record in records:
@@ -245,6 +248,14 @@ async def log_start(kafka: Kafka, topic: str, partition: int) -> int:
         return offsets[place]
     finally:
         await leave(consumer)
+
+
+async def next_offset(kafka: Kafka, topic: str, partition: int, first: int) -> int | None:
+    """The offset of the first committed record of a partition from `first` on; None where there is none yet."""
+    async with aclosing(read_partition(kafka, topic, partition, first)) as records:
+        async for record in records:
+            return int(record.offset)
+    return None
 
 
 async def create_topics(kafka: Kafka) -> None:

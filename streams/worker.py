@@ -23,7 +23,7 @@ from streams.clock import wall_clock_ns
 from streams.decode import dictionary, open_decoder
 from streams.folders import make_folder
 from streams.ipc import BatchError, read_batch
-from streams.kafka import Producer, Topics, is_arrow, log_start, stamp_of, wait_for_topics
+from streams.kafka import Producer, Topics, is_arrow, log_start, next_offset, stamp_of, wait_for_topics
 from streams.model import FRAMES
 from streams.partition import SourcePartition
 from streams.shell import EXIT_FAILED, die_on_failure, make_app, run_app
@@ -111,8 +111,11 @@ class Worker:
             await partition.checkpoint()
 
     async def is_real_gap(self, partition: SourcePartition, message: Any) -> bool:
-        """Records are missing before this one. Either they were buffered before a rebalance and come again (False), or
-        retention has deleted them (True, and the loss is said)."""
+        """Nothing that can be read is between what was applied and this record.
+
+        Otherwise this one was buffered before a rebalance, and they all come again. Retention may have deleted what was between
+        (then the loss is said), or there were only the marks of transactions, and what those gave up.
+        """
         start = await log_start(self.config.kafka, message.topic, message.partition)
         if start > partition.applied + 1:
             lost = start - partition.applied - 1
@@ -120,6 +123,9 @@ class Worker:
             self.counts.lost.inc(lost)
             partition.skip_to(start)
             return partition.follows(message.offset)
+        if await next_offset(self.config.kafka, message.topic, message.partition, partition.applied + 1) == message.offset:
+            partition.skip_to(message.offset)
+            return True
         partition.await_next(message.offset, asyncio.get_running_loop().time())
         return False
 
