@@ -180,6 +180,35 @@ def test_a_record_that_does_not_hold_what_it_says_is_told_and_its_neighbours_are
     assert [(row["reason"], row["size_bytes"], row["detail"]) for row in found["rejects"]] == [("bad_length", 0, told)]
 
 
+def test_a_packet_that_is_shorter_than_it_says_is_read_and_told() -> None:
+    packet = bytes.fromhex("45000014000040004011") + bytes(2) + bytes([10, 0, 0, 1, 10, 0, 0, 2])
+    out = rows(sflow(flow_sample(record(1, words(11, 1400, 4, 128) + packet), sequence=1), flow_sample(sequence=2)))
+    assert [row["protocol"] for row in out["flows"]] == [17, None]
+    assert [(row["reason"], row["size_bytes"]) for row in out["rejects"]] == [("bad_length", 0)]
+
+
+def test_what_follows_the_records_of_a_sample_is_told() -> None:
+    for head, form in ((words(1, 3, 100, 100, 0, 3, 4, 0), 1), (words(1, 3, 0), 2)):
+        out = rows(sflow(sample(form, head + record(4242, b"abcd")), flow_sample(sequence=2)))
+        assert [(row["reason"], row["size_bytes"]) for row in out["rejects"]] == [("trailing_bytes", 12)]
+        assert out["flows"][-1]["in_if"] == 3
+
+
+@pytest.mark.parametrize(
+    ("tag", "body", "rest"),
+    [
+        (2000, words(2**32 - 1) + b"rack-7a\0", 0), (2000, words(4) + b"rack" + bytes(16) + words(1, 2, 99) + b"6.1.0", 4),
+        (10, words(1, 2, 3300, 40_000, 2, *range(10)), 13), (10, words(1, 2, 3300, 40_000, 2**32 - 1), 4),
+        (1001, b"", 0), (2001, b"", 0),
+    ],
+)  # fmt: skip
+def test_a_counter_record_whose_counts_lie_gives_what_it_has_and_is_told(tag: int, body: bytes, rest: int) -> None:
+    out = rows(sflow(counter_sample(record(tag, body), record(1005, words(3) + b"et1\0"))))
+    assert [(row["reason"], row["size_bytes"]) for row in out["rejects"]] == [("bad_length", 0)]
+    assert [row["metric"] for row in out["samples"]][-1] == "if_name"
+    assert len(out["samples"]) == rest + 1
+
+
 def test_host_adapters_that_are_not_there_are_told() -> None:
     body = words(2, 1, 1) + bytes.fromhex("0200000000010000") + words(2, 0xFFFFFFFF)
     found = rows(sflow(counter_sample(record(2001, body), record(2, words(*range(1, 14))))))

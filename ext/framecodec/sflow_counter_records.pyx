@@ -100,7 +100,7 @@ cdef class SflowCounters(SflowFlows):
                 self.unknown_records += 1
             return 0
         if size < 4:
-            return 0
+            return self.reject(BAD_LENGTH, p - self.start - 8, 0, b"record without a field")
         if record.place == PLACE_INTERFACE:
             entity = self.entity(ENTITY_INTERFACE, be32(p), 0)
         elif record.place == PLACE_VLAN:
@@ -188,6 +188,8 @@ cdef class SflowCounters(SflowFlows):
             length = be32(p + at)
             at += 4
             if length > size - at:
+                if self.reject(BAD_LENGTH, p - self.start - 8, 0, b"text is longer than its record") < 0:
+                    return -1
                 return -2
             kept = length if length <= TEXT_MAX_BYTES else TEXT_MAX_BYTES
             if kept and self.text_sample(entity, field.metric, p + at, utf8_prefix(p + at, kept)) < 0:
@@ -220,6 +222,8 @@ cdef class SflowCounters(SflowFlows):
             return 0
         count = be32(p + 16)
         if count > (size - 20) // LANE_BYTES:
+            if self.reject(BAD_LENGTH, p - self.start - 8, 0, b"fewer lanes than the record says") < 0:
+                return -1
             count = <uint32_t> ((size - 20) // LANE_BYTES)
         for index in range(count):
             p += LANE_BYTES if index else 20
@@ -260,7 +264,7 @@ cdef class SflowCounters(SflowFlows):
         cdef int32_t entity
         cdef char text[64]
         if size < 4:
-            return 0
+            return self.reject(BAD_LENGTH, p - self.start - 8, 0, b"record without a field")
         count = be32(p)
         for _ in range(count):
             if size - at < 8:

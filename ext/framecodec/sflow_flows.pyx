@@ -189,6 +189,7 @@ cdef inline bint read_flow_record(
             self.unknown_records += 1
         present[0] = read_packet(self.flows, row, present[0], be32(p), p + 16, header_bytes, &sample.ip_bytes)
         sample.frame_bytes = be32(p + 4)
+        return be32(p + 12) == header_bytes
     elif tag == 1001:
         # extended_switch: VLAN and priority in, VLAN and priority out; -1 is unknown.
         if size < 16:

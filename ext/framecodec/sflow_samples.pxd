@@ -50,6 +50,8 @@ cdef class SflowSamples(RackDecoder):
     cdef int tell_source(self, const Sample* sample, int64_t lost, bint drops_changed) noexcept nogil
     # Tells a walk that ended `left` octets before the end, and before the sample's count. 0, or -1 out of memory.
     cdef int reject_short(self, const Sample* sample, int64_t at, int64_t left, uint32_t index) noexcept nogil
+    # Tells what follows the last record that the sample counts. 0, or -1 out of memory.
+    cdef int reject_rest(self, const Sample* sample, int64_t at) noexcept nogil
     # Tells a sample that was longer than it said: to `at`. 1: nothing is behind it; -1 out of memory.
     cdef int reject_long(self, const Sample* sample, int64_t at) noexcept nogil
 
@@ -98,6 +100,8 @@ cdef inline bint next_record(const uint8_t* datagram, const Sample* sample, Reco
 cdef inline int close_records(SflowSamples self, const Sample* sample, const Records* records) noexcept nogil:
     if records.index != sample.records:
         return self.reject_short(sample, records.at, records.limit - records.at, records.index)
+    if records.at < sample.end and self.reject_rest(sample, records.at) < 0:
+        return -1
     return 0 if records.limit == sample.end else self.reject_long(sample, records.at)
 
 

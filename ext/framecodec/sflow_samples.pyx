@@ -4,7 +4,7 @@
 The first storey of the sFlow decoder (sflow.pyx has the plan). Where the length of a datagram's last sample is too short,
 its records are what follows: sflowtool reads them so too.
 """
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from framecodec.rack cimport (
     BAD_LENGTH, COUNTER, GAUGE, METRIC_DROPS, METRIC_SAMPLE_GAPS, RackDecoder, TRAILING_BYTES, UNIT_PACKETS, UNIT_SAMPLES,
@@ -38,6 +38,11 @@ cdef class SflowSamples(RackDecoder):
                 <uint64_t> (left - 8),
             )
         return self.reject(BAD_LENGTH, at, left, detail)
+
+    cdef int reject_rest(self, const Sample* sample, int64_t at) noexcept nogil:
+        cdef char detail[96]
+        put_detail(detail, sizeof(detail), b"%llu bytes after %llu records", <uint64_t> (sample.end - at), sample.records)
+        return self.reject(TRAILING_BYTES, at, sample.end - at, detail)
 
     cdef int reject_long(self, const Sample* sample, int64_t at) noexcept nogil:
         if self.reject(BAD_LENGTH, sample.at, 0, b"sample is longer than it says") < 0:
