@@ -31,7 +31,7 @@ from streams.ipc import encode
 from streams.repeats import Stamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
     from ssl import SSLContext
 
     import pyarrow as pa
@@ -204,7 +204,7 @@ async def leave(consumer: AIOKafkaConsumer) -> None:
         await asyncio.wait_for(consumer.stop(), LEAVE_S)
 
 
-async def read_partition(kafka: Kafka, topic: str, partition: int, first: int = 0) -> AsyncIterator[Any]:
+async def read_partition(kafka: Kafka, topic: str, partition: int, first: int = 0) -> AsyncGenerator[Any, None]:
     """Every committed record of a partition from offset `first`, or from its start, to its present end, in order."""
     consumer = partition_consumer(kafka)
     await consumer.start()
