@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streams.errors import ConfigError
+from streams.errors import ConfigError, nearest
 from streams.ipc import BatchError, read_batch
 from streams.model import SAMPLES, SCHEMAS
 from streams.timecodes import time_code
@@ -264,11 +264,22 @@ def open_packets(link: Link, boundaries: str, record_header_bytes: int = 0) -> A
     from framecodec.packets import SpacePacketDecoder
 
     definition = definition_of(link.definition, link.container) if link.definition else None
-    return SpacePacketDecoder(
-        definition, spacecraft=link.entity, link=link.name, boundaries=boundaries,
-        emit=("samples", "derived"), parameters=link.parameters or None, join_segments=link.join_segments, idle=link.idle,
-        record_header_bytes=record_header_bytes, raw=link.raw, time_code=time_code(link.time) if link.time else None,
-    )
+    try:
+        return SpacePacketDecoder(
+            definition, spacecraft=link.entity, link=link.name, boundaries=boundaries,
+            emit=("samples", "derived"), parameters=link.parameters or None, join_segments=link.join_segments, idle=link.idle,
+            record_header_bytes=record_header_bytes, raw=link.raw, time_code=time_code(link.time) if link.time else None,
+        )
+    except ValueError as error:
+        raise ConfigError(f"link '{link.name}': {error}", hint=hint_of_parameters(link, definition)) from None
+
+
+def hint_of_parameters(link: Link, definition: Definition | None) -> str | None:
+    """What a name of `[[link]] parameters` that is like none of the definition was probably meant to be."""
+    paths = [parameter.path for parameter in definition.parameters] if definition is not None else []
+    parts = {part for path in paths for part in (path, *path.strip("/").split("/"))}
+    guesses = (nearest(name, parts) for name in link.parameters if not {name, name.strip("/").rpartition("/")[2]} & parts)
+    return next((f"did you mean {guess}?" for guess in guesses if guess), None)
 
 
 @cache

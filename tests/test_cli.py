@@ -157,6 +157,17 @@ def test_secret_that_cannot_sign_is_a_mistake_and_is_not_shown(tmp_path: Path) -
     assert "hidden" not in stderr
 
 
+def test_check_says_what_a_worker_would_say_of_a_link(tmp_path: Path) -> None:
+    config = tmp_path / "orbitrack.toml"
+    shutil.copy(REPOSITORY / "schemas" / "xtce" / "demo.xml", tmp_path)
+    link = '[[link]]\nname = "{}"\ncodec = "ccsds-packets"\ndefinition = "demo.xml"\nparameters = ["mode", "{}"]\n'
+    config.write_text(link.format("a", "battery_temprature") + link.format("b", "/Demo/battery_temperature"))
+    _, stderr = check("--config", config, status=2)
+    assert stderr == (
+        "link 'a': the definition has no parameter 'battery_temprature'\n  hint: did you mean battery_temperature?\n"
+    )
+
+
 def test_rule_for_an_slo_that_there_is_not_is_a_mistake(tmp_path: Path) -> None:
     config = tmp_path / "orbitrack.toml"
     config.write_text('[slo]\nfiles = ["slo.yaml"]\n[alert]\nrules = ["rules.yaml"]\n')

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.cli import current_session, report
-from streams.errors import ConfigError, InputError, OrbitrackError, UsageError
+from streams.errors import ConfigError, DefinitionError, InputError, OrbitrackError, UsageError
 
 if TYPE_CHECKING:
-    from streams.config import Config, Webhook
+    from streams.config import Config, Link, Webhook
     from streams.slo import Slo
 
 __all__ = ["command"]
@@ -73,6 +73,8 @@ def check_config(findings: Findings, file: Path | None, name: str, *, dump: bool
     for definition, container in dict.fromkeys((link.definition, link.container) for link in config.links):
         if definition is not None:
             check_definition(findings, definition, container)
+    for link in config.links:
+        check_decoder(findings, link)
     for elements in dict.fromkeys(link.elements for link in config.links if link.elements is not None):
         check_elements(findings, elements)
     webhooks = None if in_doubt(errors, r"webhook\[\d+\]\.name") else [webhook.name for webhook in config.webhooks]
@@ -189,6 +191,18 @@ def check_definition(findings: Findings, file: Path, container: str | None) -> N
     definition, mistakes = definitions.examine(file, container)
     found = f"{len(definition.containers)} containers, {len(definition.parameters)} parameters" if definition else ""
     findings.add(str(file), found, mistakes)
+
+
+def check_decoder(findings: Findings, link: Link) -> None:
+    """What the worker would say of the link at its start, beyond the mistakes of the files that it names."""
+    from streams.decode import open_decoder
+
+    try:
+        open_decoder(link)
+    except DefinitionError:
+        pass
+    except ConfigError as error:
+        findings.mistakes.append(error)
 
 
 def check_slos(findings: Findings, name: str, files: Sequence[Path], webhooks: Sequence[str] | None) -> list[Slo] | None:
