@@ -87,8 +87,9 @@ class Truth:
             packet = record(3, words(size, 6, 0x0A000001, 0x0A000002, 443, 5555, 0, 0))
             if self.chance.random() < 0.3:
                 samples.append(sample(5, words(number, 0, 3, 0, ports[0], ports[1], 258, 1) + packet))
-                if ports[0]:
-                    self.add(f"{agent}/if/{ports[0]}", "discarded_packets", second, 1)
+                # A drop on the way out may not know where the packet came in.
+                if any(ports):
+                    self.add(f"{agent}/if/{ports[0] or ports[1]}", "discarded_packets", second, 1)
                 continue
             samples.append(flow_sample(packet, sequence=number, rate=rate, in_if=ports[0], out_if=ports[1]))
             self.flow(agent, second, rate, ports, size, 1, None)
