@@ -436,6 +436,42 @@ def test_a_hanging_broker_is_shown_as_away_and_nothing_is_sent_again():
     assert len(log.rows()) == 1
 
 
+def test_a_partition_that_hangs_is_shown_although_others_are_acknowledged():
+    gate = asyncio.Event()
+
+    class Cluster(Log):
+        async def send(self, topic, partition, batch, *, stamp=None):
+            sent = await super().send(topic, partition, batch, stamp=stamp)
+
+            async def acknowledge():
+                if partition == 1:
+                    await gate.wait()
+                await sent
+
+            return acknowledge()
+
+    async def play():
+        telemetry, seen = Telemetry("collect"), {}
+
+        def done(parcel):
+            seen[parcel.partition] = telemetry.readiness()
+
+        delivery = Delivery(Cluster().connect, done, pytest.fail, telemetry, quiet_s=0.01)
+        batches = Batches("racks", "cadu", 1)
+        for partition in (1, 0):
+            [(_, memory, batch)] = batches.add([b"x"], "s", 1, 0) or batches.seal(0, everything=True)
+            delivery.put(Parcel(Lane("racks", "t"), partition, pa.record_batch(batch), memory))
+            await until(lambda: "t[1]" in telemetry.readiness().get("kafka", "") and len(delivery.lanes) == 1, "it is shown")
+        gate.set()
+        assert await delivery.finish(WAIT_S) == []
+        return seen
+
+    seen = asyncio.run(play())
+    assert list(seen) == [0, 1]
+    assert seen[0]["kafka"].startswith("no acknowledgement for")
+    assert seen[1] == {}
+
+
 def test_every_batch_of_a_link_has_a_higher_stamp_than_those_before_it():
     async def scenario(collector, log, ports):
         for number in range(20):

@@ -76,6 +76,7 @@ class Delivery:
         self.tasks: set[asyncio.Task[None]] = set()
         self.connection: Connection | None = None
         self.has_connected = False
+        self.silent: set[tuple[str, int]] = set()       # partitions that Kafka takes nothing for
         self.connecting = asyncio.Lock()
         self.closing: set[asyncio.Task[None]] = set()
         self.kafka = telemetry.dependency("kafka")
@@ -111,16 +112,17 @@ class Delivery:
         del self.lanes[place]
 
     async def send(self, parcel: Parcel) -> None:
+        place = parcel.lane.topic, parcel.partition
         for tries in count():
             connection = await self.connected()
             connection.sending += 1
             try:
                 sent = await connection.sink.send(parcel.lane.topic, parcel.partition, parcel.batch, stamp=parcel.stamp)
-                await self.acknowledged(asyncio.ensure_future(sent))
+                await self.acknowledged(asyncio.ensure_future(sent), place)
                 return
             except Exception as error:  # noqa: BLE001  the edge of the role: whatever Kafka says, it is shown and tried again
                 self.failed.inc()
-                self.kafka.down(f"{type(error).__name__}: {error}")
+                self.note_silence(place, f"{type(error).__name__}: {error}")
                 log.warning("Kafka did not take a batch of %d frames, it is kept: %s: %s",
                             parcel.batch.num_rows, type(error).__name__, error)
                 connection.is_broken = True
@@ -132,22 +134,29 @@ class Delivery:
                     self.close(connection)
             await self.sleep(delay_s(tries))
 
-    async def acknowledged(self, sent: asyncio.Future[Any]) -> None:
+    async def acknowledged(self, sent: asyncio.Future[Any], place: tuple[str, int]) -> None:
         """Waits, for as long as it takes; says meanwhile that Kafka does not answer."""
         waited_s = 0.0
         try:
             while not (await asyncio.wait([sent], timeout=self.quiet_s))[0]:
                 waited_s += self.quiet_s
-                if self.kafka.is_up:
-                    log.warning("Kafka has not acknowledged a batch for %.0f s; the producer goes on trying", waited_s)
-                self.kafka.down(f"no acknowledgement for {waited_s:.0f} s")
+                if not self.silent:
+                    log.warning("Kafka has not acknowledged a batch of %s[%d] for %.0f s; the producer goes on trying",
+                                *place, waited_s)
+                self.note_silence(place, f"no acknowledgement for {waited_s:.0f} s, {place[0]}[{place[1]}]")
         finally:
             if not sent.done():
                 sent.cancel()
         sent.result()
-        if not self.kafka.is_up:
+        self.silent.discard(place)
+        # Others may be at a broker that is well; Kafka is up again when all are.
+        if not self.silent and not self.kafka.is_up:
             log.warning("Kafka acknowledges again")
             self.kafka.up()
+
+    def note_silence(self, place: tuple[str, int], detail: str) -> None:
+        self.silent.add(place)
+        self.kafka.down(detail)
 
     async def connected(self) -> Connection:
         """The connection for new sends; waits, with growing pauses, until there is one. ConfigError only before the first."""
@@ -167,7 +176,8 @@ class Delivery:
                     await self.sleep(pause_s)
                 else:
                     self.has_connected = True
-                    self.kafka.up()
+                    if not self.silent:
+                        self.kafka.up()
                     if tries:
                         log.warning("Kafka answers after %d attempts", tries + 1)
             return self.connection
