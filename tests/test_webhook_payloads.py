@@ -181,6 +181,8 @@ def test_template_fills_texts_and_stays_json(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "message"), [
+    ('{"a": NaN}', r"own\.json: cannot be read: Out of range float values are not JSON compliant"),
+    ('{"a": "\\ud800"}', r"own\.json: cannot be read: .* surrogates not allowed"),
     ("{", r"own\.json:1: is not JSON: Expecting property name"), ('{\n "a": \x00}', r"own\.json:2: is not JSON"),
     ("[" * 9999, "own.json: is nested too deep"),
 ])

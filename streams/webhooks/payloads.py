@@ -208,7 +208,9 @@ def template(webhook: Webhook, group: Sequence[Notice]) -> bytes:
 def load_template(file: Path) -> Any:
     """The JSON of a template, as it is at the first use. ConfigError where it is none."""
     try:
-        return json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes())
+        dump(content)                                       # NaN and half a character are read, but no receiver takes them
+        return content
     except json.JSONDecodeError as error:
         raise ConfigError(f"is not JSON: {error.msg}", file=file, line=error.lineno) from error
     except RecursionError as error:
