@@ -98,8 +98,10 @@ class Worker:
         partition = self.partitions.get(place)
         if partition is None or place not in self.mine or message.offset <= partition.applied:
             return
-        if not partition.follows(message.offset) and not await self.is_real_gap(partition, message):
-            return
+        if not partition.follows(message.offset):
+            is_next = await self.is_real_gap(partition, message)
+            if not is_next or place not in self.mine or self.partitions.get(place) is not partition:
+                return                                  # meanwhile it may have been taken away
         try:
             partition.apply(message.offset, frames_of(message), message.value or b"", stamp_of(message.headers))
         except (MemoryError, OSError, ImportError):
