@@ -796,7 +796,8 @@ def test_foreign_snapshots_are_refused() -> None:
     decoder = NetflowDecoder()
     send(v9(a_set(0, template(256, *SIMPLE)), a_set(300, ROW)), decoder=decoder, finish=False)
     good = decoder.snapshot()
-    for bad in (b"", b"nonsense", good[:-1], good + b"\0", b"orbrack1" + good[8:]):
+    too_long = good[:8] + b"\xff" * 8 + good[16:]
+    for bad in (b"", b"nonsense", good[:-1], good[:12], good + b"\0", b"orbrack1" + good[8:], too_long):
         with pytest.raises(ValueError, match="not a snapshot"):
             NetflowDecoder().restore(bad)
 

@@ -88,10 +88,11 @@ cdef class NetflowDecoder(NetflowSets):
         cdef int64_t at = 8
         cdef int64_t size
         for index in range(3):
-            size = int.from_bytes(data[at:at + 8], "little")
+            announced = int.from_bytes(data[at:at + 8], "little")
             at += 8
-            if size > len(data) - at or len(data) < at:
+            if at + announced > len(data):
                 raise ValueError("not a snapshot: a part is cut short")
+            size = announced
             part = <const uint8_t*> PyBytes_AS_STRING(data) + at
             if index == 0:
                 self.sequences.load(part, size)
