@@ -167,6 +167,7 @@ class Delivery:
                     self.connection = Connection(await self.connect())
                 except Exception as error:
                     if isinstance(error, ConfigError) and not self.has_connected:
+                        self.kafka.down(error.what)
                         raise
                     pause_s = delay_s(tries)
                     tries += 1
