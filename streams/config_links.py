@@ -81,6 +81,8 @@ class Link(Section):
             raise KeyProblem("rate_limit", "is for datagrams; a TCP sender is held back instead", "listen")
         if self.container and not self.definition:
             raise KeyProblem("container", "names a container, but there is no definition", "definition")
+        if self.parameters and not self.definition:
+            raise KeyProblem("parameters", "names parameters, but there is no definition", "definition")
         if self.listen and self.codec in ("tm", "aos") and self.frame_length is None:
             raise KeyProblem("codec", f"{self.codec} needs frame_length", "frame_length")
         return self

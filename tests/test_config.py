@@ -46,6 +46,10 @@ MISTAKES = [
         "link[0].container", None,
     ),
     (
+        "link_parameters_without_definition", 4, "'parameters' names parameters, but there is no definition",
+        "link[0].parameters", None,
+    ),
+    (
         "link_listen_without_port", 4, "'udp://0.0.0.0' has no host or no port; write for example 127.0.0.1:6343",
         "link[0].listen", None,
     ),
