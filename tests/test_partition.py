@@ -75,3 +75,14 @@ def test_a_gap_that_was_closed_does_not_count_for_the_next_one() -> None:
             partition.await_next(9, now_s=5030.0)
 
     asyncio.run(live())
+
+
+def test_a_partition_that_nothing_came_to_writes_no_checkpoint() -> None:
+    """Else every quiet partition would have a transaction each second."""
+
+    async def live() -> tuple[Any, int]:
+        partition = SourcePartition(Config(), "frames.rack", 0, "test", lambda: NOW, Mock())
+        await partition.checkpoint()
+        return partition.commit, partition.sequence
+
+    assert asyncio.run(live()) == (None, 0)

@@ -20,7 +20,7 @@ from streams.repeats import Stamp
 from streams.telemetry import Telemetry
 from tests.processes import Cluster, running_cluster
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 PARTITIONS, BATCHES = 6, 600
 # What aiokafka's default of 40 s is in life: the outages below are several times as long.

@@ -24,7 +24,7 @@ from streams.config import Kafka
 from streams.kafka import create_topics
 from tests.processes import end, environment, free_port, role, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 Flow = tuple[str, str, int, int, int]           # source, destination, ports, protocol
 UDP, TCP = 17, 6

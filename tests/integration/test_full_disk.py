@@ -21,9 +21,9 @@ from streams.errors import DependencyError
 from streams.kafka import Topics, read_partition
 from streams.webhooks import Outbox
 from tests.integration.test_up import Up, offset, started, up  # noqa: F401  (fixtures)
-from tests.processes import end, environment, role, wait_for
+from tests.processes import end, environment, listens, role, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 DISK = "80m"
 ROOM_BYTES = 1_000_000
@@ -57,17 +57,18 @@ def fill(disk: Path, room_bytes: int) -> Path:
 async def send_until_refused(kafka: Kafka) -> list[int]:
     """Numbers of the records that the broker acknowledged before it took no more."""
     acknowledged: list[int] = []
-    producer = AIOKafkaProducer(
-        bootstrap_servers=kafka.bootstrap, enable_idempotence=True, acks="all", request_timeout_ms=4000, retry_backoff_ms=500
-    )
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, enable_idempotence=True, acks="all", retry_backoff_ms=500)
     await producer.start()
     try:
         for number in range(10 * ROOM_BYTES // VALUE_BYTES):
             value = number.to_bytes(4, "big") + os.urandom(VALUE_BYTES)
-            await asyncio.wait_for(producer.send_and_wait(Topics().frames_rack, value, partition=0), 5)
+            sending = asyncio.ensure_future(producer.send_and_wait(Topics().frames_rack, value, partition=0))
+            while not sending.done() and listens(int(kafka.bootstrap.rpartition(":")[2])):
+                await asyncio.wait([sending], timeout=0.2)
+            if not sending.done() or sending.exception():       # the broker has ended: its disk is full
+                sending.cancel()
+                return acknowledged
             acknowledged.append(number)
-    except (KafkaError, TimeoutError):
-        return acknowledged
     finally:
         await asyncio.wait([asyncio.ensure_future(producer.stop())], timeout=1)
     raise AssertionError("the disk did not fill up")

@@ -24,7 +24,7 @@ from tests.conftest import testdata
 from tests.processes import end, environment, role, wait_for
 from tests.test_sflow import CASES, expected_counters, expected_flow, printed_datagrams, rounded
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 @dataclass

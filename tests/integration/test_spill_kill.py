@@ -20,7 +20,7 @@ from streams.kafka import create_topics, read_partition, stamp_of
 from streams.repeats import Repeats
 from tests.processes import CONTROLLER_PORT_STEP, end, environment, free_port, listens, role, start_broker, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 PARTITIONS, AGENTS, DATAGRAMS, KILLS = 4, 20, 6000, 5
 

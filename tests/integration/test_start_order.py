@@ -31,7 +31,7 @@ from tests.processes import (
     wait_for,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 PACKETS = 200
 CONFIG = """

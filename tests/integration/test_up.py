@@ -28,7 +28,7 @@ from streams.kafka import Producer, Topics
 from tests.integration.test_worker_kill import PARTITIONS, ROWS, as_frames, sample_batch
 from tests.processes import end, environment, free_port, listens, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SEED = int(os.environ.get("ORBITRACK_SEED", os.getpid()))
 PORTS = (9092, 10092, 8123, 8080, *range(9101, 9107))          # of a configuration that says nothing else

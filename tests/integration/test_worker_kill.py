@@ -252,7 +252,7 @@ async def emitted_windows(config: Config) -> pd.DataFrame:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_every_window_is_emitted_once_whatever_happens_to_workers(
     kafka_bootstrap: str, topic_prefix: str, database: str, tmp_path: Path
 ) -> None:
@@ -260,7 +260,7 @@ def test_every_window_is_emitted_once_whatever_happens_to_workers(
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_every_window_is_emitted_once_while_brokers_of_three_die(database: str, tmp_path: Path) -> None:
     with running_cluster(tmp_path / "kafka") as cluster:
         check_exactness({"bootstrap": cluster.bootstrap, "replication": 3}, database, tmp_path, misfortunes=12, cluster=cluster)

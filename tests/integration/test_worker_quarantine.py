@@ -26,7 +26,7 @@ from streams.kafka import ARROW_HEADERS, Producer, Topics, committed_offsets, cr
 from tests.integration.test_worker_kill import as_frames, sample_batch
 from tests.processes import end, environment, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 FAULTY_WORKER = """
 import os

@@ -15,7 +15,7 @@ from streams.repeats import Stamp
 from tests.processes import end, environment, role, wait_for
 from tests.test_pipeline import counters, frames
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 def test_a_worker_counts_a_repeated_batch_once_also_after_kill_9(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.collector_soak import Options, is_even, soak
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("spill", ["0B", "300MB"])
