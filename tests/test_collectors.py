@@ -370,6 +370,39 @@ def test_more_senders_than_fit_are_all_counted(stops_first):
     assert losses.total("received") == 80
 
 
+def test_a_port_of_another_collector_is_not_shared_in_silence():
+    """Sockets that share a port let the kernel share out the senders."""
+    first, second = (
+        UdpListener(
+            config.links[0], config.collector, 8, Lane("racks", "t"), Intake(1 << 30, pytest.fail, losses), losses, pytest.fail
+        )
+        for config, losses in ((configuration(sockets=2), Losses(Telemetry("collect"))) for _ in range(2))
+    )
+    first.open()
+    try:
+        second.address = first.address
+        with pytest.raises(DependencyError, match="the port is used by another process"):
+            second.open()
+    finally:
+        first.close()
+        second.close()
+
+
+def test_a_listener_that_cannot_go_on_ends_the_collector_with_the_first_error():
+    async def play():
+        collector = Collector(configuration(), Telemetry("collect"), Log().connect, clock=lambda: 1_790_000_000_000_000_000)
+        await collector.start()
+        try:
+            for text in ("the first", "the second"):
+                await asyncio.to_thread(collector.fail, OSError(text))
+            await asyncio.wait_for(collector.run(asyncio.Event()), WAIT_S)
+        finally:
+            await collector.finish(flush_s=1)
+
+    with pytest.raises(OSError, match="the first"):
+        asyncio.run(play())
+
+
 def test_refused_sends_are_repeated_in_order_and_once():
     async def play():
         log, done = Log(), []
