@@ -19,7 +19,7 @@ Indented modules are used by the one above them only, or nearly so.
                     frame_counts (losses), channels -> channel_modes (packets of a channel), clcw, frame_rows
                 packets: packets to rows, values and samples
                     sync -> header_chains, packet_input, found_packets, encapsulation; sequences, segments
-                    packet_table, packet_rows -> melt (SAMPLES)
+                    packet_slices (what becomes of them) -> packet_table, packet_rows -> melt (SAMPLES)
                 plan: a definition (XTCE), running
                     planning -> layouts (C structs); column_runs, programs -> raw_values -> meanings; conditions, values
                     trees -> tree_out (nested columns), blocks (their memory)

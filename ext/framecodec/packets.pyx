@@ -43,22 +43,15 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 import json
 
-from framecodec.found_packets cimport IDLE_APID, Found, Packet, Passed, apid_of, free_found
+from framecodec.found_packets cimport Found, free_found
 from framecodec.frame_input cimport FrameInput
-from framecodec.layouts cimport NO_CONTAINER
 from framecodec.packet_input cimport PacketInput
-from framecodec.packet_rows cimport PacketRows
-from framecodec.packet_table cimport PacketTable
-from framecodec.plan cimport Plan
-from framecodec.segments cimport Joiner
-from framecodec.sequences cimport Sequences
+from framecodec.packet_slices cimport PacketSlices
 from framecodec.sync cimport Sync
-from framecodec.timecodes cimport NO_TIME, read_code, set_code
 
 __all__ = ["Decoded", "SpacePacketDecoder"]
 
@@ -68,8 +61,6 @@ cdef enum:
     SLICE_PACKETS = 512
     # Of new bytes, looked at to decide on what was kept: mostly enough. If not, 32 times as much.
     HEAD_BYTES = 2048
-    SCRATCH_ITEM_BYTES = 41
-    SECONDARY_HEADER = 8         # in the first octet (133.0-B-2 4.1.3.3.3)
 
 EMITTED = ("samples", "derived", "packets", "values", "payload")
 EMITTED_BY_DEFAULT = ("samples", "derived", "packets", "values")
@@ -99,29 +90,10 @@ cdef class SpacePacketDecoder:
             raise ValueError(f"emit {sorted(unknown)} or boundaries '{boundaries}' is not known")
         self.definition = definition
         self.boundaries = <Boundaries> ("stream", "frames", "datagrams").index(boundaries)
-        self.record_header, self.keeps_idle = record_header_bytes, idle
-        self.emits_samples, self.emits_derived = "samples" in emit, "derived" in emit
-        self.emits_packets, self.emits_values = "packets" in emit or "payload" in emit, "values" in emit
-        if definition is not None:
-            # Without samples and values only the packet's time is needed.
-            wanted = parameters if self.emits_samples or self.emits_values else ()
-            self.plan = Plan(definition, wanted)
-            self.has_plan = True
-        if time_code is not None:
-            set_code(&self.code, time_code)
-            self.has_code = True
-        self.has_times = self.has_code or (self.has_plan and self.plan.has_times)
-        self.syncs, self.sequences, self.slices = {}, Sequences(), 1
-        if join_segments:
-            self.joiner, self.is_joining = Joiner(), True
-        self.rows = PacketRows(
-            spacecraft or link, self.plan, self.emits_samples, self.emits_derived, raw,
-            -1 if clock_limit_ns is None else clock_limit_ns,
+        self.record_header, self.syncs = record_header_bytes, {}
+        self.slices = PacketSlices(
+            definition, spacecraft or link, emit, parameters, clock_limit_ns, idle, join_segments, raw, time_code,
         )
-        self.packets = PacketTable(self.rows.sources, "payload" in emit)
-
-    def __dealloc__(self):
-        free(self.scratch.memory)
 
     # -- input ---------------------------------------------------------------------------------------------------------
     def decode(self, frames) -> Decoded:
@@ -133,13 +105,13 @@ cdef class SpacePacketDecoder:
         cdef Sync sync
         cdef int32_t number
         cdef list buffers = []
-        self.begin()
+        self.slices.begin()
         memset(&found, 0, sizeof(Found))
         try:
             while row < given.length:
                 first, row = row, given.next_sender(row)
                 name = given.source(first)
-                number = self.rows.sources.add(name)
+                number = self.slices.rows.sources.add(name)
                 self.input_bytes += ends[row] - ends[first]
                 if self.boundaries == BOUNDARIES_DATAGRAMS:
                     sync = self.sync_of("")
@@ -159,7 +131,7 @@ cdef class SpacePacketDecoder:
                     if sync.add_segment(ends[at + 1] - ends[at], given.received_ns(at)) < 0:
                         raise MemoryError
                 self.run_sync(sync, given.data + ends[first], ends[row] - ends[first], False, number, &found, buffers)
-            self.finish_input(&found)
+            self.finish_input(&found, False)
         finally:
             free_found(&found)
         return self.hand_over()
@@ -170,7 +142,7 @@ cdef class SpacePacketDecoder:
         cdef Found found
         cdef Sync sync
         cdef list buffers = []
-        self.begin()
+        self.slices.begin()
         memset(&found, 0, sizeof(Found))
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -178,8 +150,9 @@ cdef class SpacePacketDecoder:
             sync = self.sync_of(source)
             if sync.add_segment(view.len, -1 if received_ns is None else received_ns) < 0:
                 raise MemoryError
-            self.run_sync(sync, <const uint8_t*> view.buf, view.len, False, self.rows.sources.add(source), &found, buffers)
-            self.finish_input(&found)
+            number = self.slices.rows.sources.add(source)
+            self.run_sync(sync, <const uint8_t*> view.buf, view.len, False, number, &found, buffers)
+            self.finish_input(&found, False)
         finally:
             PyBuffer_Release(&view)
             free_found(&found)
@@ -190,11 +163,11 @@ cdef class SpacePacketDecoder:
         scid int32?, vcid int32?. A row that is not exactly one packet of version 0 is rejected as garbage or truncated."""
         cdef PacketInput given = PacketInput(packets)
         cdef Found found
-        self.begin()
+        self.slices.begin()
         memset(&found, 0, sizeof(Found))
         try:
-            self.input_bytes += given.find(&found, self.rows.sources)
-            self.finish_input(&found)
+            self.input_bytes += given.find(&found, self.slices.rows.sources)
+            self.finish_input(&found, False)
         finally:
             free_found(&found)
         return self.hand_over()
@@ -204,18 +177,16 @@ cdef class SpacePacketDecoder:
         cdef Found found
         cdef Sync sync
         cdef list buffers = []
-        self.begin()
+        self.slices.begin()
         memset(&found, 0, sizeof(Found))
         try:
             for name, sync in self.syncs.items():
-                self.run_sync(sync, NULL, 0, True, self.rows.sources.add(name), &found, buffers)
-            self.is_final = True
-            self.finish_input(&found)
+                self.run_sync(sync, NULL, 0, True, self.slices.rows.sources.add(name), &found, buffers)
+            self.finish_input(&found, True)
         finally:
             free_found(&found)
-        self.is_final = False
         self.syncs = {}
-        self.sequences.forget()
+        self.slices.forget()
         return self.hand_over()
 
     cdef Sync sync_of(self, str name):
@@ -273,159 +244,43 @@ cdef class SpacePacketDecoder:
                     status = sync.keep(data + done, size - done)
                     break
                 if status > 0:
-                    self.slices = (size - done) // (sync.position - begin - done) + 1
-                    status = self.process(found)
+                    self.slices.expected = (size - done) // (sync.position - begin - done) + 1
+                    status = self.slices.process(found, False)
                 if status < 0:
                     break
-        self.slices = 1
+        self.slices.expected = 1
         if status < 0:
             raise MemoryError
 
-    # -- output --------------------------------------------------------------------------------------------------------
-    cdef begin(self):
-        self.packet_rows = 0
-        if self.rows.has_many_names():
-            groups = (<Joiner> self.joiner).state(self.rows.sources) if self.joiner is not None else None
-            self.rows.open()
-            self.packets.sources = self.rows.sources
-            if self.joiner is not None:
-                (<Joiner> self.joiner).set_state(groups, self.rows.sources)
-
-    cdef hand_over(self):
-        out = Decoded()
-        self.rows.hand_over(out)
-        if len(self.packets):
-            out.packets.append(self.packets.export().take())
-        if self.plan is not None and self.emits_values:
-            out.containers += [(index, batch.take()) for index, batch in self.plan.take()]
-        elif self.plan is not None:
-            self.plan.clear()
-        return out
-
-    # Decodes what was found and writes its rows; `found` is empty afterwards. 0 or -1.
-    cdef int process(self, Found* found) noexcept nogil:
-        cdef int64_t count, index
-        cdef int status = self.sequences.count(found.packets, found.packet_count, self.keeps_idle)
-        cdef Scratch* scratch = &self.scratch
-        if status == 0 and self.is_joining:
-            with gil:
-                try:
-                    (<Joiner> self.joiner).join(found, self.is_final)
-                except MemoryError:
-                    status = -1
-        count = found.packet_count
-        if status < 0 or fit(scratch, count) < 0:
-            return -1
-        self.number_packets(found, scratch.numbers)
-        self.packets.slices = self.slices
-        if self.has_plan:
-            self.plan.slices = self.slices
-            for index in range(count):
-                scratch.packets[index] = found.packets[index].data
-                # Idle packets carry nothing (4.1.3.3.4.4): an empty packet is no container.
-                scratch.sizes[index] = 0 if is_idle(&found.packets[index]) else found.packets[index].size
-            if self.plan.decode_packets(
-                scratch.packets, scratch.sizes, count, scratch.containers, scratch.rows, scratch.shorts, scratch.numbers,
-            ) < 0:
-                return -1
-        if self.emits_samples or self.emits_derived or (self.emits_packets and self.has_times):
-            for index in range(count):
-                scratch.times[index] = self.time_of(&found.packets[index], scratch.containers[index], scratch.rows[index])
-        if self.emits_packets and self.packets.append(
-            found.packets, count, scratch.numbers, scratch.times if self.has_times else NULL,
-            scratch.containers if self.has_plan else NULL,
-        ) < 0:
-            return -1
-        if self.write(found, scratch.containers, scratch.rows, scratch.shorts, scratch.times) < 0:
-            return -1
-        self.passed.packets += found.passed.packets
-        self.passed.bytes += found.passed.bytes
-        self.passed.idle_bytes += found.passed.idle_bytes
-        memset(&found.passed, 0, sizeof(Passed))
-        found.packet_count = found.waste_count = 0
-        return 0
-
-    # A packet's own time: as the link says, else as the definition says.
-    cdef int64_t time_of(self, const Packet* packet, int32_t container, int64_t row) noexcept nogil:
-        cdef int64_t time_ns = NO_TIME
-        if self.has_code and packet.data[0] & SECONDARY_HEADER:
-            time_ns = read_code(&self.code, packet.data, packet.size)
-        if time_ns == NO_TIME and self.has_plan and self.plan.has_times:
-            time_ns = self.plan.time_of(container, row, packet.data, packet.size)
-        return time_ns
-
-    # The row that each packet gets in this call's packets, -1 for one that gets none.
-    cdef void number_packets(self, Found* found, int64_t* numbers) noexcept nogil:
-        cdef int64_t index
-        for index in range(found.packet_count):
-            if not self.keeps_idle and is_idle(&found.packets[index]):
-                numbers[index] = -1
-                continue
-            numbers[index] = self.packet_rows
-            self.packet_rows += 1
-
-    cdef finish_input(self, Found* found):
+    # What the last slice left.
+    cdef finish_input(self, Found* found, bint is_final):
         cdef int status
         with nogil:
-            status = self.process(found)
+            status = self.slices.process(found, is_final)
         if status < 0:
             raise MemoryError
 
-    cdef int write(
-        self, Found* found, const int32_t* containers, const int64_t* rows, const uint8_t* shorts, const int64_t* times,
-    ) noexcept nogil:
-        cdef int64_t index
-        cdef const Packet* packet
-        if self.emits_samples or self.emits_derived:
-            for index in range(found.packet_count):
-                packet = &found.packets[index]
-                if self.rows.write_samples(
-                    packet, containers[index] if self.has_plan else NO_CONTAINER, rows[index] if self.has_plan else -1,
-                    times[index],
-                ) < 0:
-                    return -1
-        if self.has_plan:
-            for index in range(found.packet_count):
-                if (shorts[index] or containers[index] == NO_CONTAINER) and self.rows.write_remarks(
-                    &found.packets[index], containers[index], shorts[index],
-                ) < 0:
-                    return -1
-        for index in range(found.waste_count):
-            if self.rows.write_waste(&found.wastes[index]) < 0:
-                return -1
-        return 0
+    # Everything that was decoded since the input began.
+    cdef hand_over(self):
+        out = Decoded()
+        self.slices.hand_over(out)
+        return out
 
     # -- counts and state ----------------------------------------------------------------------------------------------
     @property
     def counts(self) -> dict:
         """Totals since the start or the last reset_counts(), as `decode --summary` wants them."""
-        totals = {
-            "input_bytes": self.input_bytes, "links": self.sequences.links(),
-            "rejects": self.rows.rejects_by_reason(),
-        }
-        if self.passed.packets:
-            totals["encapsulation"] = {
-                "packets": self.passed.packets, "bytes": self.passed.bytes, "idle_bytes": self.passed.idle_bytes,
-            }
-        return totals
+        return {"input_bytes": self.input_bytes, **self.slices.totals()}
 
     def reset_counts(self) -> None:
         self.input_bytes = 0
-        self.rows.reset_totals()
-        memset(&self.passed, 0, sizeof(Passed))
-        self.sequences.reset_totals()
+        self.slices.reset_totals()
 
     def snapshot(self) -> bytes:
         """All state that later batches depend on."""
         cdef Sync sync
-        state = {
-            "version": 1, "sources": [[name, sync.state()] for name, sync in self.syncs.items()],
-            "channels": self.sequences.state(),
-        }
-        if self.boundaries == BOUNDARIES_DATAGRAMS:
-            state["sources"] = []
-        if self.joiner is not None:
-            state["groups"] = (<Joiner> self.joiner).state(self.rows.sources)
+        sources = [[name, sync.state()] for name, sync in self.syncs.items()] if self.boundaries != BOUNDARIES_DATAGRAMS else []
+        state = {"version": 1, "sources": sources, **self.slices.state()}
         return json.dumps(state, separators=(",", ":")).encode()
 
     def restore(self, state: bytes) -> None:
@@ -438,31 +293,7 @@ cdef class SpacePacketDecoder:
         for name, inner in read["sources"]:
             sync = self.sync_of(name)
             sync.set_state(inner)
-        if self.joiner is not None:
-            (<Joiner> self.joiner).set_state(read.get("groups", []), self.rows.sources)
-        self.sequences.set_state(read["channels"])
-
-
-# Room for `count` packets, in one piece of memory; 0 or -1.
-cdef int fit(Scratch* scratch, int64_t count) noexcept nogil:
-    cdef int64_t capacity = 2 * count + 16
-    cdef uint8_t* memory
-    if scratch.memory != NULL and count <= scratch.capacity:
-        return 0
-    free(scratch.memory)
-    memory = scratch.memory = <uint8_t*> malloc(capacity * SCRATCH_ITEM_BYTES)
-    if memory == NULL:
-        return -1
-    scratch.capacity = capacity
-    scratch.packets, scratch.rows = <const uint8_t**> memory, <int64_t*> (memory + 8 * capacity)
-    scratch.numbers, scratch.times = <int64_t*> (memory + 16 * capacity), <int64_t*> (memory + 24 * capacity)
-    scratch.sizes, scratch.containers = <int32_t*> (memory + 32 * capacity), <int32_t*> (memory + 36 * capacity)
-    scratch.shorts = memory + 40 * capacity
-    return 0
-
-
-cdef inline bint is_idle(const Packet* packet) noexcept nogil:
-    return apid_of(packet.head) == IDLE_APID
+        self.slices.set_state(read)
 
 
 # Moves what one datagram gave (from `packets` and `wastes` on) to the datagram's place in the file.
