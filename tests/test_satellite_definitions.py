@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 import pickle
+import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.conftest import testdata
 from tests.oracle import space_packets
 from tests.oracle.xtce import Oracle
 from tests.satellite import as_single, decode, expected_flat, flat, mismatches
+from tests.xtce import document, integer
 
 
 def run(definition: definitions.Definition, records: list[bytes]) -> Iterator[tuple[int, str, dict[str, Any], dict[str, Any]]]:
@@ -277,3 +279,21 @@ def test_types_that_differ_in_one_word_are_two(tmp_path: Path) -> None:
     assert [(parameter.path, parameter.unit) for parameter in definitions.load(path).parameters] == [
         ("/S/R1/a", "V"), ("/S/R2/b", "V"), ("/S/R3/a", "A"), ("/S/R4/a", "V")
     ]
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("encoding", ["unsigned", "twosComplement"])
+def test_raw_samples_of_every_width_keep_their_sign(tmp_path: Path, bits: int, encoding: str) -> None:
+    half = '<PolynomialCalibrator><Term coefficient="0.5" exponent="1"/></PolynomialCalibrator>'
+    types = integer("H", 48) + (
+        f'<FloatParameterType name="T" sizeInBits="64"><IntegerDataEncoding sizeInBits="{bits}" encoding="{encoding}">'
+        f"<DefaultCalibrator>{half}</DefaultCalibrator></IntegerDataEncoding></FloatParameterType>"
+    )
+    file = tmp_path / "d.xml"
+    file.write_text(document(types, {"head": "H", "t": "T"}))
+    data = (1 << (bits - 1)).to_bytes(bits // 8, "big")                 # the lowest of the signed, the middle of the unsigned
+    packet = struct.pack(">HHH", 0x0801, 0xC000, len(data) - 1) + data
+    samples = decode([packet], definitions.load(file), raw=True).samples
+    number = int.from_bytes(data, "big", signed=encoding == "twosComplement")
+    found = {row["metric"]: row["value"] for row in samples if row["metric"].startswith("/S/t")}
+    assert found == {"/S/t": number / 2, "/S/t/raw": float(number)}
