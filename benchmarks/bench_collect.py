@@ -5,7 +5,7 @@
 Both drain a socket whose buffer was filled before, alternating, on one thread; what is measured is the CPU time of the
 draining alone, best of the rounds. The peer does less: it makes tuples (received_ns, sender, bytes), without batches,
 partitions, an allow-list or counters by sender. Both let go of what they made as they go, as a collector does. Results are
-compared for equality first. Floor 3x, ambition 6x (DESIGN 5).
+compared for equality first. Floor 3x, ambition 6x.
 
 `kernel` is recvmmsg and the look at the allow-list alone (every sender refused): what no batching could be faster than, so
 peer / kernel bounds the ratio. The depth of the queue matters: 100 is what waits when we keep up with 100,000 a second; with

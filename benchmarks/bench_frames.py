@@ -5,7 +5,7 @@
 One thread, one run, all cases in turn, best of the rounds, in CPU time; what comes out is checked before any time is taken.
 The CADUs are randomized, (255,223), interleave 4, dual basis, 1,024 bytes, as most near-Earth missions send them; with packets
 of 71 bytes as JPSS telemetry has them, or of 5 kB as an imager has. They come in pieces of 1 MiB, as `orbitrack decode` reads
-them. Floors and ambitions are those of DESIGN 5 and, for Reed-Solomon, of issue 4.
+them. Floors and ambitions are those the project began with.
 
 Biases: memcpy copies the same bytes within the third-level cache or outside of it as they come, 1 MiB at a time. The noisy
 case has one wrong bit in 1,000, which is more than a working link shows. libfec takes one codeword of 255 bytes a call

@@ -5,7 +5,7 @@
 One thread, one run, peer and we alternating, as long as each other, best of the rounds, in CPU time: the millisecond that we
 need for the peer's records would hang on what else the machine does just then. Ours goes from a FRAMES batch, as it comes out
 of Kafka, to Arrow record batches of flows and samples; `with windows' rows` adds the window-only contributions that the worker
-asks for. Values are compared, row by row, before any time is taken. Floors and ambitions are those of DESIGN 5.
+asks for. Values are compared, row by row, before any time is taken. Floors and ambitions are those the project began with.
 
 Biases: pysflow leaves the sampled header as hexadecimal text, where we read Ethernet, VLAN, IP and TCP out of it. netflume
 makes a dict a record and keeps every element, where we keep those that have a column; it looks after sequence and sampling,

@@ -4,7 +4,7 @@
 
 One thread, one run, peer and we alternating, best of the rounds, in CPU time. Values are compared first, all of them. Ours
 always starts from the bytes of a stream: finding packets (with their successors checked, so that damage is survived) and
-sequence counts are included, and everything ends as Arrow. Floors and ambitions are those of DESIGN 5 and issue 4.
+sequence counts are included, and everything ends as Arrow. Floors and ambitions are those the project began with.
 
 Biases: the packets are in memory for everybody. ccsdspy's FixedLength sees one packet size and no primary header, in numpy;
 its VariableLength loops in Python. space_packet_parser makes an object a field. The variable layout is the double array of

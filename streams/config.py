@@ -3,7 +3,7 @@
     config = load_config(None, os.environ)      # $ORBITRACK_CONFIG, else ./orbitrack.toml if there is one, else defaults
     config.windows.lateness_ns
 
-Keys are written as in DESIGN 6: durations "10s", sizes "8MB"; in here they carry their unit (`lateness_ns`). Relative
+Keys are a contract: durations "10s", sizes "8MB"; in here they carry their unit (`lateness_ns`). Relative
 paths are relative to the file that names them. `python -m streams.config` prints the JSON Schema that is kept in
 schemas/config.schema.json. `[[link]]` is in config_links.py, what is said of mistakes in config_mistakes.py. Not here: what a
 definition, an SLO or a rule file may contain.

@@ -4,7 +4,7 @@
     output.write(lines)          # streams.offline.Lines, as often as there are some
     output.close()               # Arrow and Parquet files appear under their name only now
 
-Forms are those of DESIGN 6. Lines without rows still make a header or a schema. Raises UsageError for what a format cannot
+Lines without rows still make a header or a schema. Raises UsageError for what a format cannot
 hold, InputError where OUT cannot be made.
 """
 

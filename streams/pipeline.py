@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 WINDOW_NS = 10 * NS
 
-# SLA.md: a minute is up where `up` never fell below 1; so every sample of it is good or not, without configuration.
+# docs/sla.md: a minute is up where `up` never fell below 1; so every sample of it is good or not, without configuration.
 BUILT_IN_OBJECTIVES = {"up": ("ge", 1.0)}
 
 

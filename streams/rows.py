@@ -3,7 +3,7 @@
     for line in json_lines("flow", batch): ...       # one string array of whole lines, made column by column
     texts = text_columns(batch)                      # {name: string array}, null where absent
 
-The forms are a contract (DESIGN 6): times RFC 3339 UTC with nine decimals, addresses as text, bytes as hex, integers exact
+The forms are a contract: times RFC 3339 UTC with nine decimals, addresses as text, bytes as hex, integers exact
 to 64 bits, NaN and infinities as text. Nothing here knows which rows there are, beyond which columns are addresses or MACs
 (by their Arrow types). Texts and addresses that repeat are formatted once; only bytes, which hardly do, are taken row by row.
 """

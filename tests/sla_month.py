@@ -252,7 +252,7 @@ def losses(random: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def sketch(values: np.ndarray | None) -> list[tuple[int, int]]:
-    """DDSketch, DESIGN 2.8: sign(v) * (ceil(log_gamma |v|) + 4096), 0 below 1e-9."""
+    """DDSketch: sign(v) * (ceil(log_gamma |v|) + 4096), 0 below 1e-9."""
     if values is None:
         return []
     size = np.abs(values)

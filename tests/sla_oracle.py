@@ -1,4 +1,4 @@
-"""The named queries once more, in pandas and plain Python, written from SLA.md and not from the SQL.
+"""The named queries once more, in pandas and plain Python, written from the definitions of docs/sla.md and not from the SQL.
 
 Slow and obvious on purpose: sets of minutes, one entity at a time. Every function returns rows as dictionaries in the
 order that the contract asks for. Times are seconds since 1970 UTC; `zone` cuts days.

@@ -124,7 +124,7 @@ def test_long_replay_is_many_small_statements(database: str, rollup: Rollup) -> 
 
 
 def test_only_the_marked_hour_is_read(database: str) -> None:
-    """Partition and first key column cut the read down to the hour (DESIGN 2.7: 388 -> 57 CPU-ms)."""
+    """Partition and first key column cut the read down to the hour (388 -> 57 CPU-ms)."""
     with connect(database) as client:
         client.command(
             "INSERT INTO windows_10s (bucket, entity, metric, cnt)"

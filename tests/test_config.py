@@ -393,7 +393,7 @@ def test_every_key_has_a_description_or_speaks_for_itself() -> None:
 
 
 def test_documented_example_is_valid(tmp_path: Path) -> None:
-    """The keys that DESIGN 6 promises."""
+    """The keys that are promised."""
     (tmp_path / "jpss1.xml").write_text("<x/>")
     text = """
 [kafka]

@@ -136,7 +136,7 @@ def test_recording_equals_the_reference_decoder(file: str) -> None:
     for vcid, channel in expected["vc"].items():
         assert found[vcid]["frames"] == channel["frames"]
         # The reference takes a count that stands still for 2^24 - 1 lost frames. EQUULEUS sends one idle frame with count 0,
-        # the same to the byte, 34 times more; DESIGN 6 says that a repeated frame is no loss.
+        # the same to the byte, 34 times more; a repeated frame is no loss (docs/frames.md).
         assert found[vcid]["lost_frames"] + found[vcid]["repeated_frames"] * (2**24 - 1) == channel["lost_frames"]
         if "not_packets" in file:
             assert vcid not in contents

@@ -128,7 +128,7 @@ def test_packet_gaps_are_those_of_their_virtual_channel() -> None:
 
 
 def test_mars_2020_by_its_frames_and_packets_counted_by_hand() -> None:
-    """Frames, bytes, frames lost, broken frames and packet gaps; APID 2047 is counted like any other (DESIGN 6)."""
+    """Frames, bytes, frames lost, broken frames and packet gaps; APID 2047 is counted like any other."""
     data = testdata("frames", "mars2020_aos_crc_1115.u8").read_bytes()
     frames = [data[at : at + 1115] for at in range(0, len(data), 1115)]
     good = [frame for frame in frames if crc16(frame) == 0]

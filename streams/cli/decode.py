@@ -1,4 +1,4 @@
-"""`orbitrack decode`: what captures hold, line by line. Options, fields and formats are a contract (DESIGN 6)."""
+"""`orbitrack decode`: what captures hold, line by line. Options, fields and formats are a contract."""
 
 from __future__ import annotations
 

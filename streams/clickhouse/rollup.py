@@ -5,7 +5,7 @@
     if rollup.due(now_ns):
         rollup.run(now_ns)                   # blocks; DependencyError: what was marked stays marked
 
-Recomputed, never added to: a re-emitted window would count twice in a materialized view (DESIGN 2.7). A roll-up's
+Recomputed, never added to: a re-emitted window would count twice in a materialized view. A roll-up's
 revision is the sum of (rev + 1) of what it is made of. It grows when a window is added or revised, it is the same whoever
 computes it, and a recompute that saw less (because rows below have expired, or because it began earlier) has a lower one
 and changes nothing.

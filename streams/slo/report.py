@@ -34,7 +34,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the report, named as in DESIGN 6. `unknown` and `maintenance` are slices: minutes for Occurrences."""
+    """One line of the report; the names are a contract. `unknown` and `maintenance` are slices: minutes for Occurrences."""
 
     slo: str
     entity: str | None
