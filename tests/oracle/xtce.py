@@ -262,7 +262,7 @@ class Run:
             value = next(
                 (
                     item.get("label")
-                    for item in listed or []
+                    for item in (() if listed is None else listed)
                     if int(item.get("value", "")) <= number <= int(item.get("maxValue", item.get("value", "")))
                 ),
                 None,
