@@ -13,7 +13,7 @@ from streams.kafka import ARROW_HEADERS, Topics, create_topics, read_partition, 
 from tests.processes import end, environment, role, wait_for
 from tests.test_pipeline import counters, frames
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 def test_frames_written_in_transactions_are_decoded_once_and_in_order(
