@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import random
 import shutil
@@ -17,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from aiohttp import web
 
-from streams.gateway.server import READERS_MAX
+from streams.gateway import server
 from tests.databases import WRITER_PASSWORD, Database
 
 ENDLESS = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
@@ -151,6 +153,38 @@ def test_rows_leave_before_the_query_ends_and_errors_follow_with_their_tag(gatew
     assert rows == b"0\t0\n" * 100
     assert rest.startswith(tag.encode() + b"\r\nCode: 395. DB::Exception: ")
     assert (len(tag), text != b"", end) == (16, True, b"")
+
+
+def test_broken_off_answer_stays_until_the_client_has_read_its_error_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        closed = asyncio.Event()
+
+        async def handle(http: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(http)
+            await response.write(b"error")
+            await server.close_when_read(http)
+            closed.set()
+            return response
+
+        application = web.Application()
+        application.router.add_get("/", handle)
+        runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            reader, writer = await asyncio.open_connection(*runner.addresses[0])
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"error")
+            assert not closed.is_set()
+            writer.close()
+            await closed.wait()
+        finally:
+            await runner.cleanup()
+
+    monkeypatch.setattr(server, "LINGER_S", 3600)
+    asyncio.run(asyncio.wait_for(work(), 60))
 
 
 def test_waiting_for_the_end_gives_errors_their_status(gateway: Database) -> None:
@@ -408,7 +442,7 @@ def test_readers_leave_places_for_writers(gateway: Database) -> None:
     def read(number: int) -> None:
         replies.append(gateway.ask(slow, user="analyst", query_id=f"reader-{number}", max_block_size=1).code)
 
-    threads = [threading.Thread(target=read, args=(number,)) for number in range(READERS_MAX + 2)]
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(server.READERS_MAX + 2)]
     for thread in threads:
         thread.start()
     try:

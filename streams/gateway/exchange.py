@@ -261,11 +261,9 @@ class Exchange:
         return response
 
     async def break_off(self, response: web.StreamResponse, last: bytes) -> None:
-        """Sends `last` and closes, so that no client takes a part for the whole."""
+        """Sends `last` and no end, so that no client takes a part for the whole; the gateway closes the connection."""
         await response.write(last)
         response.force_close()
-        if self.http.transport is not None:
-            self.http.transport.close()
 
     def tagged(self, error: GatewayError) -> bytes:
         """An error after the header has left, as ClickHouse writes it since 25.11."""

@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from aiohttp import web
@@ -30,6 +31,7 @@ __all__ = ["Gateway"]
 QUERIES_MAX = 32  # at once; more are told to come back
 READERS_MAX = 24  # of them by read-only users, so that they cannot keep the writers out
 KILL_RETRY_S = 0.2
+LINGER_S = 1.0  # for a client to read the error in a broken-off answer
 CLIENT_LEFT, UNKNOWN_EXCEPTION = 210, 1002  # NETWORK_ERROR
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -85,7 +87,8 @@ class Gateway:
             headers["X-ClickHouse-Exception-Tag"] = uuid.uuid4().hex[:16]
             exchange = Exchange(self, http, user, request, tables, headers)
             response = await self.run(exchange)
-            code = exchange.code
+            if code := exchange.code:
+                await close_when_read(http)
             return response
         except GatewayError as error:
             code = error.code
@@ -148,6 +151,17 @@ class Gateway:
                 await asyncio.wait((future,), timeout=KILL_RETRY_S)
             future.exception()
             raise
+
+
+async def close_when_read(http: web.Request) -> None:
+    """Closes a connection whose answer was broken off: when the client leaves, or after `LINGER_S`.
+
+    Not at once: some clients (Node's) see the close first, and throw away the error they had yet to read.
+    """
+    with suppress(asyncio.CancelledError):  # it left
+        await asyncio.sleep(LINGER_S)
+    if http.transport is not None:
+        http.transport.close()
 
 
 def failure(error: GatewayError, headers: dict[str, str]) -> web.Response:

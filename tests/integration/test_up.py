@@ -185,18 +185,27 @@ def test_everything_starts_comes_back_and_ends_and_data_lasts(tmp_path: Path, of
     first.process.wait()
     wait_for("no child is left", lambda: not any(map(command_of, first.pids)), 30, first.output)
 
-    second = up(data, offset, *roles, "--exit-after", "3")
+    second = up(data, offset, *roles)
     started.append(second)
     second.wait_for("ready: ")
     assert rows(second.database) == expected
     assert "schema is current" in second.said()
     for role in COMMANDS:
-        assert second.pid(role) is not None
-    assert second.process.wait(60) == 0, second.said()
-    assert "3 s of full operation are over" in second.said()
+        wait_for(f"{role} runs", lambda role=role: second.is_running(role), 30, second.output)
+    assert second.end() == 0, second.said()
     assert not any(map(command_of, second.pids))
     assert not list((data / "run").glob("*.pid"))
     assert "Traceback" not in first.said() + second.said()
+
+
+def test_exit_after_ends_it_with_status_0(tmp_path: Path, offset: int, started: list[Up]) -> None:
+    running = up(tmp_path / "data", offset, "--only", "database", "--exit-after", "0.5")
+    started.append(running)
+
+    assert running.process.wait(120) == 0, running.said()
+    assert "0.5 s of full operation are over" in running.said()
+    assert not listens(8123 + offset)
+    assert not list((tmp_path / "data" / "run").glob("*.pid"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
