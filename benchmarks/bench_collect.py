@@ -47,7 +47,6 @@ def fill(sock: socket.socket, datagrams: list[bytes]) -> None:
 
 
 def drain_peer(sock: socket.socket, wanted: int, keep: list[tuple[int, str, bytes]] | None) -> None:
-    sock.setblocking(False)
     taken: list[tuple[int, str, bytes]] = [] if keep is None else keep
     for _ in range(wanted):
         data, controls, _, sender = sock.recvmsg(65535, 128)
@@ -89,6 +88,7 @@ def measure(size: int, depth: int, rounds: int) -> float:
     with open_socket(parse_address("udp://127.0.0.1:0"), share=False) as sock:
         # The kernel charges a datagram with its buffer and book-keeping, 2304 bytes for a full one.
         set_receive_buffer(sock, depth * 2304)
+        sock.setblocking(False)
         datagrams = [datagram(number, size) for number in range(depth)]
         batches, nothing = Batches("racks", "sflow", 8), Batches("racks", "sflow", 8)
         receiver = Receiver(sock.fileno(), batches, allow=["127.0.0.0/8"])
