@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from framecodec.sflow import SflowDecoder
+from framecodec.sflow_counters import RECORDS
 from tests.racks import counter_sample, flow_sample, frames, raw_header, record, sample, sflow, taken, words
 
 RECEIVED_NS = 1_700_000_000_123_456_789
@@ -140,11 +141,19 @@ def test_virtual_node_and_machines() -> None:
 
 def test_gpu_of_nvidia() -> None:
     gpu = record(5703 << 12 | 1, words(2, 7, 1000, 2000) + struct.pack(">QQ", 2**34, 2**33) + words(0, 12_345, 61, 40))
-    found = values(counter_sample(gpu))
-    host = "10.0.0.1/host"
-    assert (found[host, "device_count"], found[host, "mem_free"], found[host, "energy"], found[host, "fan_speed"]) == (
+    host_memory = record(2004, struct.pack(">QQ", 2**36, 2**35))
+    found = values(counter_sample(gpu, host_memory))
+    gpus = "10.0.0.1/host/gpu"
+    assert (found[gpus, "device_count"], found[gpus, "mem_free"], found[gpus, "energy"], found[gpus, "fan_speed"]) == (
         2, 2**33, 12_345, 40,
     )  # fmt: skip
+    assert found["10.0.0.1/host", "mem_free"] == 2**35
+
+
+def test_no_two_structures_of_a_host_write_the_same_metric() -> None:
+    written = [(place, field[0]) for place, fields in RECORDS.values() if place in ("host", "gpu") for field in fields]
+    assert len(written) > 100
+    assert len(written) == len(set(written))
 
 
 def test_a_discarded_packet_has_its_reason_and_no_scale() -> None:

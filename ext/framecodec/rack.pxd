@@ -72,6 +72,7 @@ cdef enum EntityClass:
     ENTITY_ADAPTER
     ENTITY_VRF
     ENTITY_EXPORTER
+    ENTITY_GPU
 
 # Metrics that both decoders write; the order of SHARED_METRICS in rack.pyx.
 cdef enum SharedMetric:

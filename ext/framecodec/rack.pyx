@@ -32,8 +32,8 @@ cdef extern from *:
     """
     /* Path words of EntityClass, and the word before a sub-index. */
     static const char* const fc_entity_words[] = {
-        "if", "vlan", "physical", "logical", "host", "domain", "if", "if", "host/adapter", "vrf", ""};
-    static const char* const fc_entity_sub_words[] = {"", "", "", "", "", "", "lane", "queue", "", "", ""};
+        "if", "vlan", "physical", "logical", "host", "domain", "if", "if", "host/adapter", "vrf", "", "host/gpu"};
+    static const char* const fc_entity_sub_words[] = {"", "", "", "", "", "", "lane", "queue", "", "", "", ""};
     """
     const char** ENTITY_WORDS "fc_entity_words"
     const char** ENTITY_SUB_WORDS "fc_entity_sub_words"
@@ -258,7 +258,7 @@ cdef class RackDecoder:
         if size > 64:
             size = utf8_prefix(self.exporters.text + self.exporters.starts[self.exporter], 64)
         memcpy(text, self.exporters.text + self.exporters.starts[self.exporter], size)
-        if kind == ENTITY_HOST:
+        if kind == ENTITY_HOST or kind == ENTITY_GPU:
             snprintf(text + size, 96, b"/%s", ENTITY_WORDS[<int> kind])
         elif kind == ENTITY_EXPORTER:
             text[size] = 0

@@ -29,6 +29,7 @@ cdef enum Place:
     PLACE_VLAN
     PLACE_HOST
     PLACE_QUEUE
+    PLACE_GPU
 
 cdef struct Field:
     FieldType form

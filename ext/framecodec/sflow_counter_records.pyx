@@ -10,8 +10,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from framecodec.rack cimport (
-    BAD_LENGTH, COUNTER, ENTITY_ADAPTER, ENTITY_HOST, ENTITY_INTERFACE, ENTITY_LANE, ENTITY_QUEUE, ENTITY_VLAN, Kind, METRIC_UP,
-    NO_UNIT, STATE, be16, be32, be64,
+    BAD_LENGTH, COUNTER, ENTITY_ADAPTER, ENTITY_GPU, ENTITY_HOST, ENTITY_INTERFACE, ENTITY_LANE, ENTITY_QUEUE, ENTITY_VLAN,
+    Kind, METRIC_UP, NO_UNIT, STATE, be16, be32, be64,
 )
 from framecodec.rack_text cimport utf8_prefix, write_mac
 from framecodec.sflow_flows cimport SflowFlows
@@ -29,7 +29,7 @@ cdef enum:
     TEXT_MAX_BYTES = 255
 
 FIELD_TYPES = ("u32", "u64", "f32", "i32", "u8", "percent", "skip32", "mac", "hex8", "uuid", "string")
-PLACES = ("interface", "source", "vlan", "host", "queue")
+PLACES = ("interface", "source", "vlan", "host", "queue", "gpu")
 KIND_NUMBERS = {"gauge": 0, "counter": 1, "state": 2, "text": 3}
 
 
@@ -109,6 +109,8 @@ cdef class SflowCounters(SflowFlows):
             entity = self.entity(ENTITY_HOST, 0, 0)
         elif record.place == PLACE_QUEUE:
             entity = self.entity(ENTITY_QUEUE, sample.source_index, be32(p))
+        elif record.place == PLACE_GPU:
+            entity = self.entity(ENTITY_GPU, 0, 0)
         else:
             entity = self.entity(entity_class(sample.source_class), sample.source_index, 0)
         if entity < 0:

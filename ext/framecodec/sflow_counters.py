@@ -8,7 +8,7 @@ Place is where the rows belong:
 
     interface   <exporter>/if/<first field>          source   the interface (VLAN, ...) that is the data source
     vlan        <exporter>/vlan/<first field>        host     <exporter>/host
-    queue       <exporter>/if/N/queue/<first field>
+    queue       <exporter>/if/N/queue/<first field>      gpu      <exporter>/host/gpu: has a mem_total of its own
 
 Types: u32, u64, f32, i32; percent (hundredths of a percent, in percent); skip32; mac (6 octets in 8), bytes16, string
 (length, octets, padding). All ones, and -1.0 of an f32, is "unknown" and gives no row.
@@ -200,7 +200,7 @@ RECORDS: dict[tuple[int, int], Record] = {
         *counters("bytes", "rx_bytes:u64"), *counters("packets", "rx_packets", "rx_errs", "rx_drop"),
         *counters("bytes", "tx_bytes:u64"), *counters("packets", "tx_packets", "tx_errs", "tx_drop"),
     )),
-    (5703, 1): ("host", (
+    (5703, 1): ("gpu", (
         *gauges("devices", "device_count"), *gauges("processes", "processes"), *counters("ms", "gpu_time", "mem_time"),
         *gauges("bytes", "mem_total:u64", "mem_free:u64"), *counters("errors", "ecc_errors"), *counters("mJ", "energy"),
         *gauges("Cel", "temperature"), *gauges("percent", "fan_speed"),
