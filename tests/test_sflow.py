@@ -185,7 +185,7 @@ def test_rows_equal_what_sflowtool_printed(case: str) -> None:
     got_counters = [
         (row["entity"], row["metric"], row["text"] if row["value"] is None else rounded(row["metric"], row["value"]))
         for row in out["samples"]
-        if row["metric"] not in ("drops", "sequence_gaps", "sample_gaps")
+        if row["metric"] not in ("drops", "discard_drops", "sequence_gaps", "sample_gaps")
     ]
     assert got_counters == counters
 
@@ -453,6 +453,12 @@ def test_drops_of_a_source_are_a_counter_on_change() -> None:
         sflow(flow_sample(sequence=2, drops=5), flow_sample(sequence=5, drops=9), sequence=2),
     )
     assert got == [("10.0.0.1/if/3", "drops", 5.0), ("10.0.0.1/if/3", "sample_gaps", 2.0), ("10.0.0.1/if/3", "drops", 9.0)]
+
+
+def test_drops_of_flow_samples_and_of_discarded_packets_are_two_counters() -> None:
+    discard = sample(5, words(1, 0, 3, 2, 3, 4, 256, 0))
+    got = gaps(SflowDecoder(), sflow(flow_sample(sequence=1, drops=5), discard))
+    assert got == [("10.0.0.1/if/3", "drops", 5.0), ("10.0.0.1/if/3", "discard_drops", 2.0)]
 
 
 def test_state_survives_snapshot_and_restore() -> None:

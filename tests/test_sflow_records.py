@@ -161,7 +161,7 @@ def test_a_discarded_packet_has_its_reason_and_no_scale() -> None:
     out = rows(sflow(sample(5, words(9, 0, 3, 2, 3, 1 << 30 | 256, 289, 1) + packet)), SflowDecoder())
     (row,) = out["flows"]
     assert (row["discard_reason"], row["in_if"], row["out_if"], row["sampling_rate"], row["packets"]) == (289, 3, None, None, 1)
-    assert [(each["metric"], each["value"]) for each in out["samples"]] == [("drops", 2.0)]
+    assert [(each["metric"], each["value"]) for each in out["samples"]] == [("discard_drops", 2.0)]
     assert ("discarded_packets", 1.0, 0) in [(each["metric"], each["value"], each["quality"]) for each in out["derived"]]
 
 

@@ -60,6 +60,7 @@ CODECS = ("sflow", "netflow5", "netflow9", "ipfix")
 SHARED_METRICS = (
     "up", "drops", "sample_gaps", "sequence_gaps", "sequence_resets", "datagrams_received", "datagrams_lost", "flows_lost",
     "flow_in_bytes", "flow_in_packets", "flow_out_bytes", "flow_out_packets", "discarded_packets", "flow_dropped_packets",
+    "discard_drops",
 )
 SHARED_UNITS = ("bytes", "packets", "datagrams", "flows", "samples")
 

@@ -1,7 +1,10 @@
 # What all sFlow samples have: a source, a sequence number, records. See sflow_samples.pyx.
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from framecodec.rack cimport ENTITY_INTERFACE, ENTITY_LOGICAL, ENTITY_PHYSICAL, ENTITY_VLAN, EntityClass, RackDecoder, be32
+from framecodec.rack cimport (
+    ENTITY_INTERFACE, ENTITY_LOGICAL, ENTITY_PHYSICAL, ENTITY_VLAN, EntityClass, METRIC_DISCARD_DROPS, METRIC_DROPS,
+    RackDecoder, be32,
+)
 from framecodec.state_table cimport Slot, follow, look
 
 # Sample formats of enterprise 0 [5].
@@ -11,6 +14,9 @@ cdef enum SampleFormat:
     FLOW_SAMPLE_EXPANDED = 3
     COUNTER_SAMPLE_EXPANDED = 4
     DISCARDED_PACKET = 5
+
+cdef enum:
+    NO_METRIC = -1
 
 # What a sample says before its records.
 cdef struct Sample:
@@ -46,8 +52,9 @@ cdef class SflowSamples(RackDecoder):
     cdef uint32_t sequence
     cdef uint32_t uptime_ms
 
-    # Tells gaps in a data source's sequence (`lost` as `follow` gives it), and its drops where they changed. 0, or -1.
-    cdef int tell_source(self, const Sample* sample, int64_t lost, bint drops_changed) noexcept nogil
+    # Tells gaps in a data source's sequence (`lost` as `follow` gives it), and its drops as `drops_metric` unless that is
+    # NO_METRIC. 0, or -1.
+    cdef int tell_source(self, const Sample* sample, int64_t lost, int32_t drops_metric) noexcept nogil
     # Tells a walk that ended `left` octets before the end, and before the sample's count. 0, or -1 out of memory.
     cdef int reject_short(self, const Sample* sample, int64_t at, int64_t left, uint32_t index) noexcept nogil
     # Tells what follows the last record that the sample counts. 0, or -1 out of memory.
@@ -58,8 +65,9 @@ cdef class SflowSamples(RackDecoder):
 
 # Follows sequence and drops of a data source. `stream` tells its flow, counter and discard samples apart. 0, or -1.
 cdef inline int follow_source(SflowSamples self, const Sample* sample, uint64_t stream) noexcept nogil:
-    cdef bint is_new, drops_changed
+    cdef bint is_new
     cdef int64_t lost
+    cdef int32_t drops_metric = NO_METRIC
     cdef Slot* slot = look(
         self.sequences, self.address_high, self.address_low, (stream << 40) | (<uint64_t> (sample.source_class & 0xFF) << 32)
         | sample.source_index, self.sub_agent, &is_new,
@@ -68,10 +76,11 @@ cdef inline int follow_source(SflowSamples self, const Sample* sample, uint64_t 
         self.out_of_memory = True
         return -1
     lost = follow(slot, is_new, sample.sequence, self.uptime_ms, 1)
-    drops_changed = stream != COUNTER_SAMPLE and (is_new or slot.extra != sample.drops) and lost != -1
-    if drops_changed:
+    if stream != COUNTER_SAMPLE and (is_new or slot.extra != sample.drops) and lost != -1:
+        # What was not sampled, and what was not told of discarded packets: two counters of one data source.
+        drops_metric = METRIC_DISCARD_DROPS if stream == DISCARDED_PACKET else METRIC_DROPS
         slot.extra = sample.drops
-    return self.tell_source(sample, lost, drops_changed) if lost > 0 or drops_changed else 0
+    return self.tell_source(sample, lost, drops_metric) if lost > 0 or drops_metric != NO_METRIC else 0
 
 
 cdef inline void open_records(const Sample* sample, Records* records) noexcept nogil:

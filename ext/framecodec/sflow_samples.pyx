@@ -7,7 +7,7 @@ its records are what follows: sflowtool reads them so too.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from framecodec.rack cimport (
-    BAD_LENGTH, COUNTER, GAUGE, METRIC_DROPS, METRIC_SAMPLE_GAPS, RackDecoder, TRAILING_BYTES, UNIT_PACKETS, UNIT_SAMPLES,
+    BAD_LENGTH, COUNTER, GAUGE, METRIC_SAMPLE_GAPS, RackDecoder, TRAILING_BYTES, UNIT_PACKETS, UNIT_SAMPLES,
     be32,
 )
 from framecodec.rack_text cimport put_detail
@@ -18,13 +18,13 @@ __all__ = ["SflowSamples"]
 cdef class SflowSamples(RackDecoder):
     """Base of the sFlow decoder: data sources and records."""
 
-    cdef int tell_source(self, const Sample* sample, int64_t lost, bint drops_changed) noexcept nogil:
+    cdef int tell_source(self, const Sample* sample, int64_t lost, int32_t drops_metric) noexcept nogil:
         cdef int32_t entity = self.entity(entity_class(sample.source_class), sample.source_index, 0)
         if entity < 0:
             return -1
         if lost > 0 and self.sample(entity, METRIC_SAMPLE_GAPS, <double> lost, GAUGE, UNIT_SAMPLES) < 0:
             return -1
-        if drops_changed and self.sample(entity, METRIC_DROPS, sample.drops, COUNTER, UNIT_PACKETS) < 0:
+        if drops_metric != NO_METRIC and self.sample(entity, drops_metric, sample.drops, COUNTER, UNIT_PACKETS) < 0:
             return -1
         return 0
 
